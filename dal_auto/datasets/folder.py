@@ -1,0 +1,123 @@
+"""A flat folder of scans → cases, for ``dal_predict -i FOLDER``; names tell the sequence.
+
+Recognised, before ``.nii`` or ``.nii.gz``: ``_T1``, ``_T1w``, ``_t1n``, ``_T2``, ``_T2w``,
+``_FLAIR``, ``_t2f`` (in any case of letters, ``-`` as well as ``_``), BIDS names, and nnU-Net's
+numbers, read as ``_0000`` = T1 and ``_0001`` = T2. What stands before is the case id.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from dal_auto.case import RawCase
+from dal_auto.datasets import bids
+from dal_auto.datasets.filenames import SYNONYMS, images_in, sequence_of
+from dal_auto.datasets.nnunet import IMAGE_NAME
+from dal_auto.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+DATASET = "folder"
+_NUMBERED = {"0000": "T1", "0001": "T2"}
+# The whole name may be the sequence ("T1.nii.gz"): a folder that holds one examination.
+_SUFFIXED = re.compile(rf"(?:(?P<case>.*[^_-])[_-]+)?(?P<word>{'|'.join(SYNONYMS)})", re.IGNORECASE)
+_NAMES = "Names must end in _T1 or _T2, in _0000 (T1) or _0001 (T2), or in BIDS' _T1w or _T2w"
+
+
+def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
+    """The cases directly in `folder`, sorted by id; sub-folders are not searched.
+
+    Files whose sequence cannot be told are named in a warning each and left out.
+
+    Parameters
+    ----------
+    sequence : if given, every file is one case of this sequence, whatever its name says
+
+    Raises
+    ------
+    InputError
+        if the folder is missing, holds no NIfTI file or none that is recognised, or if two files
+        claim the same sequence of the same case.
+    """
+    images = _images(folder)
+    if sequence is not None:
+        return [RawCase(DATASET, stem, stem, {sequence: path}) for stem, path in images.items()]
+    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    bids_files, numbered = [], False
+    for stem, path in images.items():
+        file = bids.parse_name(stem, path)
+        if file is not None and file.sequence is not None:
+            bids_files.append(file)
+            continue
+        contrast = file is not None and "ce" in file.entities
+        named = None if contrast else _recognise(stem, folder)
+        if named is None:
+            logger.warning("%s: the sequence cannot be told from the name; it is left out", path)
+            continue
+        case_id, recognised, by_number = named
+        numbered |= by_number
+        _add(found[case_id], case_id, recognised, path)
+    if numbered:
+        logger.warning("%s: numbers are read as _0000 = T1, _0001 = T2; if not, rename", folder)
+    for case in bids.cases_from(bids_files, DATASET):
+        for recognised, path in case.sequences.items():
+            _add(found[case.case_id], case.case_id, recognised, path)
+    if not found:
+        shown = ", ".join(path.name for path in list(images.values())[:3])
+        raise InputError(
+            folder,
+            f"the sequence of none of {len(images)} files can be told from its name ({shown}, …)",
+            f"{_NAMES}; or say --sequence T1 if all files are T1.",
+        )
+    return [
+        RawCase(DATASET, case_id, _patient(case_id), dict(sorted(found[case_id].items())))
+        for case_id in sorted(found)
+    ]
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        what = "it is a file, not a folder" if folder.exists() else "no such folder"
+        raise InputError(folder, what, "Name a folder that holds the scans.")
+    images = images_in(folder)
+    if not images:
+        below = sorted({path.parent for path in folder.glob("*/*.nii*")})
+        hint = f", but {below[0]} holds some" if below else ""
+        raise InputError(
+            folder, f"it holds no .nii or .nii.gz file{hint}",
+            "Name a folder that holds the scans directly.",
+        )  # fmt: skip
+    for stem in images:
+        if (folder / f"{stem}.nii").is_file() and (folder / f"{stem}.nii.gz").is_file():
+            raise InputError(
+                folder / f"{stem}.nii", f"{stem}.nii.gz is there as well", "Keep one of the two."
+            )
+    return images
+
+
+def _recognise(stem: str, folder: Path) -> tuple[str, str, bool] | None:
+    """Case id, sequence, and whether a channel number told it."""
+    if match := _SUFFIXED.fullmatch(stem):
+        sequence = sequence_of(match["word"])
+        return (match["case"] or folder.resolve().name, sequence, False) if sequence else None
+    if (match := IMAGE_NAME.fullmatch(stem)) and match["channel"] in _NUMBERED:
+        return match["case"], _NUMBERED[match["channel"]], True
+    return None
+
+
+def _add(images: dict[str, Path], case_id: str, sequence: str, path: Path) -> None:
+    if sequence in images:
+        raise InputError(
+            path,
+            f"case {case_id} has a second {sequence}, {images[sequence].name}",
+            "Keep one of the two in the folder.",
+        )
+    images[sequence] = path
+
+
+def _patient(case_id: str) -> str:
+    """The BIDS subject where the id is one, else the case itself."""
+    return case_id.split("_")[0] if case_id.startswith("sub-") else case_id

@@ -1,0 +1,1 @@
+"""The parts of the simulated cohort: source heads, deformation, anatomy, lesions, acquisition."""

@@ -1,0 +1,110 @@
+"""Curves: losses of a training, precision over recall.
+
+Colours are those of Okabe & Ito (2008), which colour-blind readers can tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+WIDTH, DPI = 9.0, 100  # inches, dots per inch
+
+
+def training_curves(log: pd.DataFrame) -> Figure:
+    """Losses over the steps: the total, its parts, and what was validated.
+
+    Parameters
+    ----------
+    log : columns "step", "loss", and any other numeric ones; those whose names begin with "val_"
+        were validated, at the steps where they are not NaN. The y axis is logarithmic where all
+        values are positive.
+    """
+    numeric = log.select_dtypes("number")
+    names = [name for name in numeric.columns if name != "step"]
+    groups = {
+        "total": [name for name in names if name == "loss"],
+        "parts": [name for name in names if name != "loss" and not name.startswith("val_")],
+        "validation": [name for name in names if name.startswith("val_")],
+    }
+    groups = {title: columns for title, columns in groups.items() if numeric[columns].size}
+    figure = Figure(figsize=(WIDTH, 3.4), dpi=DPI, layout="constrained")
+    if not groups:
+        figure.text(0.5, 0.5, "No training steps were logged.", ha="center", va="center")
+        return figure
+    for axes, (title, columns) in zip(
+        figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True
+    ):
+        for number, column in enumerate(columns):
+            values = numeric[["step", column]].dropna()
+            axes.plot(
+                values["step"],
+                values[column],
+                label=column.removeprefix("val_"),
+                linewidth=1,
+                marker="." if title == "validation" else "",
+                **_line(number),
+            )
+        if numeric[columns].min().min() > 0:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
+        _finish(axes, title, "step", "", legend=columns != ["loss"])
+    return figure
+
+
+def precision_recall_figure(
+    curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], title: str
+) -> Figure:
+    """Precision over recall, one stepped line per entry; the area under it is average precision.
+
+    Parameters
+    ----------
+    curves : name → (recall, precision), each in [0, 1]
+    title : heading of the figure
+    """
+    figure = Figure(figsize=(5.2, 4.4), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for number, (name, (recall, precision)) in enumerate(curves.items()):
+        recall, precision = np.asarray(recall, float), np.asarray(precision, float)
+        if recall.size and recall[0] > recall[-1]:
+            recall, precision = recall[::-1], precision[::-1]
+        # Precision at a recall holds back to the previous recall: AP = Σ (R_n − R_n−1) P_n.
+        axes.plot(recall, precision, drawstyle="steps-pre", label=name, **_line(number))
+    axes.set(xlim=(0, 1.005), ylim=(0, 1.005))
+    _finish(axes, title, "recall", "precision", legend=bool(curves))
+    return figure
+
+
+def _line(number: int) -> dict[str, Any]:
+    """Colour and, once the colours are used up, another dash pattern."""
+    dashes = ("-", "--", ":", "-.")
+    return {
+        "color": OKABE_ITO[number % len(OKABE_ITO)],
+        "linestyle": dashes[number // len(OKABE_ITO) % len(dashes)],
+    }
+
+
+def _finish(axes: Axes, title: str, xlabel: str, ylabel: str, *, legend: bool) -> None:
+    axes.set_title(title, fontsize=10, loc="left", parse_math=False)
+    axes.set_xlabel(xlabel, fontsize=9)
+    axes.set_ylabel(ylabel, fontsize=9)
+    axes.tick_params(labelsize=8, which="both")
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        # Below the axes, where it hides no line.
+        below = axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=7.5, frameon=False
+        )
+        for text in below.get_texts():
+            text.set_parse_math(False)

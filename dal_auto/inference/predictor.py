@@ -1,0 +1,90 @@
+"""One standard case, one sequence → post-processed anomaly map on the standard grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dal_auto.case import FloatArray, StandardCase
+from dal_auto.inference.sliding_window import tile
+from dal_auto.methods.method import Method
+from dal_auto.preprocessing.configuration_grid import (
+    image_to_configuration,
+    mask_to_configuration,
+    matched_image,
+    to_standard,
+)
+from dal_auto.scoring.postprocessing import postprocess
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """All on the standard grid of 1 mm, (x, y, z) float32.
+
+    Parameters
+    ----------
+    image : the matched input in [0, 1]
+    anomaly : variant → post-processed score ≥ 0
+    pseudo_healthy : in [0, 1], where the method has one
+    extras : further volumes of the method, by name
+    """
+
+    image: FloatArray
+    anomaly: Mapping[str, FloatArray]
+    pseudo_healthy: FloatArray | None = None
+    extras: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+@torch.no_grad()
+def predict(method: Method, case: StandardCase, sequence: str, device: str) -> Prediction:
+    """Ask `method` for the anomalies of one sequence of `case`.
+
+    The score is taken on the configuration's grid, brought to 1 mm, and filtered there with the
+    plans' kernels in mm (the paper leaves open on which grid it filters).
+    """
+    plans = method.plans
+    image = matched_image(case, sequence, plans)
+    small = image_to_configuration(image, case.brain_mask, plans).to(device)
+    small_mask = mask_to_configuration(case.brain_mask, plans).to(device)
+    configuration = plans.configuration
+
+    def in_windows(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
+        return tile(
+            network, volume, window=configuration.window, overlap=configuration.window_overlap
+        )
+
+    found = method.detect(small, small_mask, sequence, in_windows)
+    brain = torch.from_numpy(case.brain_mask).to(device)
+    anomaly = {
+        variant: _filtered(to_standard(score, plans), brain, method)
+        for variant, score in found.scores.items()
+    }
+    healthy = found.pseudo_healthy
+    return Prediction(
+        image=image.numpy(),
+        anomaly=anomaly,
+        pseudo_healthy=None if healthy is None else _array(to_standard(healthy, plans) * brain),
+        extras={name: _array(to_standard(v, plans)) for name, v in found.extras.items()},
+    )
+
+
+def _filtered(score: Tensor, brain: Tensor, method: Method) -> FloatArray:
+    scoring = method.plans.scoring
+    return _array(
+        postprocess(
+            score,
+            brain,
+            spacing_mm=(1.0, 1.0, 1.0),
+            min_filter_mm=scoring.min_filter_mm,
+            mean_filter_mm=scoring.mean_filter_mm,
+            erosion_mm=scoring.erosion_mm,
+        )
+    )
+
+
+def _array(volume: Tensor) -> FloatArray:
+    return np.ascontiguousarray(volume.float().cpu().numpy())

@@ -1,0 +1,117 @@
+"""Which run: where runs lie, and how one is found. Never silently the newest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dal_auto import paths
+from dal_auto.errors import UsageError
+from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint
+from dal_auto.plans import Plans
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder ``<results>/<training set>/<name>/seed_<n>``."""
+
+    folder: Path
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    @property
+    def training_set(self) -> str:
+        return self.folder.parent.parent.name
+
+    @property
+    def name(self) -> str:
+        """``<method>__<configuration>__<preset>[__<hash>]``."""
+        return self.folder.parent.name
+
+    @property
+    def method(self) -> str:
+        return self.name.split("__")[0]
+
+    @property
+    def seed(self) -> int:
+        return int(self.folder.name.removeprefix("seed_"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether training ended; the file is written last."""
+        return (self.folder / "complete.json").is_file() and self.checkpoint_path.is_file()
+
+    def load(self) -> Checkpoint:
+        return load_checkpoint(self.checkpoint_path)
+
+    def __str__(self) -> str:
+        return f"{self.training_set}/{self.name}/{self.folder.name}"
+
+
+def run_of(plans: Plans, overrides: Mapping[str, Any], seed: int) -> Run:
+    """Where the run of `plans` with the user's `overrides` and `seed` lies."""
+    name = f"{plans.method.name}__{plans.configuration.name}__{plans.method.preset}"
+    if overrides:
+        text = json.dumps(dict(overrides), sort_keys=True)
+        name += f"__{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return Run(paths.results() / plans.training_set / name / f"seed_{seed}")
+
+
+def complete_runs() -> list[Run]:
+    """All complete runs in DAL_RESULTS, sorted."""
+    runs = [Run(path.parent) for path in paths.results().glob("*/*__*/seed_*/best.safetensors")]
+    return sorted((run for run in runs if run.complete), key=str)
+
+
+def choose_runs(
+    method: str | None = None, name: str | None = None, seeds: tuple[int, ...] | None = None
+) -> list[Run]:
+    """The complete runs that fit; `name` is a folder, or a part of ``str(run)``.
+
+    Raises
+    ------
+    UsageError
+        if none fits: the message says how to train one.
+    """
+    if name is not None and (Path(name) / "best.safetensors").is_file():
+        return [Run(Path(name).resolve())]
+    known = complete_runs()
+    found = [
+        run
+        for run in known
+        if (method is None or run.method.lower() == method.lower())
+        and (name is None or name in str(run))
+        and (seeds is None or run.seed in seeds)
+    ]
+    if found:
+        return found
+    wanted = " ".join(
+        f"{k}={v}" for k, v in {"-m": method, "-r": name, "--seeds": seeds}.items() if v
+    )
+    there = "".join(f"\n  {run}" for run in known) or " none"
+    raise UsageError(
+        f"no complete run fits {wanted or 'here'}. Complete runs in {paths.results()}:{there}\n"
+        "Train one with `dal_train -d IXI` (after `dal_plan_and_preprocess -d IXI`): the paper's "
+        "configuration wants a GPU with some 24 GB and days; `-c demo` takes minutes on a CPU."
+    )
+
+
+def choose_run(method: str | None, name: str | None) -> Run:
+    """The sole complete run that fits.
+
+    Raises
+    ------
+    UsageError
+        if there is none, or several: they are listed.
+    """
+    found = choose_runs(method, name)
+    if len(found) > 1:
+        listed = "".join(f"\n  {run}" for run in found)
+        raise UsageError(f"several complete runs fit; name one with -r:{listed}")
+    return found[0]

@@ -1,0 +1,124 @@
+"""A checkpoint is one file: safetensors, with the plans and all else as JSON in its metadata.
+
+Nothing is ever unpickled: a file that is not safetensors is refused unread.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import dal_auto
+from dal_auto.atomic import replacing
+from dal_auto.errors import InputError
+from dal_auto.methods.method import Method
+from dal_auto.methods.registry import find_method
+from dal_auto.plans import Plans
+
+_FORMAT = "dal_auto checkpoint 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that a run has learned.
+
+    Parameters
+    ----------
+    plans : what steered it, landmarks and atlas hash included
+    tensors : the method's
+    step : training steps taken
+    thresholds : "sequence" or "sequence/variant" → practical threshold of the post-processed score
+    threshold_source : which cases gave the thresholds, in words
+    optimiser : the optimiser's tensors, in ``last.safetensors`` only
+    progress : what else a resumed training must know
+    """
+
+    plans: Plans
+    tensors: Mapping[str, Tensor]
+    step: int = 0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    threshold_source: str = ""
+    optimiser: Mapping[str, Tensor] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, device: str) -> Method:
+        """The method with its tensors, on `device`."""
+        method = find_method(self.plans.method.name)(self.plans)
+        method.load_tensors({name: tensor.to(device) for name, tensor in self.tensors.items()})
+        return method.to(device)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    return {
+        "dal_auto": dal_auto.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint`; the file that was there is replaced only once the new one is whole."""
+    content = {
+        "plans": checkpoint.plans.to_json(),
+        "step": checkpoint.step,
+        "thresholds": dict(checkpoint.thresholds),
+        "threshold_source": checkpoint.threshold_source,
+        "progress": dict(checkpoint.progress),
+        "versions": versions(),
+    }
+    tensors = {f"method.{name}": tensor for name, tensor in checkpoint.tensors.items()}
+    tensors |= {f"optimiser.{name}": tensor for name, tensor in checkpoint.optimiser.items()}
+    whole = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    metadata = {"format": _FORMAT, "content": json.dumps(content, sort_keys=True)}
+    with replacing(path) as temporary:
+        save_file(whole, temporary, metadata)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint on the CPU.
+
+    Raises
+    ------
+    InputError
+        if the file is missing, is not safetensors (a pickle, say), or not one of ours.
+    PlansError
+        if its plans do not hold, for instance when another version wrote them.
+    """
+    remedy = "Name a run that dal_train wrote; pickled checkpoints are never opened."
+    if not path.is_file():
+        raise InputError(path, "no such checkpoint", "Train one with dal_train, or check the path.")
+    try:
+        with safe_open(path, "pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise InputError(path, "it holds tensors, but not a dal_auto checkpoint", remedy)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, "it is no safetensors file, and was not opened", remedy) from error
+    content = json.loads(metadata["content"])
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+    return Checkpoint(
+        plans=Plans.parse(content["plans"]),
+        tensors=under("method."),
+        step=content["step"],
+        thresholds=content["thresholds"],
+        threshold_source=content["threshold_source"],
+        optimiser=under("optimiser."),
+        progress=content["progress"],
+    )

@@ -1,0 +1,71 @@
+"""Every hyper-parameter of DAL, with its source; the two presets (docs/method.md)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from dal_auto.plans import ConfigurationPlan, Section, Shape, ours, paper
+
+#: The code's grid stays at this or finer: at 16 mm the restored image was a smooth blur.
+_COARSEST_CODE_MM = 6.0
+
+
+class DalSettings(Section):
+    """Hyper-parameters of DAL."""
+
+    classes: int = paper(3, "§3.2.1: CSF, GM, WM", ge=2)
+    anatomy_widths: tuple[int, ...] = ours((16, 32, 64, 128), "the paper gives no widths")
+    modality_widths: tuple[int, ...] = paper((32, 64, 128, 256), "§3.2.2: c = 256; others ours")
+    modality_pooled: Shape = ours((4, 5, 4), "d ≪ D (§3.2.2): 28 times below 112×160×112")
+    code_channels: int = ours(32, "the paper gives no widths", ge=1)
+    context_widths: tuple[int, ...] = ours((32, 64, 128), "the restorer sees some 5 cm around")
+    downsamplings: int = ours(2, "code's grid at about 6 mm or finer", ge=0)
+
+    margin_anatomy: float = paper(0.2, "Eq. 7, α_A")
+    margin_modality: float = paper(0.5, "Eq. 8, α_M")
+    weight_reconstruction: float = paper(1.0, "Eq. 13, λ_rec", ge=0)
+    weight_anatomy: float = paper(0.1, "Eq. 13, λ_a", ge=0)
+    weight_modality: float = paper(1.0, "Eq. 13, λ_m", ge=0)
+    weight_code: float = paper(1.0, "Eq. 13, λ_ae", ge=0)
+
+    similarity_of: Literal["onehot", "merged"] = ours(
+        "onehot",
+        "cosines of merged images between subjects are 0.97: a margin of 0.2 cannot be met",
+    )
+    code_consistency: Literal["normalised", "plain"] = ours(
+        "normalised",
+        "else both codes shrink: instance-normalised codes, target detached",
+    )
+    warm_start_steps: int = ours(
+        60, "E_A starts from three T1 intensity classes, else it collapses into one", ge=0
+    )
+
+    canny_sigma_voxels: float = ours(0.7, "the paper names no Canny parameters", ge=0)
+    canny_low: float = ours(0.05, "a step of 1/3, smoothed, has a gradient of 0.19", ge=0)
+    canny_high: float = ours(0.10, "as canny_low", ge=0)
+    canny_hysteresis_steps: int = ours(8, "fixed, so that the device need not wait", ge=0)
+
+
+def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
+    """DAL's settings for a preset on a configuration's grid.
+
+    Depth follows the spacing, and widths the number of voxels, so that the coarse configurations
+    stay small.
+    """
+    spacing = sum(configuration.spacing_mm) / 3
+    x, y, z = configuration.input_shape
+    values: dict[str, object] = {
+        "downsamplings": max(0, math.floor(math.log2(_COARSEST_CODE_MM / spacing)))
+    }
+    if x * y * z < 200_000:
+        values |= {
+            "anatomy_widths": (8, 16, 32),
+            "modality_widths": (16, 64, 256),
+            "modality_pooled": (2, 3, 2),
+            "code_channels": 8,
+            "context_widths": (8, 16, 32),
+        }
+    if preset == "paper":
+        values |= {"similarity_of": "merged", "code_consistency": "plain", "warm_start_steps": 0}
+    return DalSettings.model_validate(values)

