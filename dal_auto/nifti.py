@@ -15,7 +15,15 @@ from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii")
-_UNREADABLE = (OSError, EOFError, ImageFileError, HeaderDataError, ValueError, zlib.error)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ImageFileError,
+    HeaderDataError,
+    ValueError,
+    TypeError,  # numpy's, for voxels that are no numbers, such as RGB
+    zlib.error,
+)
 
 
 def _read(path: Path) -> tuple[FloatArray, Grid]:

@@ -7,8 +7,8 @@ it measured, and ``--set`` marks what the user chose. Methods validate their own
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -40,8 +40,9 @@ class Section(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join([prefix] * bool(prefix) + [str(part) for part in first["loc"]])
-            known = ", ".join(cls.model_fields)
-            rule = first["msg"] + (f" (known keys: {known})" if "extra" in first["type"] else "")
+            rule = first["msg"]
+            if first["type"] == "extra_forbidden":
+                rule += f" (known keys: {', '.join(_section_at(cls, first['loc']).model_fields)})"
             raise PlansError(key, first["input"], rule) from None
 
     def sources(self, prefix: str = "") -> dict[str, str]:
@@ -57,14 +58,32 @@ class Section(BaseModel):
         return found
 
 
+def _section_at(root: type[Section], location: Sequence[int | str]) -> type[Section]:
+    """The section in which the last key of `location` stands: through fields and containers."""
+    section: type[Section] = root
+    kind: Any = root
+    for part in location[:-1]:
+        if isinstance(kind, type) and issubclass(kind, Section):
+            kind = kind.model_fields[str(part)].annotation
+        else:  # a dict or tuple of sections: `part` is a key or an index
+            kind = next(item for item in reversed(get_args(kind)) if item is not Ellipsis)
+        if isinstance(kind, type) and issubclass(kind, Section):
+            section = kind
+    return section
+
+
 class PreprocessingPlan(Section):
     """The chain from raw to standard case; it belongs to the training set and travels with it."""
 
     atlas: str = paper("SRI24", "§4.1.2, rigid registration to SRI24")
     atlas_sha256: str = ours("", "hash of the atlas's voxels: another atlas is another space")
     target_shape: Shape = paper((160, 224, 160), "§4.1.2, centre crop/pad")
-    registration: str = paper("greedy", "§4.1.2")
-    registration_metric: str = ours("NMI", "most accurate across sequences of those measured")
+    registration: Literal["greedy"] = paper("greedy", "§4.1.2")
+    registration_metric: str = ours(
+        "NMI",
+        "most accurate across sequences of those measured",
+        pattern=r"^(SSD|MI|NMI|W?NCC \d+(x\d+x\d+)?)$",  # greedy takes any other word in silence
+    )
     registration_iterations: str = ours("100x50x5", "error 0.1–0.2 mm on known transforms")
     skull_strip: str = ours(
         "deepbet", "weights come with its wheel; the paper used BrainMaGe (a deviation)"
@@ -110,7 +129,7 @@ class MethodPlan(Section):
 class TrainingPlan(Section):
     """The optimiser and its schedule."""
 
-    steps: int = ours(200, "set by the planner: paper's 150 epochs, or the demo's minutes", ge=0)
+    steps: int = ours(200, "set by the planner: paper's 150 epochs, or the demo's minutes", ge=1)
     learning_rate: float = paper(1e-4, "§4.2.1, Adam", gt=0)
     amp: bool = paper(True, "§4.2.1; used where the device has it")
     validation_fraction: float = ours(

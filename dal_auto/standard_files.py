@@ -111,7 +111,7 @@ def read_record(path: Path) -> CaseRecord:
     """Read the JSON half of a case."""
     try:
         return CaseRecord(path, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # not there, not UTF-8, or not JSON
         raise InputError(path, f"it is no record of a case ({error})", _AGAIN) from error
 
 

@@ -20,3 +20,8 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; DAL_TEST_DATA names their folder")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: a broken unit should not wait for the walks."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -38,11 +38,20 @@ class StrictParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: (--?[\w-]+)", message)
         if unknown:
-            known = [option for action in self._actions for option in action.option_strings]
+            known = sorted(self._known_options())
             near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.3)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
             message = f"unknown option {unknown[1]}; {hint}"
         super().error(message)
+
+    def _known_options(self) -> set[str]:
+        """Options of this parser and of its subcommands."""
+        known = {option for action in self._actions for option in action.option_strings}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for subparser in action.choices.values():
+                    known |= {o for a in subparser._actions for o in a.option_strings}
+        return known
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -16,8 +16,12 @@ from dal_auto.errors import DalError
 
 logger = logging.getLogger(__name__)
 
-#: Registration to a third of a voxel of the demo's training grid is enough, in half the time.
-_DEMO_CHAIN = ["--set", "preprocessing.registration_iterations=100x50x0"]
+#: The demo's scans are coarse and its training grid is 4 mm: registration without the finest level
+#: is good to 0.2 mm in half the time, and N4 at shrink 4 of 1.5 mm is 6 mm.
+_DEMO_CHAIN = [
+    *("--set", "preprocessing.registration_iterations=100x50x0"),
+    *("--set", "preprocessing.n4_spacing_mm=6.0"),
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,8 +22,9 @@ from dal_auto.case import BoolArray, StandardCase
 from dal_auto.errors import DalError
 from dal_auto.figures.panels import three_view_panel
 from dal_auto.figures.png import save_png
+from dal_auto.inference.outputs import panel_volumes
 from dal_auto.inference.predictor import Prediction, predict
-from dal_auto.inference.run import check_atlas, panel_volumes
+from dal_auto.inference.run import check_atlas
 from dal_auto.inference.runs import Run
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.standard_files import CaseRecord, read_case

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from dal_auto import paths
 from dal_auto.atomic import replacing
 from dal_auto.datasets.registry import find_dataset
@@ -14,10 +16,14 @@ from dal_auto.errors import DalError, UsageError
 from dal_auto.evaluation.report.page import Picture, Report, write_report
 from dal_auto.evaluation.run import Scored
 from dal_auto.evaluation.tables import cases_table, results_table, verdicts
+from dal_auto.figures.curves import precision_recall_figure
+from dal_auto.figures.png import save_png
 from dal_auto.inference.runs import Run
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.run import case_records
+from dal_auto.scoring.metrics import precision_recall
+from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.standard_files import CaseRecord
 
 logger = logging.getLogger(__name__)
@@ -81,9 +87,9 @@ def write_summary(folder: Path, scored: Sequence[Scored], failures: Sequence[str
         intro=_intro(simulated, runs),
         simulated=bool(simulated),
         verdicts=verdicts(results, trivial),
-        results=results,
+        results=results.drop(columns=["variant", "run"], errors="ignore"),
         cases=cases,
-        pictures=_pictures(scored),
+        pictures=[*_draw_curves(folder, scored, results), *_pictures(scored)],
         plans=[] if plans is None else [(k, str(v), s) for k, v, s in plans.flat()],
         versions=_versions(main),
         failures=list(failures),
@@ -139,6 +145,31 @@ def _is_simulated(dataset: str) -> bool:
         return find_dataset(dataset, paths.raw()).simulated
     except DalError:  # the raw data may have been moved away since
         return False
+
+
+def _draw_curves(folder: Path, scored: Sequence[Scored], results: pd.DataFrame) -> list[Picture]:
+    """Precision over recall, one picture per dataset and sequence, one line per row of results."""
+    pictures = []
+    for (dataset, sequence), rows in (
+        results.groupby(["dataset", "sequence"]) if len(results) else ()
+    ):
+        curves = {}
+        for row in rows.itertuples():
+            members = [
+                one
+                for one in scored
+                if (one.dataset, one.sequence, str(one.run)) == (dataset, sequence, row.run)
+            ]
+            counts = (one.counts(str(row.variant), "grid") for one in members)
+            curves[f"{row.method}, seed {row.seed}"] = precision_recall(
+                sum(counts, start=ScoreCounts.empty())
+            )
+        path = folder / f"precision-recall_{dataset}_{sequence}.png"
+        save_png(precision_recall_figure(curves, f"{dataset} {sequence}"), path)
+        pictures.append(
+            Picture(path, f"Precision over recall: {dataset} {sequence}", str(dataset), "", "", "")
+        )
+    return pictures
 
 
 def _pictures(scored: Sequence[Scored]) -> list[Picture]:

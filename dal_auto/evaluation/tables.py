@@ -54,6 +54,7 @@ def _row(
         "dataset": dataset,
         "sequence": sequence,
         "method": f"{run.method} ({variant})" if variant else run.method,
+        "variant": variant,
         "seed": run.seed,
         "cases": len(members),
         "AP": 100 * average_precision(pooled),
@@ -110,7 +111,7 @@ def verdicts(results: pd.DataFrame, trivial: set[str]) -> list[str]:
     if results.empty:
         return ["Nothing has been scored yet."]
     for (dataset, sequence), rows in results.groupby(["dataset", "sequence"]):
-        names = rows["method"].str.replace(r" \(.*\)$", "", regex=True)
+        names = rows["run"].map(lambda run: str(run).split("/")[1].split("__")[0])
         baseline = rows[names.isin(trivial)]
         if baseline.empty:
             continue

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray
 
-CONTOUR = "#56B4E9"  # Okabe and Ito's sky blue: the one of their colours that is seen on grey and on magma alike
+CONTOUR = "#56B4E9"  # Okabe and Ito's sky blue is seen on grey and magma alike
 INK = "#d8d8d8"
 # 96 steps each: no eye sees them, and a panel's colours fit into the palette of `save_png`.
 COLOUR_MAPS = {

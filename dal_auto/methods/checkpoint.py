@@ -69,6 +69,7 @@ def versions() -> dict[str, str]:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint`; the file that was there is replaced only once the new one is whole."""
     content = {
+        "format": _FORMAT,
         "plans": checkpoint.plans.to_json(),
         "step": checkpoint.step,
         "thresholds": dict(checkpoint.thresholds),
@@ -82,7 +83,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    metadata = {"format": _FORMAT, "content": json.dumps(content, sort_keys=True)}
+    # One key only: safetensors writes several in random order, and equal runs would differ.
+    metadata = {"content": json.dumps(content, sort_keys=True)}
     with replacing(path) as temporary:
         save_file(whole, temporary, metadata)
 
@@ -103,12 +105,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, "pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            # Files of early versions hold the format beside the content.
+            content = metadata | json.loads(metadata.get("content", "{}"))
+            if content.get("format") != _FORMAT:
                 raise InputError(path, "it holds tensors, but not a dal_auto checkpoint", remedy)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(path, "it is no safetensors file, and was not opened", remedy) from error
-    content = json.loads(metadata["content"])
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -70,6 +70,7 @@ class Method(ABC):
 
     def __init__(self, plans: Plans) -> None:
         self.plans = plans
+        self.settings = self.parse_settings(plans)
 
     @classmethod
     @abstractmethod

@@ -25,8 +25,7 @@ class AnatomyExtractor(nn.Module):
 def differentiable_one_hot(logits: Tensor) -> Tensor:
     """A_doh (Eq. 1–3): exactly one-hot forward, the softmax's gradient backward.
 
-    ``hard + (soft − stopgrad(soft))``: the bracket is exactly 0 forward, where Eq. 3's order of
-    operations would leave a rounding error.
+    ``hard + (soft − stopgrad(soft))``: Eq. 3 with a bracket that is exactly 0 forward.
 
     Parameters
     ----------

@@ -50,7 +50,8 @@ class AdaptationLayer(nn.Module):
 
     def forward(self, features: Tensor, modality: Tensor) -> Tensor:
         """Features (N, c, x, y, z) and vectors (N, m) → features of the same shape."""
-        normalised = F.instance_norm(features)
+        # One group per channel is instance normalisation, and keeps the channels-last layout.
+        normalised = F.group_norm(features, features.shape[1])
         gamma = self.gamma(modality)[:, :, None, None, None]
         beta = self.beta(modality)[:, :, None, None, None]
         return (1 + gamma) * normalised + beta

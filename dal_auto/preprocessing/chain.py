@@ -157,6 +157,10 @@ def standardise(
             )
             for name, image in images.items()
         }
+        for name, image in standard.items():
+            # Its percentiles would be one value, and the landmarks learned from them not a number.
+            if np.ptp(image[brain]) == 0:
+                raise CaseFailed(case.case_id, "resample", f"{name} is constant inside the brain")
         lesion, lesion_figures = _lesion_mask(case, grids, atlas_to_native, target)
     with watch.step("percentiles and quality"):
         scale = {

@@ -24,9 +24,10 @@ logger = logging.getLogger(__name__)
 #: Non-zero volume of a stripped brain in ml (children to large adults in MNI scale). A head with
 #: skull has 2.5 l and more, and air noise fills the whole field of view.
 STRIPPED_ML = (600.0, 2300.0)
-#: Overlap (Dice) of two brains on the SRI24 grid above which one counts as registered. Rigidly
-#: registered brains reach 0.93 to 0.95; a brain in another pose on the same box stays below 0.8.
-_REGISTERED_DICE = 0.85
+#: Overlap (Dice) with the atlas's brain above which a stripped brain in the SRI24 box counts as
+#: registered. Our own registrations reach 0.91 to 0.95, but BraTS ships cases at 0.79: they are
+#: taken as they come, as in the paper, and the quality page flags them.
+_REGISTERED_DICE = 0.7
 
 
 class ImageFingerprint(Section):

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -47,7 +47,7 @@ def greedy_backend() -> str:
 def _captured_output(log: Path) -> Iterator[None]:
     """Send what C++ code prints on file descriptors 1 and 2 to `log`: Python cannot redirect it."""
     saved = os.dup(1), os.dup(2)
-    with log.open("wb") as file:
+    with log.open("ab") as file:
         try:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -58,16 +58,18 @@ def _captured_output(log: Path) -> Iterator[None]:
                 os.close(original)
 
 
-def run_greedy(arguments: list[str], log: Path) -> None:
-    """Run greedy with command-line `arguments`; what it prints goes to `log`."""
+def run_greedy(arguments: list[str], folder: Path, log: Path) -> None:
+    """Run greedy with command-line `arguments` inside `folder`; what it prints goes to `log`."""
     if greedy_backend().startswith("greedy executable"):
         with log.open("wb") as file:
-            subprocess.run(["greedy", *arguments], stdout=file, stderr=file, check=True)
+            subprocess.run(["greedy", *arguments], cwd=folder, stdout=file, stderr=file, check=True)
         return
     from picsl_greedy import Greedy3D  # 19 MB of library, wanted only here
 
-    with _captured_output(log):
-        Greedy3D().execute(" ".join(arguments))
+    # What greedy prints goes to `out`, by default the sys.stdout of the moment it was imported;
+    # the libraries inside it print on the descriptors.
+    with _captured_output(log), chdir(folder), log.open("a") as file:
+        Greedy3D().execute(" ".join(arguments), out=file, err=file)
 
 
 def register_rigid(
@@ -97,18 +99,18 @@ def register_rigid(
         if greedy fails; the message ends with the last line it printed.
     """
     with tempfile.TemporaryDirectory(prefix="dal_greedy_") as folder:
-        # greedy's command line is split at blanks, so the names are relative to a folder of ours.
-        names = {name: Path(folder) / name for name in ("fixed.nii", "moving.nii", "rigid.mat")}
         log = Path(folder) / "greedy.log"
-        write_image(names["fixed.nii"], fixed, fixed_grid)
-        write_image(names["moving.nii"], moving, moving_grid)
-        arguments = ["-i", str(names["fixed.nii"]), str(names["moving.nii"])]
-        arguments += ["-o", str(names["rigid.mat"]), "-a", "-dof", "6", "-m", metric]
+        write_image(Path(folder) / "fixed.nii", fixed, fixed_grid)
+        write_image(Path(folder) / "moving.nii", moving, moving_grid)
+        # Bare names, run inside the folder: the wheel splits its command line at blanks, and the
+        # folder for temporary files may have one in its name.
+        arguments = ["-i", "fixed.nii", "moving.nii"]
+        arguments += ["-o", "rigid.mat", "-a", "-dof", "6", "-m", metric]
         arguments += ["-n", iterations, "-ia-image-centers"]
         arguments += ["-threads", str(threads), "-seed", "1", "-V", "0"]
         try:
-            run_greedy(arguments, log)
-            matrix = np.loadtxt(names["rigid.mat"])
+            run_greedy(arguments, Path(folder), log)
+            matrix = np.loadtxt(Path(folder) / "rigid.mat")
         except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
             printed = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
             raise RegistrationError(f"greedy failed: {(printed or [str(error)])[-1]}") from error

@@ -91,7 +91,9 @@ def inputs_hash(task: Task) -> str:
                     file, f"it cannot be read ({error.strerror})", "Check the path and the link."
                 ) from error
     content = {
+        "patient_id": task.case.patient_id,
         "sequences": list(task.case.sequences),
+        "masks": [task.case.lesion_mask is not None, task.case.brain_mask is not None],
         "claims": asdict(task.case.claims),
         "steps": task.steps.model_dump(mode="json"),
         "plan": task.plan.model_dump(mode="json"),
@@ -162,6 +164,7 @@ def preprocess_dataset(
             if isinstance(outcome, DalError):
                 summary.failures.append(str(CaseFailed(case_id, "preprocessing", str(outcome))))
                 logger.error(summary.failures[-1])
+                (folder / "cases" / f"{case_id}.json").unlink(missing_ok=True)
                 continue
             was_there, found = outcome
             (summary.kept if was_there else summary.done).append(case_id)

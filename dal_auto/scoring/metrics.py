@@ -34,6 +34,21 @@ def average_precision(counts: ScoreCounts) -> float:
     return float(counts.lesion[steps] @ precision / lesions)
 
 
+def precision_recall(counts: ScoreCounts) -> tuple[FloatArray, FloatArray]:
+    """The pooled precision–recall curve, one point per score that occurs, recall rising.
+
+    Returns
+    -------
+    recall, precision : each in [0, 1]; empty if there are no lesion voxels
+    """
+    occurs = (counts.lesion + counts.normal) > 0
+    if not counts.lesion.any():
+        return np.empty(0), np.empty(0)
+    hits = _at_least(counts.lesion)[occurs][::-1]
+    called = _at_least(counts.lesion + counts.normal)[occurs][::-1]
+    return hits / counts.lesion.sum(), hits / called
+
+
 def auroc(counts: ScoreCounts) -> float:
     """Probability that a lesion voxel scores higher than a normal one, ties counting half.
 

@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from dal_auto.atomic import write_json
+from dal_auto.datasets.registry import load_records
 from dal_auto.errors import UsageError
 from dal_auto.inference.runs import Run, run_of
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
@@ -37,7 +38,16 @@ def plan_training(
     overrides: Mapping[str, Any],
     device: str | None,
 ) -> tuple[Plans, str]:
-    """Plans of a run on a preprocessed dataset, and the device it runs on."""
+    """Plans of a run on a preprocessed dataset, and the device it runs on.
+
+    Raises
+    ------
+    UsageError
+        if the dataset is known to hold lesions, or is not preprocessed.
+    """
+    record = next((r for r in load_records().values() if r.name == training_set), None)
+    if record is not None and record.role == "test":
+        raise UsageError(f"{training_set} holds lesions ({record.title}); train on a healthy set")
     hardware = Hardware.measure(device)
     plans = plan_run(
         training_set=training_set,

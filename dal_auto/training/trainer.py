@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,20 +145,25 @@ class Trainer:
         values: dict[str, float] = {}
         for step, losses in self._pending:
             values = {name: float(value) for name, value in losses.items()}
-            if not all(value == value and abs(value) != float("inf") for value in values.values()):
-                raise TrainingFailed(
-                    f"a loss is not finite at step {step}: {values}. {self.last_path} holds the "
-                    "last good weights; lower training.learning_rate, or set training.amp=false."
-                )
+            self._require_finite(step, values)
             self._log.append({"step": step, **values})
             for name, value in values.items():
                 board.add_scalar(f"loss/{name}", value, step)
         self._pending.clear()
         return values
 
+    def _require_finite(self, step: int, losses: Mapping[str, float]) -> None:
+        if not all(map(math.isfinite, losses.values())):
+            raise TrainingFailed(
+                f"a loss is not finite at step {step}: {losses}. {self.last_path} holds the last "
+                "good weights; lower training.learning_rate, or set training.amp=false."
+            )
+
     def _checkpoint(self, board: SummaryWriter) -> None:
         """Validate, then write the log, the best and the last checkpoint, in this order."""
         figures = validate(self.method, self.validation, self.training, self.device)
+        # The step's own loss was taken before its weights: only now would they show as spoilt.
+        self._require_finite(self.step, {"validation loss": figures["loss"]})
         for name, value in figures.items():
             board.add_scalar(f"validation/{name}", value, self.step)
         self._log[-1] |= {f"val_{name}": value for name, value in figures.items()}

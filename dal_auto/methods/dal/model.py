@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from dal_auto.errors import PlansError
 from dal_auto.methods.dal import losses
 from dal_auto.methods.dal.settings import DalSettings, settings_for
 from dal_auto.methods.dal.warm_start import warm_start_loss
@@ -50,11 +51,12 @@ class DAL(GradientMethod):
 
     name = "DAL"
     Settings = DalSettings
+    settings: DalSettings
     network: Networks
 
     def __init__(self, plans: Plans) -> None:
         super().__init__(plans)
-        self.settings: DalSettings = self.parse_settings(plans)  # type: ignore[assignment]
+        _check_sizes(plans.configuration, 2**self.settings.downsamplings)
         self.network = Networks(self.settings)
         self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
@@ -173,6 +175,15 @@ class DAL(GradientMethod):
             pseudo_healthy=restored[0, 0],
             extras={"anatomy": anatomy[0, 0], "edges": edges[0, 0]},
         )
+
+
+def _check_sizes(configuration: ConfigurationPlan, factor: int) -> None:
+    """The restorer doubles what the encoders halved: odd sizes would not come back."""
+    for key in ("input_shape", "window"):
+        shape = getattr(configuration, key)
+        if any(size % factor for size in shape):
+            rule = f"the code is {factor} times coarser: sizes must be multiples of {factor}"
+            raise PlansError(f"configuration.{key}", shape, rule)
 
 
 def _channels_last(volumes: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
             "modality_pooled": (2, 3, 2),
             "code_channels": 8,
             "context_widths": (8, 16, 32),
+            "warm_start_steps": 150,
         }
     if preset == "paper":
         values |= {"similarity_of": "merged", "code_consistency": "plain", "warm_start_steps": 0}

@@ -1,0 +1,170 @@
+"""Bad input gets a clear error that names the file, what was found and what to do."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+ALL = (
+    "dal_plan_and_preprocess",
+    "dal_train",
+    "dal_predict",
+    "dal_evaluate",
+    "dal_datasets",
+    "dal_demo",
+)
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_help_shows_an_example_and_the_disclaimer(command, bare_home):
+    outcome = bare_home.run(command, "--help")
+    assert outcome.returncode == 0
+    assert f"example: {command}" in outcome.stdout and "not for diagnosis" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["dal_train", "--sedes", "0"], "--seeds"),
+        (["dal_predict", "-i", "x", "-o", "y", "--treshold", "1"], "--threshold"),
+        (["dal_datasets", "simulate", "--helthy", "3"], "--healthy"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest(arguments, nearest, bare_home):
+    outcome = bare_home.run(*arguments)
+    assert outcome.returncode == 2 and f"did you mean {nearest}?" in outcome.stderr
+
+
+def test_an_unknown_dataset_lists_the_known(bare_home):
+    outcome = bare_home.run("dal_plan_and_preprocess", "-d", "IX")
+    assert outcome.returncode == 1
+    assert "IXI" in outcome.stderr and "BraTS-GLI" in outcome.stderr
+
+
+def test_an_unknown_method_lists_the_known(home):
+    outcome = home.run("dal_train", "-d", "SimHealthy", "-m", "Dall-E")
+    assert outcome.returncode == 1 and "known: DAL, mean-brain, raw-intensity" in outcome.stderr
+
+
+def test_a_plan_value_of_the_wrong_type_names_its_key(home):
+    outcome = home.run("dal_train", "-d", "SimHealthy", "--set", "training.steps=many")
+    assert outcome.returncode == 1 and "training.steps" in outcome.stderr
+    outcome = home.run("dal_train", "-d", "SimHealthy", "--set", "method.settings.stepz=1")
+    assert outcome.returncode == 1 and "method.settings.stepz" in outcome.stderr
+
+
+def test_without_a_run_predict_says_how_to_train(bare_home, tmp_path):
+    outcome = bare_home.run("dal_predict", "-i", tmp_path, "-o", tmp_path / "maps")
+    assert outcome.returncode == 1 and "dal_train -d IXI" in outcome.stderr
+
+
+def test_an_empty_folder_is_an_error(home, tmp_path):
+    outcome = home.run("dal_predict", "-i", tmp_path, "-o", tmp_path / "maps", "-m", "DAL")
+    assert outcome.returncode == 1 and str(tmp_path) in outcome.stderr
+
+
+def test_an_output_folder_that_cannot_be_written_is_an_error(home, tmp_path):
+    (tmp_path / "taken").write_text("a file, where a folder is wanted")
+    outcome = home.run(
+        "dal_predict", "-i", home.path / "scans", "-o", tmp_path / "taken" / "maps", "-m", "DAL"
+    )
+    assert outcome.returncode == 1
+    assert "cannot be written" in outcome.stderr and "Traceback" not in outcome.stderr
+
+
+def test_a_pickled_checkpoint_is_refused_unread(home, tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "best.safetensors")
+    outcome = home.run(
+        "dal_predict", "-i", home.path / "scans", "-o", tmp_path / "maps", "-r", tmp_path
+    )
+    assert outcome.returncode == 1
+    assert "no safetensors file, and was not opened" in outcome.stderr
+
+
+def _spoil(folder: Path, good: Path) -> dict[str, str]:
+    """Bad scans of every kind beside a good one; returns name → what the error must say."""
+    image = nib.load(good)
+    values = image.get_fdata(dtype=np.float32)
+
+    def write(name: str, array: np.ndarray) -> None:
+        nib.save(nib.Nifti1Image(array, image.affine), folder / f"{name}_T1.nii.gz")
+
+    whole = good.read_bytes()
+    (folder / "truncated_T1.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (folder / "text_T1.nii.gz").write_bytes(gzip.compress(b"this is no image" * 50))
+    (folder / "zero_T1.nii.gz").touch()
+    write("series", np.stack([values, values], axis=-1))
+    nan = values.copy()
+    nan[3, 3, 3] = np.nan
+    write("nan", nan)
+    write("constant", np.full_like(values, 7))
+    return {
+        "truncated": "cannot be read to its end",
+        "text": "cannot be read to its end",
+        "zero": "the file is empty",
+        "series": "a 3-D image was expected",
+        "nan": "NaN or infinite",
+        "constant": "all voxels have the value 7",
+    }
+
+
+def test_bad_scans_are_named_and_the_good_one_is_done(home, tmp_path):
+    scans, maps = tmp_path / "scans", tmp_path / "maps"
+    scans.mkdir()
+    good = home.path / "scans" / "sub-l001_T1w.nii.gz"
+    shutil.copyfile(good, scans / "good_T1.nii.gz")
+    expected = _spoil(scans, good)
+    outcome = home.run("dal_predict", "-i", scans, "-o", maps, "-m", "DAL")
+    assert outcome.returncode == 1
+    assert f"1 cases done, 0 kept from before, {len(expected)} failed" in outcome.stderr
+    assert (maps / "good_T1_anomaly.nii.gz").is_file()
+    for case, finding in expected.items():
+        lines = [line for line in outcome.stderr.splitlines() if f"{case}_T1.nii.gz" in line]
+        assert any(finding in line for line in lines), (case, lines)
+    assert "Traceback" not in outcome.stderr
+
+
+def test_a_bad_dataset_names_its_cases_and_does_the_others(home, tmp_path):
+    """A mask on a foreign grid, a truncated image, a subject with T1 only."""
+    raw = tmp_path / "raw" / "Mixed"
+    shutil.copytree(home.path / "raw" / "SimLesions", raw)
+    mask_path = next((raw / "derivatives").rglob("sub-l001*mask.nii.gz"))
+    mask = nib.load(mask_path)
+    nib.save(nib.Nifti1Image(mask.get_fdata()[:-3].astype(np.uint8), mask.affine), mask_path)
+    shutil.copytree(home.path / "raw" / "SimHealthy" / "sub-h001", raw / "sub-h001")
+    next(raw.glob("sub-h001/anat/*T2w.nii.gz")).unlink()
+    bad = next(raw.glob("sub-l002/anat/*T2w.nii.gz"))
+    bad.write_bytes(bad.read_bytes()[:5000])
+    outcome = home.run(
+        "dal_plan_and_preprocess", "-d", "Mixed",
+        "--set", "preprocessing.registration_iterations=100x50x0",
+        DAL_RAW=str(tmp_path / "raw"), DAL_PREPROCESSED=str(tmp_path / "preprocessed"),
+    )  # fmt: skip
+    assert outcome.returncode == 1
+    assert str(mask_path) in outcome.stderr and "is that of no image" in outcome.stderr
+    assert str(bad) in outcome.stderr and "cannot be read to its end" in outcome.stderr
+    assert "sub-h001: no T2" in outcome.stderr
+    cases = tmp_path / "preprocessed" / "Mixed" / "cases"
+    assert [path.name for path in sorted(cases.glob("*.json"))] == ["sub-h001.json"]
+
+
+def test_a_subject_without_t2_is_left_out_of_training(home, tmp_path):
+    """The others train; the warning names who was left out."""
+    preprocessed = tmp_path / "preprocessed"
+    shutil.copytree(home.path / "preprocessed", preprocessed)
+    shutil.rmtree(preprocessed / "SimHealthy" / "cache", ignore_errors=True)
+    record = preprocessed / "SimHealthy" / "cases" / "sub-h002.json"
+    record.write_text(record.read_text().replace('"T2"\n ]', '"PD"\n ]', 1))
+    outcome = home.run(
+        "dal_train", "-d", "SimHealthy", "-c", "demo", "-m", "mean-brain",
+        DAL_PREPROCESSED=str(preprocessed), DAL_RESULTS=str(tmp_path / "results"),
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.stderr[-2000:]
+    assert "sub-h002 is left out: no T2" in outcome.stderr

@@ -1,0 +1,78 @@
+"""From raw scans to the report, through the real commands."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_walk_ends_with_the_path_of_the_report(home):
+    assert home.walk.returncode == 0, home.walk.stderr[-3000:]
+    last = home.walk.stderr.strip().splitlines()[-1]
+    assert last == f"report: {home.path / 'results' / 'report' / 'index.html'}"
+
+
+def test_every_method_is_scored_on_both_sequences(home):
+    results = pd.read_csv(home.path / "results/report/results.csv")
+    methods = results["method"].str.split(" ").str[0]
+    assert sorted(zip(methods, results["sequence"], strict=True)) == sorted(
+        (method, sequence)
+        for method in ("DAL", "mean-brain", "raw-intensity")
+        for sequence in ("T1", "T2")
+    )
+    assert results["AP"].between(0, 100).all() and (results["cases"] == 2).all()
+
+
+def test_the_report_is_one_offline_page_that_says_it_is_simulated(home):
+    page = (home.path / "results/report/index.html").read_text(encoding="utf-8")
+    assert "simulated" in page.lower() and "not for diagnosis" in page
+    assert "data:image/png;base64," in page and 'src="http' not in page
+    assert "beat" in page
+
+
+def test_maps_lie_on_the_grid_of_their_scans(home):
+    scans = sorted((home.path / "scans").glob("*.nii.gz"))
+    assert len(scans) == 4
+    for scan in scans:
+        stem = scan.name.removesuffix("w.nii.gz")
+        image = nib.load(scan)
+        anomaly = nib.load(home.path / "maps" / f"{stem}_anomaly.nii.gz")
+        assert anomaly.shape == image.shape
+        np.testing.assert_allclose(anomaly.affine, image.affine, atol=1e-5)
+        assert anomaly.header["qform_code"] == image.header["qform_code"]
+        values = anomaly.get_fdata()
+        assert np.isfinite(values).all() and values.min() >= 0 and values.max() > 0
+
+
+def test_simulated_scans_with_skull_need_every_step(home):
+    decisions = json.loads((home.path / "preprocessed/SimHealthy/preprocessing.json").read_text())
+    for steps in decisions["steps"].values():
+        assert steps["strip"] and steps["bias_correct"]
+        assert steps["coregister"] and steps["register_to_atlas"]
+
+
+def test_the_brain_is_found_and_registered(home):
+    quality = pd.read_csv(home.path / "preprocessed/SimHealthy/quality.csv")
+    assert quality["brain_ml"].between(1100, 1900).all()
+    assert (quality["atlas_dice"] > 0.85).all()
+    assert (home.path / "preprocessed/SimHealthy/quality.html").is_file()
+
+
+def test_predict_keeps_what_is_done(home):
+    again = home.run(
+        "dal_predict", "-i", home.path / "scans", "-o", home.path / "maps", "-m", "DAL"
+    )
+    assert again.returncode == 0
+    assert "0 cases done, 2 kept from before" in again.stderr
+
+
+def test_several_runs_that_fit_are_listed_and_none_is_taken(home):
+    outcome = home.run("dal_predict", "-i", home.path / "scans", "-o", home.path / "unused")
+    assert outcome.returncode == 1
+    assert "several complete runs fit" in outcome.stderr and "mean-brain" in outcome.stderr

@@ -1,0 +1,127 @@
+"""From a standard case to a filtered map at 1 mm: every step beside the one that it should be."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from dal_auto.errors import UsageError
+from dal_auto.inference.predictor import predict
+from dal_auto.methods.method import Detection, Method
+from dal_auto.methods.raw_intensity import RawIntensity
+
+CUBE = np.ones((3, 3, 3))
+OFF = {"scoring__min_filter_mm": 0.0, "scoring__mean_filter_mm": 0.0, "scoring__erosion_mm": 0.0}
+
+
+class Recorder(RawIntensity):
+    """Notes what it is given; its score is what a network of ones and its windows make of it."""
+
+    def detect(self, image, brain_mask, sequence, tile) -> Detection:
+        self.given = image, brain_mask, sequence
+        self.windows = []
+
+        def network(x: torch.Tensor) -> torch.Tensor:
+            self.windows.append(tuple(x.shape))
+            return x
+
+        stitched = tile(network, image[None, None])[0, 0]
+        return Detection({"": stitched}, pseudo_healthy=stitched / 2, extras={"edges": brain_mask})
+
+
+def test_a_method_sees_the_matched_image_on_the_configurations_grid(make_plans, case):
+    method = Recorder(make_plans())
+    prediction = predict(method, case, "T2", "cpu")
+    image, mask, sequence = method.given
+    assert sequence == "T2"
+    assert image.shape == mask.shape == (24, 24, 24)
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    assert image.min() >= 0 and image.max() <= 1 and (image[mask == 0] == 0).all()
+    # Halving by averages, over the brain's voxels only.
+    whole = np.where(case.brain_mask, prediction.image, 0).reshape(24, 2, 24, 2, 24, 2)
+    count = case.brain_mask.reshape(24, 2, 24, 2, 24, 2).sum((1, 3, 5))
+    expected = np.where(count >= 4, whole.sum((1, 3, 5)) / np.maximum(count, 1), 0)
+    np.testing.assert_allclose(image, expected, atol=1e-5)
+
+
+def test_the_input_is_carried_onto_the_landmarks_of_the_plans(make_plans, case):
+    plans = make_plans()
+    prediction = predict(Recorder(plans), case, "T1", "cpu")
+    found = np.percentile(prediction.image[case.brain_mask], plans.preprocessing.percentiles)
+    np.testing.assert_allclose(found, plans.intensity.landmarks["T1"], atol=1e-3)
+    assert (prediction.image[~case.brain_mask] == 0).all()
+
+
+def test_networks_run_in_the_windows_of_the_plans(make_plans, case):
+    method = Recorder(make_plans())
+    predict(method, case, "T1", "cpu")
+    assert method.windows == [(1, 1, 16, 24, 24)] * 2
+
+
+def test_all_results_lie_on_the_standard_grid(make_plans, case):
+    prediction = predict(Recorder(make_plans()), case, "T1", "cpu")
+    volumes = [prediction.image, prediction.pseudo_healthy, *prediction.anomaly.values()]
+    for volume in [*volumes, *prediction.extras.values()]:
+        assert isinstance(volume, np.ndarray)
+        assert (volume.shape, volume.dtype) == ((48, 48, 48), np.float32)
+    assert (prediction.pseudo_healthy[~case.brain_mask] == 0).all()
+
+
+def test_every_variant_of_a_method_is_given(make_plans, case):
+    prediction = predict(RawIntensity(make_plans(**OFF)), case, "T1", "cpu")
+    assert set(prediction.anomaly) == {"bright", "dark"}
+    assert prediction.pseudo_healthy is None
+    inside = ndimage.binary_erosion(case.brain_mask, CUBE, iterations=4)
+    both = prediction.anomaly["bright"] + prediction.anomaly["dark"]
+    np.testing.assert_allclose(both[inside], 1, atol=1e-5)
+
+
+def test_filters_are_taken_at_1_mm_after_the_return_from_the_coarse_grid(make_plans, case):
+    raw = predict(Recorder(make_plans(**OFF)), case, "T1", "cpu").anomaly[""]
+    kernels = {
+        "scoring__min_filter_mm": 3.0,
+        "scoring__mean_filter_mm": 5.0,
+        "scoring__erosion_mm": 3.0,
+    }
+    found = predict(Recorder(make_plans(**kernels)), case, "T1", "cpu").anomaly[""]
+    inside = ndimage.binary_erosion(case.brain_mask, CUBE)
+    assert (found[~inside] == 0).all()
+    # Unfiltered, the score outside the brain is masked: deep inside both see the same.
+    deep = ndimage.binary_erosion(case.brain_mask, CUBE, iterations=4)
+    expected = ndimage.uniform_filter(ndimage.minimum_filter(raw, 3), 5)
+    np.testing.assert_allclose(found[deep], expected[deep], atol=1e-5)
+
+
+def test_a_bright_spot_raises_the_score_where_it_is(make_plans, case):
+    images = case.images.copy()
+    images[0, 18:25, 28:35, 14:21] *= 2
+    without, with_spot = (
+        predict(RawIntensity(make_plans()), one, "T1", "cpu").anomaly["bright"]
+        for one in (case, dataclasses.replace(case, images=images))
+    )
+    rise = with_spot - without
+    np.testing.assert_allclose(ndimage.center_of_mass(rise), (21, 31, 17), atol=1)
+    assert np.abs(rise[:10]).max() == 0
+
+
+def test_predicting_twice_gives_the_same_map(make_plans, case):
+    first, second = (
+        predict(RawIntensity(make_plans()), case, "T1", "cpu").anomaly["bright"] for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_sequence_that_was_not_trained_on_says_to_retrain(make_plans, case):
+    method: Method = RawIntensity(make_plans())
+    with pytest.raises(UsageError, match=r"trained on T1, T2, not on FLAIR.*[Rr]etrain"):
+        predict(method, case, "FLAIR", "cpu")
+
+
+def test_a_sequence_that_the_case_lacks_is_named(make_plans, case):
+    alone = dataclasses.replace(case, sequences=("T1",), images=case.images[:1])
+    with pytest.raises(UsageError, match="case has no T2"):
+        predict(RawIntensity(make_plans()), alone, "T2", "cpu")

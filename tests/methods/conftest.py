@@ -1,0 +1,83 @@
+"""A head of two blobs in 16³ voxels, and plans that fit it: small enough to train in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dal_auto.inference.sliding_window import tile
+from dal_auto.methods.method import Batch, Tile
+from dal_auto.methods.registry import find_method
+from dal_auto.plans import ConfigurationPlan, Plans
+
+SIZE = 16
+SEQUENCES = ("T1", "T2")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def small_plans() -> Callable[..., Plans]:
+    """Plans of a method on a grid of 16³ voxels of 2 mm, its settings those of the preset."""
+
+    def make(method: str = "DAL", preset: str = "robust", **settings: Any) -> Plans:
+        shape = (SIZE,) * 3
+        configuration = ConfigurationPlan(
+            name="tiny", input_shape=shape, spacing_mm=(2.0, 2.0, 2.0), window=shape
+        )
+        defaults = find_method(method).default_settings(preset, configuration)
+        return Plans.parse(
+            {
+                "training_set": "Phantoms",
+                "sequences": SEQUENCES,
+                "configuration": configuration.model_dump(mode="json"),
+                "method": {
+                    "name": method,
+                    "preset": preset,
+                    "settings": defaults.model_dump(mode="json") | settings,
+                },
+            }
+        )
+
+    return make
+
+
+def phantom(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (T1 and T2) and brain mask: grey shell, white core, two blobs of fluid somewhere."""
+    random = np.random.default_rng(seed)
+    axes = np.meshgrid(*[np.linspace(-1, 1, SIZE)] * 3, indexing="ij")
+    radius = np.sqrt(sum(a**2 for a in axes))
+    tissue = np.where(radius < 0.7, 2, 1)
+    for centre in random.uniform(-0.4, 0.4, (2, 3)):
+        tissue[np.sqrt(sum((a - c) ** 2 for a, c in zip(axes, centre, strict=True))) < 0.35] = 0
+    contrasts = np.array([[0.15, 0.5, 0.8], [0.9, 0.5, 0.3]])
+    images = contrasts[:, tissue] + random.normal(0, 0.02, (2, *tissue.shape))
+    mask = radius < 0.9
+    return np.clip(images * mask, 0, 1).astype(np.float32), mask[None].astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def phantom_batch() -> Callable[..., Batch]:
+    """Batches of phantoms, one subject per seed."""
+
+    def make(*seeds: int, sequences: int = len(SEQUENCES)) -> Batch:
+        images, masks = zip(*(phantom(seed) for seed in seeds), strict=True)
+        return Batch(
+            torch.from_numpy(np.stack(images)[:, :sequences]), torch.from_numpy(np.stack(masks))
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def in_windows() -> Tile:
+    """Windows of half the phantom along x."""
+    return partial(tile, window=(SIZE // 2, SIZE, SIZE), overlap=0.5)

@@ -1,0 +1,138 @@
+"""One file that keeps everything, runs nobody's code, and is replaced only by a whole one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dal_auto.errors import InputError, PlansError
+from dal_auto.methods import checkpoint as module
+from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+
+class Payload:
+    """Unpickling it creates a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.fixture
+def whole(small_plans) -> Checkpoint:
+    """A checkpoint with something in every field."""
+    return Checkpoint(
+        plans=small_plans("mean-brain"),
+        tensors={"mean": torch.rand(2, 16, 16, 16)},
+        step=7,
+        thresholds={"T1": 0.25, "T2/bright": 0.5},
+        threshold_source="3 healthy validation cases",
+        optimiser={"0.step": torch.tensor(7.0), "0.exp_avg": torch.rand(3)},
+        progress={"best_value": None, "seed": 4, "scaler": {"scale": 2.0}},
+    )
+
+
+def test_what_was_saved_comes_back(whole, tmp_path):
+    path = tmp_path / "new" / "best.safetensors"
+    save_checkpoint(path, whole)
+    back = load_checkpoint(path)
+    assert back.plans.flat() == whole.plans.flat()
+    for field in ("step", "thresholds", "threshold_source", "progress"):
+        assert getattr(back, field) == getattr(whole, field)
+    for field in ("tensors", "optimiser"):
+        ours, theirs = getattr(whole, field), getattr(back, field)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_same_state_gives_the_same_bytes(whole, tmp_path):
+    paths = [tmp_path / str(index) for index in range(10)]
+    for path in paths:
+        save_checkpoint(path, whole)
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
+def test_tensors_that_share_memory_or_lie_in_another_layout_are_saved_too(whole, tmp_path):
+    shared = torch.rand(2, 4, 6, 6, 6)
+    tensors = {
+        "a": shared,
+        "b": shared[:1],
+        "c": shared.contiguous(memory_format=torch.channels_last_3d),
+    }
+    save_checkpoint(tmp_path / "x", Checkpoint(whole.plans, tensors))
+    back = load_checkpoint(tmp_path / "x").tensors
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+def test_a_pickle_is_refused_and_nothing_in_it_runs(tmp_path, zipped):
+    path, trap = tmp_path / "best.safetensors", tmp_path / "trap"
+    torch.save(
+        {"state": torch.rand(3), "trap": Payload(trap)}, path, _use_new_zipfile_serialization=zipped
+    )
+    with pytest.raises(InputError, match="never opened") as caught:
+        load_checkpoint(path)
+    assert caught.value.file == path
+    assert not trap.exists()
+    # The trap is a working one: it is load_checkpoint that did not step into it.
+    torch.load(path.rename(tmp_path / "unsafe.pt"), weights_only=False)
+    assert trap.exists()
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_safetensors_of_others_are_refused(tmp_path, metadata):
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.rand(3)}, path, metadata)
+    with pytest.raises(InputError, match="not a dal_auto checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path):
+    with pytest.raises(InputError, match=r"no such checkpoint.*dal_train"):
+        load_checkpoint(tmp_path / "best.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 400, -16])
+def test_a_truncated_file_is_refused(whole, tmp_path, keep):
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(path, whole)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="no safetensors file"):
+        load_checkpoint(path)
+
+
+def test_plans_that_no_longer_hold_are_refused_by_key(whole, tmp_path, monkeypatch):
+    content = whole.plans.to_json() | {"from_a_newer_version": 1}
+    monkeypatch.setattr(type(whole.plans), "to_json", lambda self: content)
+    save_checkpoint(tmp_path / "x", whole)
+    with pytest.raises(PlansError, match="from_a_newer_version"):
+        load_checkpoint(tmp_path / "x")
+
+
+def test_an_interrupted_write_keeps_the_old_file(whole, tmp_path, monkeypatch):
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(path, whole)
+    before = path.read_bytes()
+
+    def half_way(tensors, filename, metadata):
+        Path(filename).write_bytes(b"half a checkpoint")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_file", half_way)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, whole)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["best.safetensors"]
+
+
+def test_the_metadata_is_json_that_names_the_versions(whole, tmp_path):
+    save_checkpoint(tmp_path / "x", whole)
+    with module.safe_open(tmp_path / "x", "pt") as file:
+        content = json.loads(file.metadata()["content"])
+    assert set(content["versions"]) == {"dal_auto", "torch", "python"}

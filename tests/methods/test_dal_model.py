@@ -1,0 +1,253 @@
+"""DAL as a whole: losses and their weights, where gradients go, what it watches, that it learns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from dal_auto.errors import PlansError
+from dal_auto.methods.dal.model import DAL
+from dal_auto.networks.anatomy import differentiable_one_hot, merge_channels
+
+SUB_NETWORKS = ("E_A", "E_M", "R_A", "R_E", "R_D")
+
+
+def moved(method: DAL) -> set[str]:
+    """Sub-networks that the last backward pass reached."""
+    return {
+        name
+        for name in SUB_NETWORKS
+        if any(
+            parameter.grad is not None and parameter.grad.abs().sum() > 0
+            for parameter in getattr(method.network, name).parameters()
+        )
+    }
+
+
+@pytest.mark.parametrize("preset", ["robust", "paper"])
+def test_a_step_gives_all_losses_and_their_weighted_sum(small_plans, phantom_batch, preset):
+    weights = {"reconstruction": 0.7, "anatomy": 0.3, "modality": 1.9, "code": 2.3}
+    settings = {f"weight_{name}": value for name, value in weights.items()}
+    method = DAL(small_plans(preset=preset, warm_start_steps=0, **settings))
+    losses = method.training_step(phantom_batch(0, 1), 0)
+    assert all(value.shape == () and value.isfinite() for value in losses.values())
+    rec, a, m, ae = weights.values()
+    one = {name: float(value.detach()) for name, value in losses.items()}
+    eq13 = (
+        rec * (one["recon"] + one["rest"])
+        + a * (one["con_A"] + one["sim_A"])
+        + m * (one["con_M"] + one["sim_M"])
+        + ae * one["con_AE"]
+    )
+    assert one.pop("loss") == pytest.approx(eq13, rel=1e-5)
+    assert set(one) == {"recon", "rest", "con_A", "sim_A", "con_M", "sim_M", "con_AE"}
+
+
+@pytest.mark.parametrize("preset", ["robust", "paper"])
+def test_every_sub_network_receives_a_gradient(small_plans, phantom_batch, preset):
+    method = DAL(small_plans(preset=preset, warm_start_steps=0))
+    method.training_step(phantom_batch(0, 1), 0)["loss"].backward()
+    assert moved(method) == set(SUB_NETWORKS)
+
+
+@pytest.mark.parametrize(
+    ("loss", "reached"),
+    [
+        ("recon", {"E_A", "E_M", "R_A", "R_D"}),  # through the one-hot of Eq. 3 into E_A
+        ("rest", {"E_M", "R_E", "R_D"}),  # Canny stops it
+        ("con_A", {"E_A"}),
+        ("con_M", {"E_M"}),
+        ("con_AE", {"R_E"}),  # the robust preset detaches the target
+    ],
+)
+def test_each_loss_trains_the_sub_networks_that_the_paper_draws(
+    small_plans, phantom_batch, loss, reached
+):
+    method = DAL(small_plans(warm_start_steps=0))
+    method.training_step(phantom_batch(0, 1), 0)[loss].backward()
+    assert moved(method) == reached
+
+
+def test_the_literal_code_consistency_trains_the_encoder_too(small_plans, phantom_batch):
+    method = DAL(small_plans(preset="paper"))
+    method.training_step(phantom_batch(0, 1), 0)["con_AE"].backward()
+    assert moved(method) == {"E_A", "R_A", "R_E"}
+
+
+def test_the_warm_start_touches_only_the_anatomy_extractor(small_plans, phantom_batch):
+    method, batch = DAL(small_plans(warm_start_steps=3)), phantom_batch(0, 1)
+    losses = method.training_step(batch, 2)
+    assert set(losses) == {"loss", "warm_start"}
+    losses["loss"].backward()
+    assert moved(method) == {"E_A"}
+    assert "recon" in method.training_step(batch, 3), "the step after the last is a full one"
+
+
+def test_the_warm_start_brings_sequences_to_agree_on_three_ordered_classes(
+    small_plans, phantom_batch
+):
+    method, batch = DAL(small_plans(warm_start_steps=30)), phantom_batch(0, 1)
+    optimiser = torch.optim.Adam(method.network.parameters(), lr=3e-3)
+    before = method.watch(batch)
+    for step in range(30):
+        optimiser.zero_grad()
+        method.training_step(batch, step)["loss"].backward()
+        optimiser.step()
+    after = method.watch(batch)
+    assert after["label_agreement"] > max(0.9, float(before["label_agreement"]))
+    assert not method.warnings({name: float(value) for name, value in after.items()})
+    labels = method.network.E_A(batch.images[:1, :1]).argmax(dim=1)[0]
+    inside = batch.brain_mask[0, 0] > 0
+    means = [float(batch.images[0, 0][inside & (labels == c)].mean()) for c in range(3)]
+    assert means == sorted(means), "dark to bright on T1, as Eq. 4 presumes"
+
+
+def test_one_sequence_alone_can_be_trained(small_plans, phantom_batch):
+    plans = small_plans(warm_start_steps=0).override({"sequences": ["T1"]}, "test")
+    losses = DAL(plans).training_step(phantom_batch(0, 1, sequences=1), 0)
+    assert all(value.isfinite() for value in losses.values())
+    assert float(losses["con_A"]) == float(losses["sim_A"]) == float(losses["sim_M"]) == 0
+
+
+def test_what_is_restored_outside_the_brain_changes_no_loss(small_plans, phantom_batch):
+    method, batch = DAL(small_plans(warm_start_steps=0)), phantom_batch(0, 0)
+    losses = method.training_step(batch, 0)
+    outside = 1 - batch.brain_mask[:1]
+    method.network.R_D.output.register_forward_hook(lambda *call: call[-1] + 9 * outside)
+    noisy = method.training_step(batch, 0)
+    for name, value in losses.items():
+        torch.testing.assert_close(noisy[name], value)
+
+
+def test_what_is_watched_is_what_its_names_say(small_plans, phantom_batch):
+    method, batch = DAL(small_plans()), phantom_batch(0, 1)
+    images, inside = batch.images.flatten(0, 1)[:, None], batch.brain_mask[:, 0] > 0
+    with torch.no_grad():
+        one_hot = differentiable_one_hot(method.network.E_A(images)).unflatten(0, (2, 2))
+        masks = batch.brain_mask.repeat_interleave(2, dim=0)
+        anatomy = merge_channels(one_hot.flatten(0, 1), masks)
+        edges, code = method.edges(anatomy), method.network.R_A(anatomy)
+    labels = one_hot.argmax(dim=2)
+    in_brains = labels[inside[:, None].expand(-1, 2, -1, -1, -1)]
+    expected = {
+        **{f"occupancy_{c + 1}": (in_brains == c).float().mean() for c in range(3)},
+        "label_agreement": (labels[:, 0] == labels[:, 1])[inside].float().mean(),
+        "edge_density": edges[masks > 0].mean(),
+        "code_std": code.std(),
+    }
+    assert 0 < expected["label_agreement"] < 1
+    found = method.watch(batch)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_watch_sees_a_collapsed_anatomy_and_warnings_say_so(small_plans, phantom_batch):
+    method, batch = DAL(small_plans()), phantom_batch(0, 1)
+    with torch.no_grad():
+        method.network.E_A.classify.weight.zero_()
+        method.network.E_A.classify.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
+    figures = {name: float(value) for name, value in method.watch(batch).items()}
+    assert [figures[f"occupancy_{c}"] for c in (1, 2, 3)] == [0, 1, 0]
+    assert figures["label_agreement"] == 1
+    assert figures["edge_density"] < 0.5
+    warnings = method.warnings(figures)
+    assert len(warnings) == 2
+    assert "class 1 holds 0.0%" in warnings[0] and "class 3 holds 0.0%" in warnings[1]
+    assert all("method.settings.similarity_of=onehot" in warning for warning in warnings)
+
+
+def test_watch_sees_shrunken_codes_and_warnings_say_so(small_plans, phantom_batch):
+    method, batch = DAL(small_plans()), phantom_batch(0, 1)
+    with torch.no_grad():
+        method.network.R_A.code.weight.mul_(1e-6)
+        method.network.R_A.code.bias.zero_()
+    figures = {name: float(value) for name, value in method.watch(batch).items()}
+    assert any("code_consistency=normalised" in line for line in method.warnings(figures))
+
+
+def test_a_healthy_state_raises_no_warning(small_plans):
+    healthy = {"occupancy_1": 0.18, "occupancy_2": 0.48, "occupancy_3": 0.33, "code_std": 0.5}
+    assert DAL(small_plans()).warnings(healthy) == []
+
+
+def test_it_overfits_two_phantoms(small_plans, phantom_batch):
+    method, batch = DAL(small_plans(warm_start_steps=0)), phantom_batch(0, 1)
+    optimiser = torch.optim.Adam(method.network.parameters(), lr=3e-3)
+    first = last = float("nan")
+    for step in range(40):
+        losses = method.training_step(batch, step)
+        optimiser.zero_grad()
+        losses["loss"].backward()
+        optimiser.step()
+        last = float(losses["rest"].detach())
+        first = last if step == 0 else first
+    assert last < first / 2
+    # Without anatomy the best image is flat: one grey value per subject and sequence. Each image
+    # is the target of two restorations, one from each anatomy.
+    brains = [
+        image[mask[0] > 0]
+        for subject, mask in zip(batch.images, batch.brain_mask, strict=True)
+        for image in subject
+    ]
+    flat = sum(2 * float((values - values.median()).abs().mean()) for values in brains) / 2
+    assert last < 0.9 * flat
+
+
+@pytest.mark.parametrize("score", ["hybrid", "l1", "ssim"])
+def test_scores_are_not_negative_and_0_outside_the_brain(
+    small_plans, phantom_batch, in_windows, score
+):
+    method = DAL(small_plans().override({"scoring.score": score}, "test"))
+    batch = phantom_batch(0)
+    image, mask = batch.images[0, 0], batch.brain_mask[0, 0]
+    found = method.detect(image, mask, "T1", in_windows)
+    (scores,) = found.scores.values()
+    assert scores.shape == image.shape and scores.isfinite().all()
+    assert (scores >= 0).all() and (scores[mask == 0] == 0).all() and scores.max() > 0
+    assert found.pseudo_healthy.min() >= 0 and found.pseudo_healthy.max() <= 1
+    assert (found.pseudo_healthy[mask == 0] == 0).all()
+    assert set(found.extras["edges"].unique().tolist()) <= {0.0, 1.0}
+    thirds = torch.tensor([0.0, 1 / 3, 2 / 3, 1.0])
+    anatomy = found.extras["anatomy"].flatten()
+    assert (anatomy[:, None] - thirds).abs().amin(dim=1).max() < 1e-6
+
+
+def test_detection_restores_from_edges_and_modality_as_in_eq_14(
+    small_plans, phantom_batch, in_windows
+):
+    """Another modality vector gives another image; another R_A none: it is not used."""
+    method, batch = DAL(small_plans()), phantom_batch(0)
+    image, mask = batch.images[0, 0], batch.brain_mask[0, 0]
+
+    def restored() -> torch.Tensor:
+        return method.detect(image, mask, "T1", in_windows).pseudo_healthy
+
+    before = restored()
+    with torch.no_grad():
+        for parameter in method.network.R_A.parameters():
+            parameter.add_(1)
+    assert torch.equal(restored(), before)
+    with torch.no_grad():
+        method.network.E_M.encode[0].bias.add_(1)
+    assert not torch.allclose(restored(), before, atol=1e-3)
+
+
+@pytest.mark.parametrize("key", ["input_shape", "window"])
+def test_sizes_that_would_not_come_back_are_refused_by_name(small_plans, key):
+    plans = small_plans()
+    assert DAL(plans).settings.downsamplings == 1
+    configuration = plans.configuration.model_copy(update={key: (16, 15, 16)})
+    with pytest.raises(PlansError, match=rf"configuration\.{key}.*multiples of 2"):
+        DAL(plans.model_copy(update={"configuration": configuration}))
+
+
+def test_a_batch_is_left_as_it_was(small_plans, phantom_batch):
+    batch = phantom_batch(0, 1)
+    copy = dataclasses.replace(batch, images=batch.images.clone())
+    method = DAL(small_plans(warm_start_steps=0))
+    method.training_step(batch, 0)
+    method.watch(batch)
+    assert torch.equal(batch.images, copy.images)

@@ -1,0 +1,328 @@
+"""The chain on a small object that is known everywhere: each step alone, and their composition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from dal_auto.case import Grid, RawCase, StandardCase
+from dal_auto.errors import CaseFailed, InputError
+from dal_auto.nifti import write_image
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing import chain, skull_strip
+from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
+from dal_auto.preprocessing.chain import (
+    Stopwatch,
+    reference_sequence,
+    standardise,
+    tool_versions,
+)
+from dal_auto.preprocessing.cropping import centre_crop_or_pad
+from dal_auto.preprocessing.planner import CaseSteps
+from dal_auto.preprocessing.registration import greedy_backend
+
+PLAN = PreprocessingPlan(target_shape=(56, 64, 48), n4_iterations=(5,), n4_spacing_mm=8.0)
+TARGET = centre_crop_or_pad(ATLAS_GRID, PLAN.target_shape)
+MIDDLE = (TARGET.affine @ [27.5, 31.5, 23.5, 1])[:3]
+NOTHING = {
+    "bias_correct": False,
+    "coregister": False,
+    "register_to_atlas": False,
+    "strip": False,
+}
+
+
+def steps(*names: str) -> CaseSteps:
+    return CaseSteps.parse(NOTHING | dict.fromkeys(names, True))
+
+
+def native_grid(axes: np.ndarray, spacing_mm, shape) -> Grid:
+    affine = np.eye(4)
+    affine[:3, :3] = axes * spacing_mm
+    affine[:3, 3] = MIDDLE - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Grid(shape, affine)
+
+
+T1_GRID = native_grid(np.eye(3), (1.5, 1.5, 1.5), (40, 44, 36))
+T2_GRID = native_grid(np.eye(3)[:, [2, 0, 1]] * (1, -1, 1), (1.3, 1.5, 2), (38, 42, 32))
+
+
+@dataclass
+class Scanner:
+    """Writes images of one object to a folder."""
+
+    folder: Path
+    world: Callable[[Grid], np.ndarray]
+
+    def case(self, lesion_on: Grid | None = None, **images: tuple[Grid, np.ndarray]) -> RawCase:
+        """A case whose object was moved by a (4, 4) matrix before each image was taken."""
+        for name, (grid, moved) in images.items():
+            write_image(self.folder / f"{name}.nii.gz", self.image(name, grid, moved), grid)
+        lesion = None
+        if lesion_on is not None:
+            lesion = self.folder / "lesion.nii.gz"
+            name = next(n for n, (grid, _) in images.items() if grid is lesion_on)
+            write_image(lesion, self.lesion(lesion_on, images[name][1]), lesion_on)
+        paths = {name: self.folder / f"{name}.nii.gz" for name in images}
+        return RawCase("D", "a", "p", paths, lesion)
+
+    def home(self, grid: Grid, moved: np.ndarray) -> np.ndarray:
+        """(x, y, z, 3): where each voxel's piece of the object was before, from its middle."""
+        home = np.linalg.inv(moved)
+        return self.world(grid) @ home[:3, :3].T + home[:3, 3] - MIDDLE
+
+    def image(self, name: str, grid: Grid, moved: np.ndarray) -> np.ndarray:
+        """Linear inside an ellipsoid, so that linear interpolation changes nothing there."""
+        points = self.home(grid, moved)
+        x, y, z = np.moveaxis(points, -1, 0)
+        value = 500 + 9 * x - 5 * y + 3 * z if name == "T1" else 800 - 4 * x - 7 * y + 6 * z
+        return np.where(self.brain(points), value, 0).astype(np.float32)
+
+    def brain(self, points: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(points / (20, 25, 17), axis=-1) < 1
+
+    def lesion(self, grid: Grid, moved: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(self.home(grid, moved) - (6, -8, 3), axis=-1) < 6
+
+    def expected(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """The image on the target grid, and where it is surely known: away from the edge."""
+        image = self.image(name, TARGET, np.eye(4))
+        return image, ndimage.binary_erosion(image > 0, iterations=4)
+
+
+@pytest.fixture
+def scanner(tmp_path, world) -> Scanner:
+    return Scanner(tmp_path, world)
+
+
+@pytest.fixture(scope="module")
+def toy() -> Atlas:
+    image = np.zeros(ATLAS_GRID.shape, np.float32)
+    image[100:140, 95:145, 60:94] = np.arange(1, 51)[:, None]
+    return Atlas("toy", image, "")
+
+
+@pytest.fixture
+def run(toy) -> Callable[..., StandardCase]:
+    def call(case: RawCase, todo: CaseSteps | None = None, plan=PLAN) -> StandardCase:
+        return standardise(case, todo or steps(), plan, toy, threads=1, watch=Stopwatch())
+
+    return call
+
+
+def difference(case: StandardCase, scanner: Scanner, name: str) -> float:
+    """Largest deviation from the known image, in its units."""
+    image, sure = scanner.expected(name)
+    assert sure.sum() > 10_000
+    return float(np.abs(case.image(name) * case.scale[name] - image)[sure].max())
+
+
+def test_a_stripped_registered_case_is_only_resampled(scanner, run):
+    case = run(scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T1_GRID, np.eye(4))))
+    assert case.images.shape == (2, *PLAN.target_shape)
+    assert (case.dataset, case.case_id, case.patient_id) == ("D", "a", "p")
+    assert case.sequences == ("T1", "T2")
+    assert case.lesion_mask is None
+    for name in case.sequences:
+        assert difference(case, scanner, name) < 0.5  # float16: 1 in 2048
+    image, sure = scanner.expected("T1")
+    assert case.brain_mask[sure].all()
+    assert not case.brain_mask[~ndimage.binary_dilation(image > 0, iterations=2)].any()
+
+
+def test_what_is_stored_fits_float16_whatever_the_scanners_units(scanner, run):
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)))
+    write_image(raw.sequences["T1"], scanner.image("T1", T1_GRID, np.eye(4)) * 1e4, T1_GRID)
+    case = run(raw)
+    np.testing.assert_array_equal(case.images, case.images.astype(np.float16))
+    inside = case.image("T1")[case.brain_mask]
+    assert np.percentile(inside, 99.9) == pytest.approx(1, abs=1e-3)
+    assert difference(case, scanner, "T1") > 1e6  # in the scanner's own units
+    np.testing.assert_allclose(case.percentiles["T1"], np.percentile(inside, PLAN.percentiles))
+
+
+def test_outside_the_brain_is_zero_and_negatives_inside_are_clipped_not_cut_out(scanner, run):
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)))
+    image = scanner.image("T1", T1_GRID, np.eye(4))
+    image[18:22, 20:24, 16:20] = -50
+    write_image(raw.sequences["T1"], image, T1_GRID)
+    case = run(raw)
+    assert case.images.min() == 0
+    assert (case.images[0][~case.brain_mask] == 0).all()
+    assert ((case.images[0] == 0) & case.brain_mask).sum() > 20
+
+
+@pytest.fixture
+def about_middle(rigid) -> Callable[..., np.ndarray]:
+    """A rigid matrix that turns about the middle of the target grid."""
+    there = np.eye(4)
+    there[:3, 3] = MIDDLE
+    return lambda degrees, shift_mm: there @ rigid(degrees, shift_mm) @ np.linalg.inv(there)
+
+
+def test_matrices_are_composed_in_the_right_direction(scanner, run, about_middle, monkeypatch, toy):
+    """T1 lies turned against the atlas, T2 against T1, on a grid of its own."""
+    t1_moved = about_middle((5, -4, 8), (3, -2, 1))
+    t2_from_t1 = about_middle((-6, 3, 4), (-2, 4, 2))
+    t2_moved = t2_from_t1 @ t1_moved
+
+    def known(fixed, fixed_grid, moving, moving_grid, **_):
+        if fixed is toy.image:
+            assert moving_grid.equals(T1_GRID)
+            return t1_moved
+        assert fixed_grid.equals(T1_GRID)
+        assert moving_grid.equals(T2_GRID)
+        return t2_from_t1
+
+    monkeypatch.setattr(chain, "register_rigid", known)
+    raw = scanner.case(lesion_on=T2_GRID, T2=(T2_GRID, t2_moved), T1=(T1_GRID, t1_moved))
+    case = run(raw, steps("coregister", "register_to_atlas"))
+    for name in ("T1", "T2"):
+        assert difference(case, scanner, name) < 0.7
+    np.testing.assert_allclose(case.geometry.atlas_to_native["T2"], t2_moved)
+    assert case.geometry.native["T2"].equals(T2_GRID)
+    # The lesion mask goes with the image whose grid it shares.
+    expected = scanner.lesion(TARGET, np.eye(4))
+    overlap = 2 * (case.lesion_mask & expected).sum() / (case.lesion_mask.sum() + expected.sum())
+    assert overlap > 0.9
+    assert case.quality["lesion_ml"] == pytest.approx(case.lesion_mask.sum() / 1000)
+    assert case.quality["lesion_ml"] == pytest.approx(case.quality["lesion_ml_native"], rel=0.05)
+
+
+def test_the_bias_field_is_corrected_inside_each_sequences_own_brain(
+    scanner, run, monkeypatch, about_middle
+):
+    masks = {}
+
+    def correct(image, mask, grid, **settings):
+        masks[grid.shape] = mask
+        assert settings["estimate_spacing_mm"] == PLAN.n4_spacing_mm
+        return image * 2
+
+    moved = about_middle((-9, 6, 8), (-4, 5, 3))
+    monkeypatch.setattr(chain, "correct_bias_field", correct)
+    monkeypatch.setattr(chain, "register_rigid", lambda *_, **__: moved)
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T2_GRID, moved))
+    case = run(raw, steps("bias_correct", "coregister"))
+    for grid, pose in ((T1_GRID, np.eye(4)), (T2_GRID, moved)):
+        brain = scanner.brain(scanner.home(grid, pose))
+        assert (masks[grid.shape] != brain).sum() < 0.1 * brain.sum()
+    plain = run(raw, steps("coregister"))
+    assert case.scale["T1"] == pytest.approx(2 * plain.scale["T1"])
+
+
+def test_the_brain_is_estimated_on_t1_in_its_own_space_and_carried_to_t2(
+    scanner, run, monkeypatch, world
+):
+    asked = []
+
+    def tool(image, grid):
+        asked.append(grid)
+        return scanner.brain(world(grid) - MIDDLE)
+
+    monkeypatch.setitem(skull_strip.TOOLS, "deepbet", tool)
+    raw = scanner.case(T2=(T1_GRID, np.eye(4)), T1=(T1_GRID, np.eye(4)))
+    for name, path in raw.sequences.items():
+        write_image(path, scanner.image(name, T1_GRID, np.eye(4)) + 77, T1_GRID)  # bright air
+    case = run(raw, steps("strip"))
+    assert len(asked) == 1
+    assert asked[0].equals(T1_GRID)
+    assert (case.images[:, ~case.brain_mask] == 0).all()
+    assert case.steps[0] == f"brain mask: deepbet {version('deepbet')}"
+
+
+def test_a_brain_mask_of_the_dataset_is_used(scanner, run):
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)))
+    brain = scanner.image("T1", T1_GRID, np.eye(4)) > 0
+    brain[: T1_GRID.shape[0] // 2] = False
+    write_image(scanner.folder / "brain.nii.gz", brain, T1_GRID)
+    case = run(RawCase("D", "a", "p", raw.sequences, brain_mask=scanner.folder / "brain.nii.gz"))
+    assert case.quality["brain_ml"] == pytest.approx(brain.sum() * 1.5**3 / 1000, abs=1e-3)
+    assert case.brain_mask.sum() / 1000 == pytest.approx(case.quality["brain_ml"], rel=0.05)
+
+
+def test_the_same_case_gives_the_same_result(scanner, run):
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)))
+    first, second = run(raw, steps("bias_correct")), run(raw, steps("bias_correct"))
+    np.testing.assert_array_equal(first.images, second.images)
+    assert (first.scale, first.percentiles, first.quality) == (
+        second.scale,
+        second.percentiles,
+        second.quality,
+    )
+
+
+@pytest.mark.parametrize("kind", ["lesion_mask", "brain_mask"])
+def test_a_mask_on_a_foreign_grid_is_an_error_that_names_it(scanner, run, kind):
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)))
+    path = scanner.folder / "foreign.nii.gz"
+    write_image(path, np.ones(T1_GRID.shape, bool), Grid(T1_GRID.shape, np.eye(4)))
+    with pytest.raises(InputError) as caught:
+        run(RawCase("D", "a", "p", raw.sequences, **{kind: path}))
+    assert caught.value.file == path
+    assert "Resample" in caught.value.remedy
+
+
+def test_a_case_without_image_fails_by_name(run):
+    with pytest.raises(CaseFailed, match="case a failed at reading: it has no image"):
+        run(RawCase("D", "a", "p", {}))
+
+
+def test_a_head_in_which_no_brain_is_found_fails(scanner, run, monkeypatch):
+    monkeypatch.setitem(skull_strip.TOOLS, "deepbet", lambda image, _: np.zeros_like(image, bool))
+    with pytest.raises(CaseFailed, match="no brain was found in T1"):
+        run(scanner.case(T1=(T1_GRID, np.eye(4))), steps("strip"))
+
+
+def test_a_brain_that_leaves_the_grid_fails(scanner, run, rigid, monkeypatch):
+    monkeypatch.setattr(chain, "register_rigid", lambda *_, **__: rigid(shift_mm=(500, 0, 0)))
+    with pytest.raises(CaseFailed, match="the brain left the standard grid"):
+        run(scanner.case(T1=(T1_GRID, np.eye(4))), steps("register_to_atlas"))
+
+
+@pytest.mark.parametrize(
+    ("todo", "reason"),
+    [
+        (("coregister", "bias_correct"), "T2 shows no part of the brain"),
+        (("coregister",), "T2 is constant inside the brain"),
+    ],
+)
+def test_a_sequence_that_shows_another_place_fails(scanner, run, rigid, monkeypatch, todo, reason):
+    monkeypatch.setattr(chain, "register_rigid", lambda *_, **__: rigid(shift_mm=(500, 0, 0)))
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T1_GRID, np.eye(4)))
+    with pytest.raises(CaseFailed, match=reason):
+        run(raw, steps(*todo))
+
+
+def test_t1_is_the_reference_else_the_first():
+    assert reference_sequence(RawCase("D", "a", "p", {"T2": Path("x"), "T1": Path("y")})) == "T1"
+    assert reference_sequence(RawCase("D", "a", "p", {"T2": Path("x"), "PD": Path("y")})) == "T2"
+
+
+def test_the_steps_are_named_in_their_order_with_tools_and_versions():
+    done = tool_versions(steps(*NOTHING), PLAN)
+    assert [step.split(":")[0] for step in done[:4]] == [
+        "brain mask",
+        "N4",
+        "rigid between sequences",
+        "rigid to SRI24",
+    ]
+    assert f"SimpleITK {version('SimpleITK')[:3]}" in done[1]
+    assert greedy_backend() in done[3]
+    assert PLAN.registration_iterations in done[3]
+    assert len(tool_versions(steps(), PLAN)) == 1
+
+
+def test_a_stopwatch_adds_up():
+    watch = Stopwatch()
+    for _ in range(2):
+        with watch.step("one"):
+            pass
+    assert list(watch.seconds) == ["one"]
+    assert watch.seconds["one"] > 0

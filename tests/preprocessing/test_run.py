@@ -1,0 +1,272 @@
+"""A dataset through the chain with the real tools: resume, failures, and equal bytes.
+
+Two small stripped cases are made from the atlas itself at 4 mm, moved and recoloured.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from dal_auto.case import ClaimedState, Grid, RawCase
+from dal_auto.datasets.registry import Dataset
+from dal_auto.errors import InputError, UsageError
+from dal_auto.nifti import read_image, write_image
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing import run as module
+from dal_auto.preprocessing.planner import CaseSteps
+from dal_auto.preprocessing.resampling import resample
+from dal_auto.preprocessing.run import (
+    Summary,
+    Task,
+    case_records,
+    inputs_hash,
+    load_decisions,
+    preprocess_dataset,
+)
+from dal_auto.standard_files import read_case
+
+PLAN = PreprocessingPlan(
+    target_shape=(96, 128, 96), registration_iterations="10x0x0", n4_iterations=(2,)
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with raw files and one for results."""
+
+    root: Path
+
+    def cases(self, *names: str) -> list[RawCase]:
+        return [
+            RawCase(
+                "Toy",
+                name,
+                f"patient_{name}",
+                {s: self.root / "raw" / f"{name}_{s}.nii.gz" for s in ("T1", "T2")},
+                lesion_mask=self.root / "raw" / f"{name}_lesion.nii.gz",
+            )
+            for name in names
+        ]
+
+    def run(self, cases: list[RawCase]) -> Summary:
+        dataset = Dataset("Toy", self.root / "raw", None, tuple(cases), True, "bids")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DAL_PREPROCESSED", str(self.root / "preprocessed"))
+            return preprocess_dataset(dataset, PLAN, workers=1, threads=1)[1]
+
+    @property
+    def results(self) -> Path:
+        return self.root / "preprocessed" / "Toy"
+
+    def stored(self) -> dict[str, tuple[bytes, int]]:
+        """Name → content and time of change of every file of a case."""
+        files = (self.results / "cases").iterdir()
+        return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def write_raw(folder: Path, atlas, rigid) -> None:
+    coarse = Grid((60, 60, 39), atlas.grid.affine @ np.diag([4.0, 4, 4, 1]))
+    smooth = ndimage.uniform_filter(atlas.image, 4)
+    for name, degrees in (("a", 0), ("b", 4)):
+        turned = rigid((0, 0, degrees), (3, 0, 0))
+        t1 = resample(smooth, atlas.grid, coarse, turned)
+        t1 *= t1 > 60
+        t2 = np.where(t1 > 0, 1000 - t1, 0)
+        lesion = np.zeros(coarse.shape, bool)
+        lesion[28:32, 30:34, 18:21] = True
+        for part, image in (("T1", t1), ("T2", t2), ("lesion", lesion)):
+            write_image(folder / f"{name}_{part}.nii.gz", image, coarse)
+
+
+@pytest.fixture(scope="module")
+def first_run(atlas, rigid, tmp_path_factory) -> tuple[Place, Summary]:
+    place = Place(tmp_path_factory.mktemp("first"))
+    write_raw(place.root / "raw", atlas, rigid)
+    return place, place.run(place.cases("a", "b"))
+
+
+@pytest.fixture
+def place(first_run, tmp_path) -> Place:
+    """A copy of the first run, to be changed at will."""
+    shutil.copytree(first_run[0].root, tmp_path / "copy")
+    return Place(tmp_path / "copy")
+
+
+def test_every_case_is_done_and_all_that_was_decided_is_written(first_run, monkeypatch):
+    place, summary = first_run
+    assert (summary.done, summary.kept, summary.failures) == (["a", "b"], [], [])
+    assert sorted(place.stored()) == ["a.b2nd", "a.json", "b.b2nd", "b.json"]
+    for name in ("fingerprint.json", "quality.csv", "quality.html", "logs/a.json"):
+        assert (place.results / name).stat().st_size > 0
+    assert (place.results / "failures.txt").read_text() == ""
+    monkeypatch.setenv("DAL_PREPROCESSED", str(place.root / "preprocessed"))
+    steps = load_decisions("Toy").steps["b"]
+    assert steps == CaseSteps(
+        bias_correct=True, coregister=False, register_to_atlas=True, strip=False
+    )
+    assert load_decisions("Toy").preprocessing == PLAN
+    records = case_records("Toy")
+    assert [record.patient_id for record in records] == ["patient_a", "patient_b"]
+    case = read_case(records[1])
+    assert case.images.shape == (2, *PLAN.target_shape)
+    assert case.quality["atlas_dice"] > 0.9
+    assert case.quality["lesion_ml"] == pytest.approx(48 * 0.064, rel=0.1)
+
+
+def test_a_second_run_keeps_everything(place):
+    before = place.stored()
+    summary = place.run(place.cases("a", "b"))
+    assert (summary.done, summary.kept, summary.failures) == ([], ["a", "b"], [])
+    assert place.stored() == before
+
+
+def test_a_fresh_run_in_another_folder_gives_the_same_bytes(first_run, place):
+    shutil.rmtree(place.root / "preprocessed")
+    assert place.run(place.cases("b")).done == ["b"]
+    first = {name: content for name, (content, _) in first_run[0].stored().items()}
+    fresh = {name: content for name, (content, _) in place.stored().items()}
+    assert fresh == {name: first[name] for name in ("b.b2nd", "b.json")}
+
+
+def test_a_case_whose_input_changed_is_redone_and_the_other_kept(place):
+    before = place.stored()
+    path = place.root / "raw" / "a_T2.nii.gz"
+    image, grid = read_image(path)
+    image[30, 30, 20] += 40
+    write_image(path, image, grid)
+    summary = place.run(place.cases("a", "b"))
+    assert (summary.done, summary.kept) == (["a"], ["b"])
+    after = place.stored()
+    assert after["a.json"][0] != before["a.json"][0]
+    assert after["b.json"] == before["b.json"]
+
+
+def test_a_case_whose_voxels_are_gone_is_redone(place):
+    before = place.stored()
+    (place.results / "cases" / "a.b2nd").unlink()
+    assert place.run(place.cases("a", "b")).done == ["a"]
+    assert {name: content for name, (content, _) in place.stored().items()} == {
+        name: content for name, (content, _) in before.items()
+    }
+
+
+def assert_only_a_failed(place: Place, summary: Summary, *words: str) -> None:
+    assert (summary.done, summary.kept) == ([], ["b"])
+    (failure,) = summary.failures
+    assert all(word in failure for word in ("case a", *words)), failure
+    # The old result belongs to other inputs: it must not be taken for this case's.
+    assert not (place.results / "cases" / "a.json").exists()
+    assert (place.results / "cases" / "b.json").exists()
+    assert (place.results / "failures.txt").read_text() == f"{failure}\n"
+    assert escape(failure) in (place.results / "quality.html").read_text()
+
+
+def test_a_case_that_cannot_be_read_stops_no_other_and_its_old_record_goes(place):
+    path = place.root / "raw" / "a_T1.nii.gz"
+    path.write_bytes(path.read_bytes()[:1000])
+    summary = place.run(place.cases("a", "b"))
+    assert_only_a_failed(place, summary, "a_T1.nii.gz", "cannot be read to its end")
+
+
+def test_a_lesion_mask_on_a_foreign_grid_is_a_failure_that_names_the_file(place):
+    path = place.root / "raw" / "a_lesion.nii.gz"
+    write_image(path, np.ones((20, 20, 20), bool), Grid((20, 20, 20), np.eye(4)))
+    summary = place.run(place.cases("a", "b"))
+    assert_only_a_failed(place, summary, str(path), "lesion mask's grid (20, 20, 20)")
+
+
+def test_a_brain_mask_that_is_gone_is_a_failure_and_the_old_record_goes(place):
+    a, b = place.cases("a", "b")
+    a = replace(a, brain_mask=place.root / "raw" / "a_brain.nii.gz")
+    assert_only_a_failed(place, place.run([a, b]), "a_brain.nii.gz")
+
+
+def test_while_a_case_is_redone_its_old_record_is_not_there(place, monkeypatch):
+    path = place.root / "raw" / "a_T2.nii.gz"
+    image, grid = read_image(path)
+    write_image(path, image * 2, grid)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "standardise", killed)
+    with pytest.raises(KeyboardInterrupt):
+        place.run(place.cases("a", "b"))
+    assert not (place.results / "cases" / "a.json").exists()
+    assert (place.results / "cases" / "b.json").exists()
+
+
+def test_a_dataset_of_which_nothing_can_be_read_ends_with_failures_not_a_crash(place, caplog):
+    for path in (place.root / "raw").glob("*_T1.nii.gz"):
+        path.write_bytes(b"")
+    with caplog.at_level(logging.INFO):
+        summary = place.run(place.cases("a", "b"))
+    assert (summary.done, summary.kept, len(summary.failures)) == ([], [], 2)
+    assert "2 cases, 0 readable" in caplog.text
+
+
+def test_a_healthy_case_that_lacks_a_sequence_is_a_warning(place):
+    (case,) = place.cases("a")
+    path = case.sequences["T1"]
+    path.write_bytes(b"")
+    summary = place.run([replace(case, sequences={"T1": path}, lesion_mask=None)])
+    assert summary.warnings == ["a: no T2; training on pairs leaves it out"]
+
+
+def test_before_the_first_run_the_error_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAL_PREPROCESSED", str(tmp_path))
+    for ask in (case_records, load_decisions):
+        with pytest.raises(UsageError, match="dal_plan_and_preprocess -d Toy"):
+            ask("Toy")
+
+
+@pytest.fixture
+def task(tmp_path) -> Task:
+    for name in ("T1", "T2", "mask"):
+        (tmp_path / f"{name}.nii.gz").write_bytes(name.encode())
+    case = RawCase("D", "a", "p", {name: tmp_path / f"{name}.nii.gz" for name in ("T1", "T2")})
+    steps = CaseSteps(bias_correct=True, coregister=False, register_to_atlas=True, strip=False)
+    return Task(case, steps, PLAN, tmp_path / "out", 1)
+
+
+def test_the_hash_follows_all_that_the_result_depends_on(task, tmp_path):
+    mask = tmp_path / "mask.nii.gz"
+    case, steps = task.case, task.steps
+    swapped = {name: case.sequences[name] for name in ("T2", "T1")}
+    changed = [
+        task,
+        replace(task, case=replace(case, patient_id="q")),
+        replace(task, case=replace(case, lesion_mask=mask)),
+        replace(task, case=replace(case, brain_mask=mask)),
+        replace(task, case=replace(case, sequences=swapped)),
+        replace(task, case=replace(case, sequences={**case.sequences, "T2": mask})),
+        replace(task, case=replace(case, claims=ClaimedState(bias_corrected=False))),
+        replace(task, steps=steps.model_copy(update={"coregister": True})),
+        replace(task, plan=PLAN.model_copy(update={"atlas_sha256": "another"})),
+        replace(task, plan=PLAN.model_copy(update={"percentiles": (0, 50, 100)})),
+    ]
+    hashes = [inputs_hash(one) for one in changed]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_the_hash_does_not_depend_on_where_the_files_lie_or_how_many_threads_run(task, tmp_path):
+    before = inputs_hash(task)
+    other = tmp_path / "elsewhere.nii.gz"
+    shutil.copy(task.case.sequences["T2"], other)
+    case = replace(task.case, sequences={**task.case.sequences, "T2": other})
+    moved = replace(task, case=case, folder=tmp_path / "other", threads=8)
+    assert inputs_hash(moved) == before
+
+
+def test_a_file_that_is_gone_is_named_by_the_hash(task):
+    task.case.sequences["T2"].unlink()
+    with pytest.raises(InputError, match=r"T2\.nii\.gz: it cannot be read"):
+        inputs_hash(task)

@@ -1,0 +1,318 @@
+"""The trainer: exact resume above all, then what it keeps, what it says, and when it stops."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint
+from dal_auto.methods.dal.model import DAL
+from dal_auto.methods.method import Batch, Detection, GradientMethod
+from dal_auto.plans import Plans
+from dal_auto.training import trainer as module
+from dal_auto.training.trainer import Trainer, TrainingFailed
+
+
+class OneWeight(GradientMethod):
+    """One weight that sinks by the learning rate at every step, judged by `validation_loss`."""
+
+    name = "one-weight"
+    Settings = DAL.Settings
+
+    def __init__(
+        self, plans: Plans, validation_loss: Callable[[Tensor], Tensor] = torch.square
+    ) -> None:
+        super().__init__(plans)
+        self.network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.network.weight)
+        self.validation_loss = validation_loss
+        self.warm_start_steps = 0
+        self.seen: list[int] = []
+
+    @classmethod
+    def default_settings(cls, preset, configuration):
+        return DAL.default_settings(preset, configuration)
+
+    def loss(self, step: int) -> Tensor:
+        return self.network.weight.sum()
+
+    def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        if not self.network.training:
+            return {"loss": self.validation_loss(self.network.weight.sum())}
+        self.seen.append(step)
+        loss = self.loss(step)
+        return {"loss": loss} | ({"warm_start": loss} if step < self.warm_start_steps else {})
+
+    def watch(self, batch: Batch) -> dict[str, Tensor]:
+        return {"weight": self.network.weight.detach().sum()}
+
+    def warnings(self, figures: Mapping[str, float]) -> list[str]:
+        return [f"the weight is {figures['weight']:.1f}"] if figures["weight"] < -0.35 else []
+
+    def detect(self, image, brain_mask, sequence, tile) -> Detection:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def one_weight_plans(make_plans) -> Plans:
+    """Eight steps of 0.1, a checkpoint at every second."""
+    return make_plans(training__steps=8, training__learning_rate=0.1, training__checkpoint_every=2)
+
+
+@pytest.fixture(scope="module")
+def make_trainer(make_cohort) -> Callable[..., Trainer]:
+    """A trainer of four phantoms, validated on `validation` (numbers of cases)."""
+
+    def make(method: GradientMethod, folder: Path, *, seed: int = 5, validation=(4, 5)) -> Trainer:
+        training, held_out = (make_cohort(method.plans, c) for c in ([0, 1, 2, 3], validation))
+        return Trainer(method, training, held_out, seed, "cpu", folder)
+
+    return make
+
+
+class Killed(Exception):
+    """What a kill looks like from inside."""
+
+
+@pytest.fixture(scope="module")
+def dal_plans(make_plans) -> Plans:
+    """Six steps of DAL through the end of its warm start, a checkpoint at every second."""
+    return make_plans(
+        training__steps=6,
+        training__learning_rate=2e-3,
+        training__checkpoint_every=2,
+        method__settings__warm_start_steps=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def start(dal_plans, make_trainer) -> Callable[[Path], Trainer]:
+    """A new process: it resumes where it can, from other random numbers and other weights."""
+
+    def make(folder: Path) -> Trainer:
+        fresh = not (folder / "last.safetensors").is_file()
+        torch.manual_seed(0 if fresh else 99)
+        trainer = make_trainer(DAL(dal_plans), folder)
+        assert trainer.resume() is not fresh
+        return trainer
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(start, tmp_path_factory) -> Path:
+    """Folder of a run of DAL that was never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    start(folder).run()
+    return folder
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert (one / "log.jsonl").read_text() == (other / "log.jsonl").read_text()
+    for name in ("last.safetensors", "best.safetensors"):
+        ours, theirs = (load_checkpoint(folder / name) for folder in (one, other))
+        assert (ours.step, ours.progress) == (theirs.step, theirs.progress)
+        for tensors in ("tensors", "optimiser"):
+            a, b = getattr(ours, tensors), getattr(theirs, tensors)
+            assert a.keys() == b.keys()
+            assert [key for key in a if not torch.equal(a[key], b[key])] == []
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.parametrize("killed_at", [3, 5])
+def test_a_run_killed_at_a_step_ends_as_one_that_was_not(
+    start, whole, tmp_path, monkeypatch, killed_at
+):
+    interrupted = start(tmp_path)
+    step = interrupted.method.training_step
+
+    def killed(batch: Batch, number: int) -> dict[str, Tensor]:
+        if number == killed_at and interrupted.method.network.training:
+            raise Killed
+        return step(batch, number)
+
+    monkeypatch.setattr(interrupted.method, "training_step", killed)
+    with pytest.raises(Killed):
+        interrupted.run()
+    resumed = start(tmp_path)
+    assert resumed.step == killed_at - 1, "the last multiple of two"
+    resumed.run()
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_run_killed_between_its_files_ends_as_one_that_was_not(
+    start, whole, tmp_path, monkeypatch
+):
+    save = module.save_checkpoint
+
+    def killed(path: Path, checkpoint: Checkpoint) -> None:
+        if path.name == "last.safetensors" and checkpoint.step == 4:
+            raise Killed
+        save(path, checkpoint)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "save_checkpoint", killed)
+        with pytest.raises(Killed):
+            start(tmp_path).run()
+    # The log and the best weights are of step 4 already, the last checkpoint is of step 2.
+    assert load_checkpoint(tmp_path / "best.safetensors").step == 4
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4
+    resumed = start(tmp_path)
+    assert resumed.step == 2
+    resumed.run()
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_finished_run_takes_no_further_step(start, whole):
+    before = (whole / "last.safetensors").read_bytes()
+    finished = start(whole)
+    finished.run()
+    assert finished.step == 6
+    assert (whole / "last.safetensors").read_bytes() == before
+
+
+def test_another_seed_sees_other_batches(one_weight_plans, make_trainer, tmp_path, monkeypatch):
+    seen: dict[int, list[Tensor]] = {5: [], 6: []}
+    for seed, images in seen.items():
+        method = OneWeight(one_weight_plans)
+        step = method.training_step
+
+        def noting(batch: Batch, number: int, step=step, images=images) -> dict[str, Tensor]:
+            images.append(batch.images)
+            return step(batch, number)
+
+        monkeypatch.setattr(method, "training_step", noting)
+        make_trainer(method, tmp_path / str(seed), seed=seed).run()
+    assert not torch.equal(torch.stack(seen[5]), torch.stack(seen[6]))
+
+
+def test_steps_are_taken_once_and_in_order(one_weight_plans, make_trainer, tmp_path):
+    method = OneWeight(one_weight_plans)
+    make_trainer(method, tmp_path).run()
+    assert method.seen == list(range(8))
+    # Adam on a constant gradient moves by the learning rate.
+    assert float(method.network.weight.detach()) == pytest.approx(-0.8, rel=1e-5)
+
+
+def test_every_step_is_logged_and_validation_where_a_checkpoint_is(
+    one_weight_plans, make_trainer, tmp_path
+):
+    make_trainer(OneWeight(one_weight_plans), tmp_path).run()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 9))
+    assert [line["loss"] for line in lines] == pytest.approx([-0.1 * i for i in range(8)], abs=1e-5)
+    validated = {line["step"]: line["val_loss"] for line in lines if "val_loss" in line}
+    assert validated == pytest.approx({s: (0.1 * s) ** 2 for s in (2, 4, 6, 8)}, rel=1e-4)
+    assert all("val_weight" in line for line in lines if "val_loss" in line)
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_the_best_file_holds_the_weights_that_validated_best(
+    one_weight_plans, make_trainer, tmp_path
+):
+    method = OneWeight(one_weight_plans, validation_loss=lambda w: (w + 0.4).square())
+    trainer = make_trainer(method, tmp_path)
+    trainer.run()
+    best, last = (load_checkpoint(path) for path in (trainer.best_path, trainer.last_path))
+    assert (best.step, last.step) == (4, 8)
+    assert float(best.tensors["weight"]) == pytest.approx(-0.4, rel=1e-5)
+    assert float(last.tensors["weight"]) == pytest.approx(-0.8, rel=1e-5)
+    assert last.optimiser and not best.optimiser
+
+
+def test_the_best_value_is_remembered_over_a_resume(
+    one_weight_plans, make_trainer, tmp_path, monkeypatch
+):
+    def trainer() -> Trainer:
+        method = OneWeight(one_weight_plans, validation_loss=lambda w: (w + 0.4).square())
+        return make_trainer(method, tmp_path)
+
+    def killed(step: int) -> Tensor:
+        if step == 6:
+            raise Killed
+        return interrupted.method.network.weight.sum()
+
+    interrupted = trainer()
+    monkeypatch.setattr(interrupted.method, "loss", killed)
+    with pytest.raises(Killed):
+        interrupted.run()
+    resumed = trainer()
+    assert resumed.resume() and resumed.step == 6
+    resumed.run()
+    assert load_checkpoint(resumed.best_path).step == 4
+
+
+def test_without_validation_cases_the_last_weights_are_the_best(
+    one_weight_plans, make_trainer, tmp_path
+):
+    trainer = make_trainer(OneWeight(one_weight_plans), tmp_path, validation=())
+    trainer.run()  # the stand-in's loss rises from step to step
+    assert load_checkpoint(trainer.best_path).step == 8
+
+
+@pytest.mark.parametrize(("warm_start_steps", "best_step"), [(5, 6), (8, 8)])
+def test_weights_of_the_warm_start_are_never_the_best_unless_there_are_no_others(
+    one_weight_plans, make_trainer, tmp_path, warm_start_steps, best_step
+):
+    method = OneWeight(one_weight_plans)  # its validation loss is lowest at the start
+    method.warm_start_steps = warm_start_steps
+    trainer = make_trainer(method, tmp_path)
+    trainer.run()
+    assert load_checkpoint(trainer.best_path).step == best_step
+
+
+def test_warnings_of_the_method_are_shown_with_their_step_but_not_in_the_warm_start(
+    one_weight_plans, make_trainer, tmp_path, caplog
+):
+    method = OneWeight(one_weight_plans)
+    method.warm_start_steps = 5
+    with caplog.at_level(logging.WARNING):
+        make_trainer(method, tmp_path).run()
+    assert [record.message for record in caplog.records] == [
+        "step 6: the weight is -0.6",
+        "step 8: the weight is -0.8",
+    ]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights(
+    one_weight_plans, make_trainer, tmp_path, monkeypatch, value
+):
+    method = OneWeight(one_weight_plans)
+    good = method.loss
+    monkeypatch.setattr(method, "loss", lambda step: good(step) * (value if step == 4 else 1))
+    trainer = make_trainer(method, tmp_path)
+    with pytest.raises(
+        TrainingFailed, match=r"not finite at step 5.*training\.learning_rate"
+    ) as caught:
+        trainer.run()
+    assert str(trainer.last_path) in str(caught.value)
+    last = load_checkpoint(trainer.last_path)
+    assert last.step == 4
+    assert float(last.tensors["weight"]) == pytest.approx(-0.4, rel=1e-5)
+
+
+def test_weights_that_a_good_loss_spoilt_are_not_kept(
+    one_weight_plans, make_trainer, tmp_path, monkeypatch
+):
+    """A finite loss may have a gradient that is not: the step of a checkpoint must notice."""
+    method = OneWeight(one_weight_plans)
+    good, at = method.loss, 3
+
+    def root_of_zero(step: int) -> Tensor:
+        return (method.network.weight * 0).abs().sqrt().sum() if step == at else good(step)
+
+    monkeypatch.setattr(method, "loss", root_of_zero)
+    trainer = make_trainer(method, tmp_path)
+    with pytest.raises(TrainingFailed, match="not finite"):
+        trainer.run()
+    last = load_checkpoint(trainer.last_path)
+    assert last.step == 2
+    assert last.tensors["weight"].isfinite().all()

@@ -1,0 +1,91 @@
+"""Figures of healthy patients that are not trained on, and the threshold that they give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dal_auto.inference.predictor import predict
+from dal_auto.methods.dal.model import DAL
+from dal_auto.methods.mean_brain import MeanBrain
+from dal_auto.methods.raw_intensity import RawIntensity
+from dal_auto.standard_files import read_case
+from dal_auto.training.validation import practical_thresholds, validate
+
+
+@pytest.fixture
+def mean_brain(make_cohort, make_plans) -> MeanBrain:
+    plans = make_plans("mean-brain", scoring__mean_filter_mm=3.0)
+    method, cohort = MeanBrain(plans), make_cohort(plans)
+    method.fit_cohort(cohort.batch([index]) for index in range(3))
+    return method
+
+
+@pytest.mark.parametrize("rate", [0.002, 0.02, 0.2])
+def test_at_most_the_stated_share_of_healthy_brain_lies_above(mean_brain, make_cohort, rate):
+    plans = mean_brain.plans.override({"scoring.false_positive_rate": rate}, "test")
+    method = MeanBrain(plans)
+    method.load_tensors(mean_brain.tensors())
+    cohort = make_cohort(plans, [3, 4, 5])
+    thresholds = practical_thresholds(method, cohort, "cpu")
+    assert set(thresholds) == {"T1", "T2"}
+    for sequence, threshold in thresholds.items():
+        scores = []
+        for record in cohort.records:
+            case = read_case(record)
+            score = predict(method, case, sequence, "cpu").anomaly[""]
+            # What a bin of the pooled curve is: float16.
+            scores.append(score[case.brain_mask].astype(np.float16).astype(np.float64))
+        pooled = np.concatenate(scores)
+        assert np.mean(pooled >= threshold) <= rate
+        below = np.nextafter(np.float16(threshold), np.float16(0)).astype(np.float64)
+        assert np.mean(pooled >= below) > rate, "the smallest such threshold"
+
+
+def test_a_method_of_several_variants_has_a_threshold_for_each(make_cohort, make_plans):
+    plans = make_plans("raw-intensity")
+    thresholds = practical_thresholds(RawIntensity(plans), make_cohort(plans, [0, 1]), "cpu")
+    assert set(thresholds) == {"T1/bright", "T1/dark", "T2/bright", "T2/dark"}
+
+
+def test_validation_is_the_mean_over_its_pairs_of_cases(make_cohort, make_plans):
+    plans = make_plans(training__steps=1000)
+    method, cohort = DAL(plans), make_cohort(plans, [0, 1, 2, 3])
+    figures = validate(method, cohort, make_cohort(plans, [4, 5]), "cpu")
+    pairs = [cohort.batch([0, 1]), cohort.batch([2, 3])]
+    for name, value in figures.items():
+        by_hand = [
+            float((method.training_step(batch, 1000) | method.watch(batch))[name].detach())
+            for batch in pairs
+        ]
+        assert value == pytest.approx(np.mean(by_hand), rel=1e-4, abs=1e-6), name
+    assert {"loss", "rest", "occupancy_1", "label_agreement", "code_std"} <= set(figures)
+
+
+def test_a_case_without_a_partner_is_paired_with_the_first(make_cohort, make_plans):
+    plans = make_plans(training__steps=1000)
+    method, three = DAL(plans), make_cohort(plans, [0, 1, 2])
+    figures = validate(method, three, three, "cpu")
+    assert all(np.isfinite(value) for value in figures.values())
+    by_hand = [
+        float(method.training_step(three.batch(pair), 1000)["rest"].detach())
+        for pair in ([0, 1], [2, 0])
+    ]
+    assert figures["rest"] == pytest.approx(np.mean(by_hand), rel=1e-4)
+
+
+def test_without_validation_cases_training_cases_stand_in(make_cohort, make_plans):
+    plans = make_plans(training__steps=1000)
+    method, training = DAL(plans), make_cohort(plans, [0, 1])
+    none = make_cohort(plans, [])
+    found, expected = (validate(method, v, training, "cpu") for v in (none, training))
+    assert found == expected
+
+
+def test_validation_leaves_weights_and_gradients_alone(make_cohort, make_plans):
+    plans = make_plans()
+    method, cohort = DAL(plans), make_cohort(plans, [0, 1])
+    before = {name: tensor.clone() for name, tensor in method.tensors().items()}
+    validate(method, cohort, cohort, "cpu")
+    assert all(before[name].equal(tensor) for name, tensor in method.tensors().items())
+    assert all(parameter.grad is None for parameter in method.network.parameters())
