@@ -84,6 +84,7 @@ def test_the_known_keys_are_found_through_dicts_and_tuples(content, key):
         ("training", "steps", "many"),
         ("training", "steps", "200"),
         ("training", "steps", 1.5),
+        ("training", "steps", 0),
         ("training", "amp", 1),
         ("training", "learning_rate", 0),
         ("scoring", "score", "l2"),
@@ -183,7 +184,7 @@ def test_flat_lists_every_value_once(plans):
 @settings(deadline=None)
 @given(
     learning_rate=st.floats(min_value=1e-12, max_value=1),
-    steps=st.integers(0, 10**9),
+    steps=st.integers(1, 10**9),
     landmarks=st.dictionaries(
         st.text(min_size=1), st.lists(st.floats(0, 1), min_size=2).map(tuple), max_size=3
     ),

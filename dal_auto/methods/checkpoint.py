@@ -105,8 +105,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, "pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            # Files of early versions hold the format beside the content.
-            content = metadata | json.loads(metadata.get("content", "{}"))
+            content = json.loads(metadata.get("content", "{}"))
             if content.get("format") != _FORMAT:
                 raise InputError(path, "it holds tensors, but not a dal_auto checkpoint", remedy)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
