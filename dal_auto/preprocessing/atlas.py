@@ -32,7 +32,7 @@ ATLAS_GRID = Grid(
     (240, 240, 155), np.array([[-1, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]], float)
 )
 #: Between the centre of the ICBM152 brain (RAS mm about the anterior commissure) and SRI24's.
-_ICBM_TO_SRI24_MM = np.array([-119.5, 136.0, 61.0])
+_ICBM_TO_SRI24_MM = np.array([-119.5, 133.0, 61.0])
 
 
 @dataclass(frozen=True, eq=False)

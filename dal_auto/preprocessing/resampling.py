@@ -34,7 +34,8 @@ def resample(
         voxel_map[:3, 3],
         output_shape=target.shape,
         order=1,
-        mode="constant",
+        # Unlike "constant", this keeps the outermost slab when headers differ by a rounding error.
+        mode="grid-constant",
         prefilter=False,
     )
 

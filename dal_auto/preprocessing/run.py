@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from dal_auto.preprocessing.chain import Stopwatch, standardise, tool_versions
 from dal_auto.preprocessing.fingerprint import fingerprint_dataset
 from dal_auto.preprocessing.planner import CaseSteps, DatasetDecisions, decide_dataset
 from dal_auto.preprocessing.quality import flags, write_quality
-from dal_auto.standard_files import CaseRecord, read_record, read_records, write_case
+from dal_auto.standard_files import CaseRecord, read_case, read_record, read_records, write_case
 from dal_auto.workers import run_tasks
 
 logger = logging.getLogger(__name__)
@@ -107,10 +108,11 @@ def preprocess_case(task: Task) -> tuple[bool, list[str]]:
     """Preprocess one case, unless an equal result is there; returns (was there, flags)."""
     wanted = inputs_hash(task)
     path = task.folder / "cases" / f"{task.case.case_id}.json"
-    if path.is_file() and path.with_suffix(".b2nd").is_file():
-        record = read_record(path)
-        if record.hash == wanted:
-            return True, flags(record.content["quality"])
+    if path.is_file():
+        with suppress(InputError):  # damaged since: done again
+            record = read_record(path)
+            if record.hash == wanted and read_case(record):
+                return True, flags(record.content["quality"])
     # From here to the rename at the end the case is not there: an old record would be trusted.
     path.unlink(missing_ok=True)
     watch = Stopwatch()
