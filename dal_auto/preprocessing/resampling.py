@@ -28,16 +28,27 @@ def resample(
     voxel_map = np.linalg.inv(source.affine) @ target_to_source @ target.affine
     # Rounding keeps a lattice that coincides from being interpolated by 1e-13 of a voxel.
     voxel_map = np.round(voxel_map, 9)
-    return ndimage.affine_transform(
+    sampled = ndimage.affine_transform(
         np.asarray(array, np.float32),
         voxel_map[:3, :3],
         voxel_map[:3, 3],
         output_shape=target.shape,
         order=1,
-        # Unlike "constant", this keeps the outermost slab when headers differ by a rounding error.
-        mode="grid-constant",
+        mode="nearest",
         prefilter=False,
     )
+    return np.where(_covered(voxel_map, source, target), sampled, np.float32(0))
+
+
+def _covered(voxel_map: FloatArray, source: Grid, target: Grid) -> BoolArray:
+    """Which voxels of `target` have their centre inside the source's box, half a voxel of rim
+    included: an image reaches as far as its outer voxels do, as in ITK."""
+    index = np.ogrid[tuple(slice(size) for size in target.shape)]
+    inside = np.ones(target.shape, bool)
+    for row, size in zip(voxel_map[:3], source.shape, strict=True):
+        place = row[0] * index[0] + row[1] * index[1] + row[2] * index[2] + row[3]
+        inside &= (place >= -0.5) & (place <= size - 0.5)
+    return inside
 
 
 def resample_mask(
