@@ -78,3 +78,8 @@ class CaseFailed(DalError):
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return type(self), (self.case_id, self.step, self.cause)
+
+
+def case_line(case_id: str, error: DalError) -> str:
+    """One line for the list of failed cases; every line names its case, and only once."""
+    return str(error) if isinstance(error, CaseFailed) else f"case {case_id}: {error}"

@@ -199,15 +199,16 @@ class Plans(Section):
         sources = self.all_sources()
         rows: list[tuple[str, Any, str]] = []
 
-        def walk(content: Mapping[str, Any], prefix: str) -> None:
+        def walk(content: Mapping[str, Any], prefix: str, inherited: str) -> None:
             for name, value in content.items():
                 key = f"{prefix}{name}"
+                source = sources.get(key, inherited)
                 if isinstance(value, dict) and value:
-                    walk(value, f"{key}.")
+                    walk(value, f"{key}.", source)
                 else:
-                    rows.append((key, value, sources.get(key, "")))
+                    rows.append((key, value, source))
 
-        walk(self.model_dump(mode="json", exclude={"value_sources"}), "")
+        walk(self.model_dump(mode="json", exclude={"value_sources"}), "", "")
         return rows
 
 

@@ -15,7 +15,7 @@ from dal_auto.plans import Plans, PreprocessingPlan, parse_assignment
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.planner import Hardware, plan_run
 from dal_auto.preprocessing.run import folder_of, preprocess_dataset
-from dal_auto.standard_files import read_records
+from dal_auto.standard_files import CaseRecord, read_records
 from dal_auto.workers import available_cores
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,8 @@ def _preprocess(name: str, plan: PreprocessingPlan, options: argparse.Namespace)
     folder = folder_of(dataset.name)
     healthy = [r for r in read_records(folder / "cases") if not r.has_lesion_mask]
     sequences = _paired_sequences(healthy)
-    if sequences:
+    for_training = dataset.record is None or dataset.record.role == "training"
+    if sequences and for_training:
         plans = plan_run(
             training_set=dataset.name,
             preprocessing=plan,
@@ -93,9 +94,9 @@ def _preprocess(name: str, plan: PreprocessingPlan, options: argparse.Namespace)
     return summary.failures
 
 
-def _paired_sequences(records: Sequence[object]) -> tuple[str, ...]:
+def _paired_sequences(records: Sequence[CaseRecord]) -> tuple[str, ...]:
     """T1 and T2 as far as any healthy case has them: what a training would use."""
-    found = {name for record in records for name in record.sequences}  # type: ignore[attr-defined]
+    found = {name for record in records for name in record.sequences}
     return tuple(name for name in ("T1", "T2") if name in found)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from dal_auto.atomic import replacing, write_json
 from dal_auto.case import RawCase, StandardCase
-from dal_auto.errors import DalError, InputError, UsageError
+from dal_auto.errors import DalError, InputError, UsageError, case_line
 from dal_auto.inference.outputs import write_outputs
 from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import Checkpoint
@@ -51,11 +51,7 @@ def prepare(task: PrepareTask) -> tuple[StandardCase, dict[str, float]]:
     with watch.step("fingerprint"):
         measured = fingerprint_case(task.case)
     if measured.finding is not None:
-        raise InputError(
-            next(iter(task.case.sequences.values())).parent,
-            measured.finding,
-            "The other cases are done.",
-        )
+        raise DalError(measured.finding)
     steps = decide_steps(task.case, measured)
     case = standardise(task.case, steps, task.plan, load_atlas(), threads=task.threads, watch=watch)
     return case, watch.seconds
@@ -127,7 +123,7 @@ def predict_cases(
             usable = usable_sequences(case, checkpoint)
             hashes[case.case_id] = _request_hash(usable, model_hash, save, threshold)
         except DalError as error:
-            summary.failures.append(f"case {case.case_id}: {error}")
+            summary.failures.append(case_line(case.case_id, error))
             logger.error(summary.failures[-1])
             continue
         if _is_done(output, case.case_id, hashes[case.case_id]):
@@ -143,27 +139,30 @@ def predict_cases(
             threads=threads,
             title="predict",
         ):
-            if isinstance(outcome, DalError):
-                summary.failures.append(f"case {case_id}: {outcome}")
+            try:
+                if isinstance(outcome, DalError):
+                    raise outcome
+                standard, seconds = outcome
+                watch = Stopwatch(seconds)
+                rows = [
+                    write_outputs(
+                        method,
+                        checkpoint,
+                        tasks[case_id].case,
+                        standard,
+                        sequence,
+                        output,
+                        device=device,
+                        save=save,
+                        threshold=threshold,
+                        watch=watch,
+                    )
+                    for sequence in standard.sequences
+                ]
+            except DalError as error:
+                summary.failures.append(case_line(case_id, error))
                 logger.error(summary.failures[-1])
                 continue
-            standard, seconds = outcome
-            watch = Stopwatch(seconds)
-            rows = [
-                write_outputs(
-                    method,
-                    checkpoint,
-                    tasks[case_id].case,
-                    standard,
-                    sequence,
-                    output,
-                    device=device,
-                    save=save,
-                    threshold=threshold,
-                    watch=watch,
-                )
-                for sequence in standard.sequences
-            ]
             write_json(
                 output / "logs" / f"{case_id}.json",
                 {"seconds": {name: round(value, 3) for name, value in watch.seconds.items()}},

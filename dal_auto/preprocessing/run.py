@@ -14,7 +14,7 @@ from dal_auto import paths
 from dal_auto.atomic import write_json, write_text
 from dal_auto.case import RawCase
 from dal_auto.datasets.registry import Dataset
-from dal_auto.errors import CaseFailed, DalError, InputError, UsageError
+from dal_auto.errors import DalError, InputError, UsageError, case_line
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import Stopwatch, standardise, tool_versions
@@ -164,7 +164,7 @@ def preprocess_dataset(
     try:
         for case_id, outcome in outcomes:
             if isinstance(outcome, DalError):
-                summary.failures.append(str(CaseFailed(case_id, "preprocessing", str(outcome))))
+                summary.failures.append(case_line(case_id, outcome))
                 logger.error(summary.failures[-1])
                 (folder / "cases" / f"{case_id}.json").unlink(missing_ok=True)
                 continue
