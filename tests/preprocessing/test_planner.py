@@ -206,8 +206,7 @@ def test_the_paper_preset_keeps_the_papers_optimiser_and_trains_on_all():
 
 def test_every_value_but_the_users_choices_has_a_source():
     without = [key for key, _, source in planned().flat() if not source]
-    landmarks = ["intensity.landmarks.T1", "intensity.landmarks.T2"]  # theirs is the dict's
-    assert without == ["training_set", "sequences", *landmarks, "method.name"]
+    assert without == ["training_set", "sequences", "method.name"]
 
 
 def test_what_the_user_sets_wins_and_is_marked():
