@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -23,8 +24,8 @@ def kill_when(command: list[str], environment: dict[str, str], ready: Callable[[
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline, "it never came to the point where it is killed"
         time.sleep(0.05)
-    subprocess.run(["kill", f"-{int(signal.SIGKILL)}", f"-{process.pid}"], check=True)
-    process.wait()
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
 
 
 def test_preprocessing_resumes_to_the_same_bytes(home, tmp_path: Path):
