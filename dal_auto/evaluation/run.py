@@ -6,7 +6,6 @@ and additive. It lies with the run: ``<run>/evaluation/<dataset>/``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -55,6 +54,10 @@ class Scored:
     def sequence(self) -> str:
         return str(self.content["sequence"])
 
+    def method(self, variant: str) -> str:
+        """The method's name, with the variant where it has several."""
+        return f"{self.run.method} ({variant})" if variant else self.run.method
+
     @property
     def variants(self) -> list[str]:
         return list(self.content["variants"])
@@ -95,7 +98,7 @@ def evaluate(
         checkpoint = run.load()
         check_atlas(checkpoint)
         method = checkpoint.build(device)
-        model = hashlib.sha256(run.checkpoint_path.read_bytes()).hexdigest()
+        model = run.checkpoint_sha256()
         for dataset, records in datasets.items():
             folder = evaluation_folder(run, dataset)
             for record in tqdm(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from dal_auto.evaluation.run import Scored
+from dal_auto.methods.checkpoint import threshold_key
 from dal_auto.scoring.metrics import (
     auroc,
     average_precision,
@@ -30,9 +31,12 @@ def results_table(scored: Sequence[Scored]) -> pd.DataFrame:
     groups: dict[tuple[str, str, str], list[Scored]] = {}
     for one in scored:
         groups.setdefault((one.dataset, one.sequence, str(one.run)), []).append(one)
+    # Once per run: a checkpoint is large, and only its thresholds are wanted.
+    thresholds = {run: run.load().thresholds for run in {one.run for one in scored}}
     rows = []
-    for (dataset, sequence, _), members in groups.items():
-        variants = [_row(dataset, sequence, members, variant) for variant in members[0].variants]
+    for members in groups.values():
+        practical = thresholds[members[0].run]
+        variants = [_row(members, variant, practical) for variant in members[0].variants]
         rows.append(max(variants, key=lambda row: np.nan_to_num(row["AP"], nan=-1.0)))
     table = pd.DataFrame(rows)
     if rows:
@@ -41,21 +45,21 @@ def results_table(scored: Sequence[Scored]) -> pd.DataFrame:
 
 
 def _row(
-    dataset: str, sequence: str, members: Sequence[Scored], variant: str
+    members: Sequence[Scored], variant: str, thresholds: Mapping[str, float]
 ) -> dict[str, str | int | float]:
-    run = members[0].run
+    first = members[0]
     per_case = [one.counts(variant, "grid") for one in members]
     pooled = sum(per_case, start=ScoreCounts.empty())
     brain = sum((one.counts(variant, "brain") for one in members), start=ScoreCounts.empty())
     mean_dice, threshold = best_mean_dice(per_case)
-    practical = run.load().thresholds[f"{sequence}/{variant}" if variant else sequence]
+    practical = thresholds[threshold_key(first.sequence, variant)]
     at_practical = [dice_at(counts, practical) for counts in per_case if counts.lesion.any()]
     return {
-        "dataset": dataset,
-        "sequence": sequence,
-        "method": f"{run.method} ({variant})" if variant else run.method,
+        "dataset": first.dataset,
+        "sequence": first.sequence,
+        "method": first.method(variant),
         "variant": variant,
-        "seed": run.seed,
+        "seed": first.run.seed,
         "cases": len(members),
         "AP": 100 * average_precision(pooled),
         "DSC": 100 * mean_dice,
@@ -67,7 +71,7 @@ def _row(
         "RE_A": _mean_figure(members, "error_lesion"),
         "threshold": threshold,
         "practical threshold": practical,
-        "run": str(run),
+        "run": str(first.run),
     }
 
 
@@ -88,7 +92,7 @@ def cases_table(scored: Sequence[Scored]) -> pd.DataFrame:
                     "case": one.case_id,
                     "patient": one.content["patient"],
                     "sequence": one.sequence,
-                    "method": f"{one.run.method} ({variant})" if variant else one.run.method,
+                    "method": one.method(variant),
                     "seed": one.run.seed,
                     "lesion ml": one.content["lesion_ml"],
                     "lesion outside brain %": 100 * one.content["lesion_outside_brain"],

@@ -13,7 +13,7 @@ from dal_auto.figures.panels import Volume, three_view_panel
 from dal_auto.figures.png import save_png
 from dal_auto.inference.export import standard_grid, to_native
 from dal_auto.inference.predictor import Prediction, predict
-from dal_auto.methods.checkpoint import Checkpoint
+from dal_auto.methods.checkpoint import Checkpoint, threshold_key
 from dal_auto.methods.method import Method
 from dal_auto.nifti import write_image
 from dal_auto.preprocessing.chain import Stopwatch
@@ -38,7 +38,7 @@ def write_outputs(
         prediction = predict(method, case, sequence, device)
     variant = next(iter(prediction.anomaly))
     anomaly = prediction.anomaly[variant]
-    key = f"{sequence}/{variant}" if variant else sequence
+    key = threshold_key(sequence, variant)
     cut = checkpoint.thresholds[key] if threshold is None else threshold
     stem, plans = f"{case.case_id}_{sequence}", checkpoint.plans
     native = case.geometry.native[sequence]

@@ -114,7 +114,7 @@ def predict_cases(
     check_atlas(checkpoint)
     _claim_folder(output)
     method = checkpoint.build(device)
-    model_hash = hashlib.sha256(run.checkpoint_path.read_bytes()).hexdigest()
+    model_hash = run.checkpoint_sha256()
     summary = PredictionSummary()
     tasks: dict[str, PrepareTask] = {}
     hashes: dict[str, str] = {}

@@ -47,6 +47,10 @@ class Run:
         """Whether training ended; the file is written last."""
         return (self.folder / "complete.json").is_file() and self.checkpoint_path.is_file()
 
+    def checkpoint_sha256(self) -> str:
+        """Hash of the checkpoint's bytes: what was made with another one is made again."""
+        return hashlib.sha256(self.checkpoint_path.read_bytes()).hexdigest()
+
     def load(self) -> Checkpoint:
         return load_checkpoint(self.checkpoint_path)
 

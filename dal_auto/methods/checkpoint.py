@@ -57,6 +57,11 @@ class Checkpoint:
         return method.to(device)
 
 
+def threshold_key(sequence: str, variant: str) -> str:
+    """Under which name `Checkpoint.thresholds` holds the threshold of a sequence's variant."""
+    return f"{sequence}/{variant}" if variant else sequence
+
+
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
     return {

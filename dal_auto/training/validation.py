@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from dal_auto.inference.predictor import predict
+from dal_auto.methods.checkpoint import threshold_key
 from dal_auto.methods.method import GradientMethod, Method
 from dal_auto.scoring.metrics import threshold_at_false_positive_rate
 from dal_auto.scoring.pooled_curve import ScoreCounts
@@ -54,7 +55,7 @@ def practical_thresholds(method: Method, cohort: Cohort, device: str) -> dict[st
         for sequence in method.plans.sequences:
             found = predict(method, case, sequence, device)
             for variant, score in found.anomaly.items():
-                key = f"{sequence}/{variant}" if variant else sequence
+                key = threshold_key(sequence, variant)
                 lesion = case.brain_mask & False
                 one = ScoreCounts.from_volume(score, lesion, within=case.brain_mask)
                 counts[key] = counts.get(key, ScoreCounts.empty()) + one
