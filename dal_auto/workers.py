@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -23,6 +24,24 @@ logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Workforce:
+    """Who does the work.
+
+    Parameters
+    ----------
+    processes : how many tasks run at once
+    threads : in each of them
+    scheduler : address of a Dask scheduler whose workers do it; None for processes of our own
+    step_limit_s : longest a single step of a task may take
+    """
+
+    processes: int
+    threads: int = 1
+    scheduler: str | None = None
+    step_limit_s: float | None = None
 
 
 def available_cores() -> int:
@@ -56,8 +75,7 @@ def run_tasks(
     tasks: Sequence[Task],
     names: Sequence[str],
     *,
-    workers: int,
-    threads: int,
+    workforce: Workforce,
     title: str,
 ) -> Iterator[tuple[str, Result | DalError]]:
     """Run `function` on every task, yielding (name, result or error) as they finish.
@@ -66,9 +84,10 @@ def run_tasks(
     ----------
     function : importable by a worker; errors of our own are results, others become `CaseFailed`
     names : one name per task, for progress and errors
-    workers, threads : processes, and threads in each; with one worker all runs in this process
+    workforce : with one process all runs in this one
     title : heads the progress bar
     """
+    workers, threads = workforce.processes, workforce.threads
     with tqdm(total=len(tasks), desc=title, unit="case", dynamic_ncols=True) as bar:
         if workers <= 1 or len(tasks) <= 1:
             cap_threads(threads * max(workers, 1))

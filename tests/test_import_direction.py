@@ -28,7 +28,7 @@ RANKS = {
 }
 COMMON = {
     *("atomic", "case", "datasets", "errors", "figures", "nifti", "paths"),
-    *("plans", "scoring", "standard_files", "workers"),
+    *("plans", "scoring", "standard_files", "stopwatch", "workers"),
 }
 """Importable by all; they import no room."""
 

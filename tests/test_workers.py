@@ -17,6 +17,7 @@ import torch
 from dal_auto import workers
 from dal_auto.errors import CaseFailed, InputError
 from dal_auto.nifti import read_image
+from dal_auto.workers import Workforce
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +36,11 @@ def light_workers(monkeypatch):
 
 
 def outcomes(tasks: dict, **options) -> dict:
-    options = {"workers": 1, "threads": 1, "title": "test"} | options
-    return dict(workers.run_tasks(operator.call, list(tasks.values()), list(tasks), **options))
+    force = Workforce(options.pop("workers", 1), options.pop("threads", 1))
+    stream = workers.run_tasks(
+        operator.call, list(tasks.values()), list(tasks), workforce=force, title="test", **options
+    )
+    return dict(stream)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -87,7 +91,9 @@ def test_one_worker_is_this_process_and_gets_all_threads():
 def test_results_come_as_they_finish_not_at_the_end():
     done: list[str] = []
     tasks = [partial(done.append, "first"), partial(done.append, "second")]
-    stream = workers.run_tasks(operator.call, tasks, ["1", "2"], workers=1, threads=1, title="test")
+    stream = workers.run_tasks(
+        operator.call, tasks, ["1", "2"], workforce=Workforce(1), title="test"
+    )
     next(stream)
     assert done == ["first"]
 
@@ -95,7 +101,7 @@ def test_results_come_as_they_finish_not_at_the_end():
 def test_who_stops_listening_ends_the_work(light_workers, tmp_path):
     tasks = [partial(os.system, f"sleep 0.1; touch '{tmp_path / str(n)}'") for n in range(12)]
     names = [str(n) for n in range(12)]
-    stream = workers.run_tasks(operator.call, tasks, names, workers=2, threads=1, title="test")
+    stream = workers.run_tasks(operator.call, tasks, names, workforce=Workforce(2), title="test")
     next(stream)
     stream.close()
     assert 1 <= len(list(tmp_path.iterdir())) < 12

@@ -18,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 import dal_auto
 from dal_auto.errors import DalError
+from dal_auto.workers import Workforce, available_cores
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,11 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_positive, default=1, metavar="N", help="threads per worker (default: 1)"
     )
+
+
+def workforce(options: argparse.Namespace) -> Workforce:
+    """Who works, as the options of `add_workers` say."""
+    return Workforce(options.np or available_cores(), options.threads)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

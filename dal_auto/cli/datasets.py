@@ -13,7 +13,7 @@ from dal_auto.datasets.registry import find_dataset, known_datasets
 from dal_auto.datasets.simulate import cohort_tasks, describe_cohort, simulate_subject
 from dal_auto.errors import DalError
 from dal_auto.preprocessing.fingerprint import fingerprint_dataset
-from dal_auto.workers import available_cores, run_tasks
+from dal_auto.workers import run_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +57,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     dataset = find_dataset(options.dataset, paths.raw())
-    workers = options.np or available_cores()
-    found = fingerprint_dataset(
-        dataset.name, dataset.cases, workers=workers, threads=options.threads
-    )
+    found = fingerprint_dataset(dataset.name, dataset.cases, workforce=common.workforce(options))
     for line in found.summary():
         logger.info(line)
     return common.report_failures([f"{c.case_id}: {c.finding}" for c in found.cases if c.finding])
@@ -81,8 +78,7 @@ def _simulate(options: argparse.Namespace) -> int:
         simulate_subject,
         tasks,
         [task.subject for task in tasks],
-        workers=options.np or available_cores(),
-        threads=options.threads,
+        workforce=common.workforce(options),
         title="simulate",
     )
     return common.report_failures([f"{n}: {o}" for n, o in outcomes if isinstance(o, DalError)])

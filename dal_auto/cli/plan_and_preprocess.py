@@ -16,7 +16,6 @@ from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.planner import Hardware, plan_run
 from dal_auto.preprocessing.run import folder_of, preprocess_dataset
 from dal_auto.standard_files import CaseRecord, read_records
-from dal_auto.workers import available_cores
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +64,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _preprocess(name: str, plan: PreprocessingPlan, options: argparse.Namespace) -> list[str]:
     dataset = find_dataset(name, paths.raw())
-    workers = options.np or available_cores()
-    _, summary = preprocess_dataset(dataset, plan, workers=workers, threads=options.threads)
+    _, summary = preprocess_dataset(dataset, plan, workforce=common.workforce(options))
     for warning in summary.warnings:
         logger.warning("warning: %s", warning)
     logger.info(

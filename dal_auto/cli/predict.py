@@ -12,7 +12,6 @@ from dal_auto.datasets import bids, folder
 from dal_auto.inference.run import predict_cases
 from dal_auto.inference.runs import choose_run
 from dal_auto.preprocessing.planner import Hardware
-from dal_auto.workers import available_cores
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +67,7 @@ def _run(options: argparse.Namespace) -> int:
         device=Hardware.measure(options.device).device,
         save=options.save,
         threshold=options.threshold,
-        workers=options.np or available_cores(),
-        threads=options.threads,
+        workforce=common.workforce(options),
     )
     logger.info(
         "%d cases done, %d kept from before, %d failed; table: %s",

@@ -16,8 +16,8 @@ from dal_auto.inference.predictor import Prediction, predict
 from dal_auto.methods.checkpoint import Checkpoint, threshold_key
 from dal_auto.methods.method import Method
 from dal_auto.nifti import write_image
-from dal_auto.preprocessing.chain import Stopwatch
 from dal_auto.preprocessing.quality import flags
+from dal_auto.stopwatch import Stopwatch
 
 
 def write_outputs(

@@ -19,10 +19,11 @@ from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import Checkpoint
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
-from dal_auto.preprocessing.chain import Stopwatch, standardise
+from dal_auto.preprocessing.chain import standardise
 from dal_auto.preprocessing.fingerprint import fingerprint_case
 from dal_auto.preprocessing.planner import decide_steps
-from dal_auto.workers import run_tasks
+from dal_auto.stopwatch import Stopwatch
+from dal_auto.workers import Workforce, run_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +101,7 @@ def predict_cases(
     device: str,
     save: frozenset[str],
     threshold: float | None,
-    workers: int,
-    threads: int,
+    workforce: Workforce,
 ) -> PredictionSummary:
     """Predict every case, writing maps, masks, a picture and a row of ``cases.csv`` for each.
 
@@ -129,14 +129,15 @@ def predict_cases(
         if _is_done(output, case.case_id, hashes[case.case_id]):
             summary.kept.append(case.case_id)
         else:
-            tasks[case.case_id] = PrepareTask(usable, checkpoint.plans.preprocessing, threads)
+            tasks[case.case_id] = PrepareTask(
+                usable, checkpoint.plans.preprocessing, workforce.threads
+            )
     try:
         for case_id, outcome in run_tasks(
             prepare,
             list(tasks.values()),
             list(tasks),
-            workers=workers,
-            threads=threads,
+            workforce=workforce,
             title="predict",
         ):
             try:

@@ -16,6 +16,7 @@ import logging
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -31,6 +32,14 @@ logger = logging.getLogger(__name__)
 ATLAS_GRID = Grid(
     (240, 240, 155), np.array([[-1, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]], float)
 )
+#: What the same box is called when its voxels are stored the other way round in x and y.
+_ATLAS_BOXES = {
+    "LPS": ATLAS_GRID,
+    "RAS": Grid(
+        ATLAS_GRID.shape,
+        np.array([[1, 0, 0, -239], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], float),
+    ),
+}
 #: Between the centre of the ICBM152 brain (RAS mm about the anterior commissure) and SRI24's.
 _ICBM_TO_SRI24_MM = np.array([-119.5, 133.0, 61.0])
 
@@ -57,6 +66,12 @@ class Atlas:
     @property
     def brain_mask(self) -> BoolArray:
         return self.image > 0
+
+
+def true_grid(grid: Grid, true_header: Literal["LPS", "RAS"] | None) -> Grid:
+    """The grid an image really lies on: its own, or where its header is known to be wrong (seen in
+    BraTS-SSA and BraTS-MET), the atlas's box stored in the named axis order."""
+    return grid if true_header is None else _ATLAS_BOXES[true_header]
 
 
 def package_file(package: str, relative: str) -> Path | None:

@@ -8,10 +8,6 @@ N4, rigid to SRI24, skull strip, crop. Histogram matching waits until a case is 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import numpy as np
@@ -21,7 +17,7 @@ from dal_auto.case import BoolArray, FloatArray, Geometry, Grid, RawCase, Standa
 from dal_auto.errors import CaseFailed, InputError
 from dal_auto.nifti import read_image, read_mask
 from dal_auto.plans import PreprocessingPlan
-from dal_auto.preprocessing.atlas import Atlas
+from dal_auto.preprocessing.atlas import Atlas, true_grid
 from dal_auto.preprocessing.bias_field import correct_bias_field
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
@@ -30,24 +26,12 @@ from dal_auto.preprocessing.quality import quality_figures
 from dal_auto.preprocessing.registration import greedy_backend, register_rigid
 from dal_auto.preprocessing.resampling import resample, resample_mask
 from dal_auto.preprocessing.skull_strip import estimate_brain_mask, foreground_mask
+from dal_auto.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
 #: A stored image is divided by this percentile of its brain: raw units overflow float16.
 _SCALE_PERCENTILE = 99.9
-
-
-@dataclass
-class Stopwatch:
-    """Seconds by step; they go to a log, never into a result."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def tool_versions(steps: CaseSteps, plan: PreprocessingPlan) -> tuple[str, ...]:
@@ -94,7 +78,7 @@ def standardise(
     with watch.step("read"):
         read = {name: read_image(path) for name, path in case.sequences.items()}
     images = {name: image for name, (image, _) in read.items()}
-    grids = {name: grid for name, (_, grid) in read.items()}
+    grids = {name: true_grid(grid, steps.true_header) for name, (_, grid) in read.items()}
     reference = reference_sequence(case)
 
     def rigid(fixed: FloatArray, fixed_grid: Grid, moving: FloatArray, grid: Grid) -> FloatArray:
@@ -161,7 +145,7 @@ def standardise(
             # Its percentiles would be one value, and the landmarks learned from them not a number.
             if np.ptp(image[brain]) == 0:
                 raise CaseFailed(case.case_id, "resample", f"{name} is constant inside the brain")
-        lesion, lesion_figures = _lesion_mask(case, grids, atlas_to_native, target)
+        lesion, lesion_figures = _lesion_mask(case, steps, grids, atlas_to_native, target)
     with watch.step("percentiles and quality"):
         scale = {
             name: float(np.percentile(image[brain], _SCALE_PERCENTILE)) or 1.0
@@ -207,6 +191,7 @@ def _brain_mask(
         return estimate_brain_mask(images[reference], grids[reference], plan.skull_strip)
     if case.brain_mask is not None:
         mask, grid = read_mask(case.brain_mask)
+        grid = true_grid(grid, steps.true_header)
         if not grid.equals(grids[reference]):
             raise InputError(
                 case.brain_mask,
@@ -221,12 +206,17 @@ def _brain_mask(
 
 
 def _lesion_mask(
-    case: RawCase, grids: dict[str, Grid], atlas_to_native: dict[str, FloatArray], target: Grid
+    case: RawCase,
+    steps: CaseSteps,
+    grids: dict[str, Grid],
+    atlas_to_native: dict[str, FloatArray],
+    target: Grid,
 ) -> tuple[BoolArray | None, dict[str, float]]:
     """The lesion mask on the target grid, moved with the image whose grid it shares."""
     if case.lesion_mask is None:
         return None, {}
     mask, grid = read_mask(case.lesion_mask)
+    grid = true_grid(grid, steps.true_header)
     for name, image_grid in grids.items():
         if grid.equals(image_grid, tolerance_mm=1e-2):
             moved = resample_mask(mask, image_grid, target, atlas_to_native[name])

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from dal_auto.nifti import read_image, read_mask
 from dal_auto.plans import Section
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas, load_atlas
 from dal_auto.preprocessing.resampling import resample
-from dal_auto.workers import run_tasks
+from dal_auto.workers import Workforce, run_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ class CaseFingerprint(Section):
     one_grid : all images share shape and affine
     nonzero_overlap : Dice of the images' non-zero voxels where they share a grid (1 if one image)
     lesion_ml : volume of the lesion mask; None without one
+    true_header : see `CaseSteps`; decided by content, where the header puts a stripped brain
+        outside the atlas's
     finding : why the case cannot be used, if so
     """
 
@@ -72,6 +74,7 @@ class CaseFingerprint(Section):
     one_grid: bool = True
     nonzero_overlap: float = 1.0
     lesion_ml: float | None = None
+    true_header: Literal["LPS", "RAS"] | None = None
     finding: str | None = None
 
     @property
@@ -189,13 +192,13 @@ def fingerprint_case(case: RawCase, atlas_file: Path | None = None) -> CaseFinge
 
 
 def fingerprint_dataset(
-    name: str, cases: Sequence[RawCase], *, workers: int, threads: int
+    name: str, cases: Sequence[RawCase], *, workforce: Workforce
 ) -> Fingerprint:
     """Measure every case of a dataset, in parallel; the order of the cases is kept."""
     found: dict[str, CaseFingerprint] = {}
     names = [case.case_id for case in cases]
     for case_id, outcome in run_tasks(
-        fingerprint_case, cases, names, workers=workers, threads=threads, title=f"{name}: measure"
+        fingerprint_case, cases, names, workforce=workforce, title=f"{name}: measure"
     ):
         if isinstance(outcome, DalError):
             outcome = CaseFingerprint(case_id=case_id, images={}, finding=str(outcome))

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -35,6 +35,8 @@ class CaseSteps(Section):
     coregister : each further sequence is registered rigidly to the reference sequence
     register_to_atlas : the reference sequence is registered rigidly to the atlas
     strip : the brain mask is estimated; otherwise it is what is not zero
+    true_header : the axis order in which an image in the atlas's box is stored, where its header
+        says something else; None where the header is right
     warnings : where a record's claim and the measurement disagree, both values
     """
 
@@ -42,6 +44,7 @@ class CaseSteps(Section):
     coregister: bool
     register_to_atlas: bool
     strip: bool
+    true_header: Literal["LPS", "RAS"] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -67,6 +70,7 @@ def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
         coregister=len(case.sequences) > 1 and not same_pose,
         register_to_atlas=not measured.registered,
         strip=not measured.stripped and case.brain_mask is None,
+        true_header=measured.true_header,
         warnings=tuple(warnings),
     )
 

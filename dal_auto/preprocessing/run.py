@@ -17,12 +17,13 @@ from dal_auto.datasets.registry import Dataset
 from dal_auto.errors import DalError, InputError, UsageError, case_line
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
-from dal_auto.preprocessing.chain import Stopwatch, standardise, tool_versions
+from dal_auto.preprocessing.chain import standardise, tool_versions
 from dal_auto.preprocessing.fingerprint import fingerprint_dataset
 from dal_auto.preprocessing.planner import CaseSteps, DatasetDecisions, decide_dataset
 from dal_auto.preprocessing.quality import flags, write_quality
 from dal_auto.standard_files import CaseRecord, read_case, read_record, read_records, write_case
-from dal_auto.workers import run_tasks
+from dal_auto.stopwatch import Stopwatch
+from dal_auto.workers import Workforce, run_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def preprocess_case(task: Task) -> tuple[bool, list[str]]:
 
 
 def preprocess_dataset(
-    dataset: Dataset, plan: PreprocessingPlan, *, workers: int, threads: int
+    dataset: Dataset, plan: PreprocessingPlan, *, workforce: Workforce
 ) -> tuple[DatasetDecisions, Summary]:
     """Fingerprint a dataset, decide the steps, preprocess every case, write the quality page.
 
@@ -136,7 +137,7 @@ def preprocess_dataset(
     summary, and in ``failures.txt`` beside the quality page.
     """
     folder = folder_of(dataset.name)
-    fingerprint = fingerprint_dataset(dataset.name, dataset.cases, workers=workers, threads=threads)
+    fingerprint = fingerprint_dataset(dataset.name, dataset.cases, workforce=workforce)
     fingerprint.save(folder / "fingerprint.json")
     decisions = decide_dataset(fingerprint, dataset.cases, plan)
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
@@ -149,7 +150,7 @@ def preprocess_dataset(
             summary.failures.append(f"case {case.case_id}: {case.finding}")
             (folder / "cases" / f"{case.case_id}.json").unlink(missing_ok=True)
     tasks = [
-        Task(case, decisions.steps[case.case_id], plan, folder, threads)
+        Task(case, decisions.steps[case.case_id], plan, folder, workforce.threads)
         for case in dataset.cases
         if case.case_id in decisions.steps
     ]
@@ -157,8 +158,7 @@ def preprocess_dataset(
         preprocess_case,
         tasks,
         [task.case.case_id for task in tasks],
-        workers=workers,
-        threads=threads,
+        workforce=workforce,
         title=f"{dataset.name}: preprocess",
     )
     try:

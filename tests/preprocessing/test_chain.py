@@ -18,7 +18,6 @@ from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import chain, skull_strip
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
 from dal_auto.preprocessing.chain import (
-    Stopwatch,
     reference_sequence,
     standardise,
     tool_versions,
@@ -26,6 +25,7 @@ from dal_auto.preprocessing.chain import (
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.planner import CaseSteps
 from dal_auto.preprocessing.registration import greedy_backend
+from dal_auto.stopwatch import Stopwatch
 
 PLAN = PreprocessingPlan(target_shape=(56, 64, 48), n4_iterations=(5,), n4_spacing_mm=8.0)
 TARGET = centre_crop_or_pad(ATLAS_GRID, PLAN.target_shape)

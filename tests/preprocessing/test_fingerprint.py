@@ -18,6 +18,7 @@ from dal_auto.preprocessing.fingerprint import (
     fingerprint_dataset,
     fingerprint_image,
 )
+from dal_auto.workers import Workforce
 
 GRID = Grid((44, 54, 40), np.diag([-4.0, -4, 4, 1]))
 
@@ -153,7 +154,7 @@ def test_a_dataset_keeps_its_order_names_its_failures_and_survives_json(tmp_path
         case = case_of(tmp_path / name, T1=brain(), lesion=brain() > 80)
         cases.append(RawCase("D", name, name, case.sequences, case.lesion_mask))
     (tmp_path / "a" / "T1.nii.gz").unlink()
-    found = fingerprint_dataset("D", cases, workers=1, threads=1)
+    found = fingerprint_dataset("D", cases, workforce=Workforce(1))
     assert [case.case_id for case in found.cases] == ["c", "a", "b"]
     assert "no such file" in found.case("a").finding
     assert "a: " in caplog.text

@@ -32,6 +32,7 @@ from dal_auto.preprocessing.run import (
     preprocess_dataset,
 )
 from dal_auto.standard_files import read_case
+from dal_auto.workers import Workforce
 
 PLAN = PreprocessingPlan(
     target_shape=(96, 128, 96), registration_iterations="10x0x0", n4_iterations=(2,)
@@ -60,7 +61,7 @@ class Place:
         dataset = Dataset("Toy", self.root / "raw", None, tuple(cases), True, "bids")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DAL_PREPROCESSED", str(self.root / "preprocessed"))
-            return preprocess_dataset(dataset, PLAN, workers=1, threads=1)[1]
+            return preprocess_dataset(dataset, PLAN, workforce=Workforce(1))[1]
 
     @property
     def results(self) -> Path:
