@@ -21,6 +21,7 @@ from dal_auto.errors import InputError
 IntArray = npt.NDArray[np.int64]
 
 BINS = 31_745
+_PIECE = 1 << 18
 LARGEST = float(np.finfo(np.float16).max)
 
 # What np.load and its lazy members raise for files missing, damaged or of another kind.
@@ -61,12 +62,23 @@ def rounded(score: npt.ArrayLike) -> npt.NDArray[np.float16]:
         halves = score.astype(np.float16)
     if score.size and not score.min() >= 0:
         raise ValueError("anomaly scores must be non-negative; found NaN or a negative score")
-    if score.size and halves.max() > LARGEST:
+    halves = np.abs(halves)  # -0.0 has a bit pattern of its own
+    # Compared as bits, whose order is that of the numbers: float16 has no fast maximum.
+    if score.size and halves.view(np.uint16).max() >= BINS - 1:
         raise ValueError(
             f"anomaly scores must stay below {LARGEST:.0f}; found {score.max()}. "
             "Divide the scores of this method by a constant, the same for all cases"
         )
-    return np.abs(halves)  # -0.0 has a bit pattern of its own
+    return halves
+
+
+def _histogram(bits: npt.NDArray[np.uint16]) -> IntArray:
+    """How often each bin occurs. In pieces: `numpy.bincount` copies its input to int64, which is
+    then still in the cache when it is counted, and never as large as a volume."""
+    counts = np.zeros(BINS, np.int64)
+    for start in range(0, bits.size, _PIECE):
+        counts += np.bincount(bits[start : start + _PIECE], minlength=BINS)
+    return counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +133,8 @@ class ScoreCounts:
                 raise ValueError(f"score {bits.shape} and mask {mask.shape} differ in shape")
         if counted is not None:
             bits, lesion = bits[counted], lesion[counted]
-        in_all = np.bincount(bits.ravel(), minlength=BINS).astype(np.int64)
-        in_lesion = np.bincount(bits[lesion], minlength=BINS).astype(np.int64)
-        return cls(in_lesion, in_all - in_lesion)
+        in_lesion = _histogram(bits[lesion])
+        return cls(in_lesion, _histogram(bits.ravel()) - in_lesion)
 
     def __add__(self, other: ScoreCounts) -> ScoreCounts:
         return ScoreCounts(self.lesion + other.lesion, self.normal + other.normal)
