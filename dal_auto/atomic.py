@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import secrets
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from dal_auto.errors import DiskFull
+
+_NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # the disk's end, or a quota's
+#: blosc2 says of a full disk no more than RuntimeError; a disk with less room than this is full.
+_FULL_BYTES = 1 << 16
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..")
 
 
 @contextmanager
@@ -15,7 +27,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it becomes `path`, on failure it is removed.
 
     The temporary name keeps the suffixes of `path`, since many writers choose a format by them,
-    and carries the process id, so that two processes never share one.
+    and carries a random part, so that two processes never share one, also of two machines.
+
+    Raises
+    ------
+    DiskFull
+        where there is no room for it; what stood at `path` before stands there still.
 
     Examples
     --------
@@ -23,15 +40,42 @@ def replacing(path: Path) -> Iterator[Path]:
     ...     nibabel.save(image, temporary)
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        if is_disk_full(error, path.parent):
+            raise DiskFull(path, mount_point(path.parent)) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in `folder`, an hour ago or earlier."""
+    for path in folder.glob(".*"):
+        with suppress(FileNotFoundError):
+            old = path.stat().st_mtime < time.time() - 3600  # a newer one may still be written
+            if old and _TEMPORARY.match(path.name):
+                path.unlink()
+
+
+def is_disk_full(error: OSError | RuntimeError, folder: Path) -> bool:
+    """Whether writing into `folder` failed for want of room."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return shutil.disk_usage(folder).free < _FULL_BYTES
+
+
+def mount_point(path: Path) -> Path:
+    """Where the disk that holds `path` is mounted."""
+    path = path.resolve()
+    return next(folder for folder in (path, *path.parents) if folder.is_mount())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,16 +5,36 @@ DalError
 ├── PlansError          a value in the plans breaks a rule
 ├── UsageError          the commands were asked for something that is not there
 ├── MissingDependency   an optional tool is not installed
+├── DiskFull            a file cannot be written: every further one would fail too, work stops
 └── CaseFailed          one case could not be processed; the others go on
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class DalError(Exception):
-    """Root of all errors that dal_auto raises on purpose; printed without a traceback."""
+    """Root of all errors that dal_auto raises on purpose; printed without a traceback.
+
+    Parameters
+    ----------
+    step : the step of a case's work at which it was raised, where that is known
+    """
+
+    step: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Workers hand errors back by pickling them; the default would call the class with the one
+        # message, and forget what was noted since.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[DalError], args: tuple[Any, ...], state: dict[str, Any]) -> DalError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class InputError(DalError):
@@ -31,10 +51,6 @@ class InputError(DalError):
         self.file, self.finding, self.remedy = Path(file), finding, remedy
         super().__init__(f"{file}: {finding}. {remedy}")
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        # Workers hand errors back by pickling them; the default would rebuild from the one message.
-        return type(self), (self.file, self.finding, self.remedy)
-
 
 class PlansError(DalError):
     """A value in the plans breaks a rule."""
@@ -42,9 +58,6 @@ class PlansError(DalError):
     def __init__(self, key: str, value: object, rule: str) -> None:
         self.key, self.value, self.rule = key, value, rule
         super().__init__(f"plans: '{key}' is {value!r} ({type(value).__name__}); {rule}")
-
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self.key, self.value, self.rule)
 
 
 class UsageError(DalError):
@@ -58,8 +71,22 @@ class MissingDependency(DalError):
         self.name, self.remedy = name, remedy
         super().__init__(f"{name} is not available. {remedy}")
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self.name, self.remedy)
+
+class DiskFull(DalError):
+    """There is no room for a file.
+
+    Parameters
+    ----------
+    file : the file that could not be written
+    disk : where the disk it should lie on is mounted
+    """
+
+    def __init__(self, file: Path | str, disk: Path | str) -> None:
+        self.file, self.disk = Path(file), Path(disk)
+        super().__init__(
+            f"{file} cannot be written: the disk is full (mounted at {disk}). Make room and run "
+            "the same command again: what is done is kept."
+        )
 
 
 class CaseFailed(DalError):
@@ -76,10 +103,13 @@ class CaseFailed(DalError):
         self.case_id, self.step, self.cause = case_id, step, cause
         super().__init__(f"case {case_id} failed at {step}: {cause}")
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self.case_id, self.step, self.cause)
-
 
 def case_line(case_id: str, error: DalError) -> str:
     """One line for the list of failed cases; every line names its case, and only once."""
     return str(error) if isinstance(error, CaseFailed) else f"case {case_id}: {error}"
+
+
+def failure_row(case_id: str, error: DalError) -> dict[str, str]:
+    """The same for a table: the case, the step at which it failed, and why."""
+    cause = error.cause if isinstance(error, CaseFailed) else str(error)
+    return {"case": case_id, "step": error.step, "cause": cause}

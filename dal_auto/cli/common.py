@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import math
 import re
 import sys
 import warnings
@@ -62,18 +63,37 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
-    """How many processes work, and with how many threads each."""
+    """Who works, with how many threads, and how long a step may take."""
     parser.add_argument(
         "-np", type=_positive, default=None, metavar="N", help="worker processes (default: cores)"
     )
     parser.add_argument(
         "--threads", type=_positive, default=1, metavar="N", help="threads per worker (default: 1)"
     )
+    parser.add_argument(
+        "--step-limit",
+        type=_seconds,
+        default=1800,
+        metavar="SECONDS",
+        help="a step of one case that takes longer is ended, and the case named as failed "
+        "(default: 1800; 0: no limit)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster whose workers do the work instead of -np processes here, "
+        "for example tcp://node1:8786",
+    )
 
 
 def workforce(options: argparse.Namespace) -> Workforce:
     """Who works, as the options of `add_workers` say."""
-    return Workforce(options.np or available_cores(), options.threads)
+    return Workforce(
+        options.np or available_cores(),
+        options.threads,
+        options.scheduler,
+        options.step_limit or None,
+    )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +114,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
     return value
 
 

@@ -1,0 +1,55 @@
+"""How many threads the libraries of this process may use."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits
+
+#: Read by the libraries when they are loaded.
+_VARIABLES = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+    *("BLOSC_NTHREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"),
+)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def capped_threads(threads: int) -> Iterator[None]:
+    """Within, BLAS, OpenMP, ITK, torch and blosc2 use at most `threads` threads each.
+
+    Those not yet loaded read the environment when they are; a light task loads none of them.
+    """
+    environment = {name: os.environ.get(name) for name in _VARIABLES}
+    os.environ.update(dict.fromkeys(_VARIABLES, str(threads)))
+    itk, torch, blosc2 = (sys.modules.get(name) for name in ("SimpleITK", "torch", "blosc2"))
+    with threadpool_limits(threads):
+        if itk:
+            itk_threads = itk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+            itk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+        if torch:
+            torch_threads = torch.get_num_threads()
+            torch.set_num_threads(threads)
+        if blosc2:
+            blosc2_threads = blosc2.set_nthreads(threads)
+        try:
+            yield
+        finally:
+            if itk:
+                itk.ProcessObject.SetGlobalDefaultNumberOfThreads(itk_threads)
+            if torch:
+                torch.set_num_threads(torch_threads)
+            if blosc2:
+                blosc2.set_nthreads(blosc2_threads)
+            for name, value in environment.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
