@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-ENDINGS = (".nii.gz", ".nii")  # in order of preference, where a file lies there in both
+# In order of preference, where an image lies there in several. Formats whose voxels lie in a second
+# file (.hdr, .nhdr, .mhd) are none: a copy or a hash of the one file would miss the other.
+ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".mha")
 # Only whole words, and none of a contrast-enhanced T1 (t1c, t1ce, T1Gd, T1WKS).
 SYNONYMS = {
     "t1": "T1", "t1w": "T1", "t1n": "T1",
@@ -15,7 +17,7 @@ SYNONYMS = {
     "flair": "FLAIR", "t2f": "FLAIR",
 }  # fmt: skip
 # A folder named like an image stands for that image, see `image_file`.
-_NEVER = (".*", "__MACOSX", "*.nii", "*.nii.gz")
+_NEVER = (".*", "__MACOSX", *(f"*{ending}" for ending in ENDINGS))
 
 
 def sequence_of(word: str) -> str | None:
@@ -24,7 +26,7 @@ def sequence_of(word: str) -> str | None:
 
 
 def stem_of(path: Path) -> str | None:
-    """The name without ``.nii.gz`` or ``.nii``; None if it is hidden or no NIfTI name."""
+    """The name without ``.nii.gz``, ``.nrrd`` and the like; None if hidden or no image's name."""
     if path.name.startswith("."):
         return None
     for ending in ENDINGS:
@@ -47,11 +49,16 @@ def image_file(path: Path) -> Path | None:
 def images_in(folder: Path) -> dict[str, Path]:
     """Stem → image directly in `folder`, sorted; of ``x.nii`` and ``x.nii.gz`` the latter."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):  # x.nii comes before x.nii.gz, which replaces it
+    for path in sorted(folder.iterdir(), key=_preference):
         stem = stem_of(path)
         if stem is not None and (file := image_file(path)) is not None:
-            found[stem] = file
-    return found
+            found.setdefault(stem, file)
+    return {stem: found[stem] for stem in sorted(found)}
+
+
+def _preference(path: Path) -> tuple[int, str]:
+    endings = [place for place, ending in enumerate(ENDINGS) if path.name.endswith(ending)]
+    return min(endings, default=len(ENDINGS)), path.name
 
 
 def walk(root: Path, skip: tuple[str, ...] = ()) -> Iterator[tuple[Path, list[str]]]:

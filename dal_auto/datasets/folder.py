@@ -1,8 +1,9 @@
 """A flat folder of scans → cases, for ``dal_predict -i FOLDER``; names tell the sequence.
 
-Recognised, before ``.nii`` or ``.nii.gz``: ``_T1``, ``_T1w``, ``_t1n``, ``_T2``, ``_T2w``,
-``_FLAIR``, ``_t2f`` (in any case of letters, ``-`` as well as ``_``), BIDS names, and nnU-Net's
-numbers, read as ``_0000`` = T1 and ``_0001`` = T2. What stands before is the case id.
+Recognised, before ``.nii.gz`` or another image's ending (`filenames.ENDINGS`): ``_T1``, ``_T1w``,
+``_t1n``, ``_T2``, ``_T2w``, ``_FLAIR``, ``_t2f`` (in any case of letters, ``-`` as well as ``_``),
+BIDS names, and nnU-Net's numbers, read as ``_0000`` = T1 and ``_0001`` = T2. What stands before is
+the case id.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from dal_auto.case import RawCase
 from dal_auto.datasets import bids
-from dal_auto.datasets.filenames import SYNONYMS, images_in, sequence_of
+from dal_auto.datasets.entries import image_entries
+from dal_auto.datasets.filenames import ENDINGS, SYNONYMS, sequence_of, stem_of
 from dal_auto.datasets.nnunet import IMAGE_NAME
 from dal_auto.errors import InputError
 
@@ -39,7 +41,7 @@ def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
     Raises
     ------
     InputError
-        if the folder is missing, holds no NIfTI file or none that is recognised, or if two files
+        if the folder is missing, holds no image or none that is recognised, or if two files
         claim the same sequence of the same case.
     """
     images = _images(folder)
@@ -82,18 +84,19 @@ def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         what = "it is a file, not a folder" if folder.exists() else "no such folder"
         raise InputError(folder, what, "Name a folder that holds the scans.")
-    images = images_in(folder)
+    images = image_entries(folder)
     if not images:
-        below = sorted({path.parent for path in folder.glob("*/*.nii*")})
+        below = sorted({path.parent for path in folder.glob("*/*") if stem_of(path)})
         hint = f", but {below[0]} holds some" if below else ""
         raise InputError(
-            folder, f"it holds no .nii or .nii.gz file{hint}",
+            folder, f"it holds no image ({', '.join(ENDINGS)}){hint}",
             "Name a folder that holds the scans directly.",
         )  # fmt: skip
     for stem in images:
-        if (folder / f"{stem}.nii").is_file() and (folder / f"{stem}.nii.gz").is_file():
+        twice = [f"{stem}{ending}" for ending in ENDINGS if (folder / f"{stem}{ending}").exists()]
+        if len(twice) > 1:  # which of them is meant is not ours to guess
             raise InputError(
-                folder / f"{stem}.nii", f"{stem}.nii.gz is there as well", "Keep one of the two."
+                folder / twice[1], f"{twice[0]} is there as well", "Keep one of the two."
             )
     return images
 

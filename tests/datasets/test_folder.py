@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dal_auto.datasets.filenames import SYNONYMS, sequence_of
+from dal_auto.datasets.filenames import ENDINGS, SYNONYMS, sequence_of
 from dal_auto.datasets.folder import find_cases
 from dal_auto.errors import InputError
+from dal_auto.nifti import read_image
 
 Tree = Callable[..., Path]
 TEST_DATA = Path(
@@ -95,7 +96,8 @@ def test_channel_numbers_are_read_with_a_warning_of_what_they_mean(
 
 @pytest.mark.parametrize(
     "names", [("a_T1.nii.gz", "a_T1w.nii.gz"), ("a_T1.nii.gz", "a-t1.nii"),
-              ("a_T1.nii", "a_T1.nii.gz"), ("a_T1.nii.gz", "a_0000.nii.gz"),
+              ("a_T1.nii", "a_T1.nii.gz"), ("a_T1.mgz", "a_T1.nrrd"),
+              ("a_T1.nii.gz", "a_0000.nii.gz"),
               ("sub-1_T1w.nii.gz", "sub-1_T1.nii.gz")],
 )  # fmt: skip
 def test_two_files_for_one_sequence_of_a_case_are_an_error_that_names_both(
@@ -114,6 +116,37 @@ def test_a_given_sequence_makes_every_file_a_case(tree: Tree) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_format_is_found_by_its_ending(tree: Tree, ending: str) -> None:
+    root = tree(f"an nä_T1{ending}", f"an nä_T2w{ending}")
+    (case,) = find_cases(root)
+    assert case.case_id == "an nä"
+    assert {path.name for path in case.sequences.values()} == {
+        f"an nä_T1{ending}", f"an nä_T2w{ending}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a_T1.nhdr", "a_T1.mhd", "a_T1.hdr", "a_T1.img", "a_T1.dcm"])
+def test_headers_without_their_voxels_are_no_images(tree: Tree, name: str) -> None:
+    with pytest.raises(InputError, match="holds no image"):
+        find_cases(tree(name))
+
+
+def test_a_folder_that_wraps_its_image_stands_for_it(tree: Tree) -> None:
+    (case,) = find_cases(tree("a_T1.nii/a_T1.nii"))
+    assert case.sequences["T1"].parts[-2:] == ("a_T1.nii", "a_T1.nii")
+
+
+def test_a_dangling_link_and_an_empty_wrapper_are_found_to_be_named_when_read(tree: Tree) -> None:
+    root = tree("b_T1.nii/notes.txt")
+    (root / "a_T1.nii.gz").symlink_to(root / "gone.nii.gz")
+    cases = find_cases(root)
+    assert [case.case_id for case in cases] == ["a", "b"]
+    for case in cases:
+        with pytest.raises(InputError, match=r"not there|a folder"):
+            read_image(case.sequences["T1"])
+
+
 def test_sub_folders_and_leftovers_are_not_searched(tree: Tree) -> None:
     root = tree("a_T1.nii.gz", "._c_T1.nii.gz", "__MACOSX/d_T1.nii.gz", "below/e_T1.nii.gz")
     assert [case.case_id for case in find_cases(root)] == ["a"]
@@ -130,7 +163,7 @@ def test_a_file_instead_of_a_folder_is_an_error(tree: Tree) -> None:
 
 
 def test_an_empty_folder_is_an_error_that_names_the_one_below_with_scans(tree: Tree) -> None:
-    with pytest.raises(InputError, match=r"no \.nii.*below holds some"):
+    with pytest.raises(InputError, match=r"no image \(\.nii\.gz, .*below holds some"):
         find_cases(tree("below/a_T1.nii.gz"))
 
 
