@@ -1,4 +1,4 @@
-"""``dal_datasets``: what is known, what is on disk, and a simulated cohort."""
+"""``dal_datasets``: what is known, what is on disk, a simulated cohort, and the atlas."""
 
 from __future__ import annotations
 
@@ -9,19 +9,34 @@ from pathlib import Path
 
 from dal_auto import paths
 from dal_auto.cli import common
-from dal_auto.datasets.registry import find_dataset, known_datasets
+from dal_auto.cli.table import show, table, terminal_width, wrap
+from dal_auto.datasets.listing import known_datasets
+from dal_auto.datasets.overlap import Overlap, find_overlap
+from dal_auto.datasets.registry import Dataset, look_up
 from dal_auto.datasets.simulate import cohort_tasks, describe_cohort, simulate_subject
 from dal_auto.errors import DalError
+from dal_auto.preprocessing.atlas_install import install_atlas, installed_path
+from dal_auto.preprocessing.check import (
+    CheckLine,
+    check_dataset,
+    has_errors,
+    saved_fingerprints,
+    write_check,
+)
 from dal_auto.preprocessing.fingerprint import fingerprint_dataset
 from dal_auto.workers import run_tasks
 
 logger = logging.getLogger(__name__)
 
+_IDS_SHOWN = 4
+_COLUMNS = ["dataset", "role", "found", "expected", "patients", "masks", "sequences"]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.StrictParser(
         prog="dal_datasets",
-        description="List known datasets, check one on disk, or simulate a cohort.",
+        description="List known datasets, check one on disk, simulate a cohort, or take over a "
+        "copy of the SRI24 atlas.",
         example="dal_datasets check IXI",
     )
     commands = parser.add_subparsers(
@@ -39,28 +54,98 @@ def main(arguments: Sequence[str] | None = None) -> int:
     simulate.add_argument("--heads", type=Path, help="folder of whole-head label maps")
     simulate.add_argument("--lesion-masks", type=Path, help="folder of lesion masks in MNI space")
     simulate.add_argument("--seed", type=int, default=0)
-    for command in (listing, check, simulate):
+    atlas = commands.add_parser(
+        "atlas", help="check a copy of SRI24's T1 (with or without skull) and put it into DAL_HOME"
+    )
+    atlas.add_argument("--from", dest="file", type=Path, required=True, metavar="FILE")
+    for command in (check, simulate):
         common.add_workers(command)
+    for command in (listing, check, simulate, atlas):
         common.add_common(command)
     return common.run_command(parser, _run, arguments)
 
 
 def _run(options: argparse.Namespace) -> int:
-    return {"list": _list, "check": _check, "simulate": _simulate}[options.command](options)
+    run = {"list": _list, "check": _check, "simulate": _simulate, "atlas": _atlas}
+    return run[options.command](options)
 
 
 def _list(options: argparse.Namespace) -> int:
-    for line in known_datasets(paths.raw()).to_string(index=False).splitlines():
-        logger.info(line)
+    """One line of figures per dataset; below it licence and page, and what is odd."""
+    rows = known_datasets(paths.raw()).to_dict("records")
+    width = terminal_width()
+    header, *blocks = table(_COLUMNS, [[row[name] for name in _COLUMNS] for row in rows], width)
+    show([f"in {paths.raw().resolve()}:", "", *header])
+    for row, block in zip(rows, blocks, strict=True):
+        where = "  ".join(text for text in (row["url"], row["licence"]) if text)
+        show([*block, *wrap(where, width, "    "), *wrap(row["remarks"], width, "    ! ")])
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
-    dataset = find_dataset(options.dataset, paths.raw())
-    found = fingerprint_dataset(dataset.name, dataset.cases, workforce=common.workforce(options))
-    for line in found.summary():
-        logger.info(line)
-    return common.report_failures([f"{c.case_id}: {c.finding}" for c in found.cases if c.finding])
+    dataset = look_up(options.dataset, paths.raw())
+    show(_heading(dataset))
+    fingerprint = fingerprint_dataset(
+        dataset.name, dataset.cases, workforce=common.workforce(options)
+    )
+    folder = paths.preprocessed() / dataset.name
+    fingerprint.save(folder / "fingerprint.json")
+    lines = check_dataset(
+        dataset,
+        fingerprint,
+        others=saved_fingerprints(paths.preprocessed(), but=dataset.name),
+        overlap=_overlap(dataset),
+    )
+    write_check(folder, lines)
+    show([*fingerprint.summary(), ""])
+    cells = [[x.number, x.check, x.result, len(x.cases) or "", _details(x)] for x in lines]
+    header = ["#", "check", "", "cases", "finding"]
+    for block in table(header, cells, terminal_width()):
+        show(block)
+    errors, warned = (sum(line.result == kind for line in lines) for kind in "EW")
+    logger.info("%d errors, %d warnings; every case: %s", errors, warned, folder / "check.csv")
+    return 1 if has_errors(lines) else 0
+
+
+def _heading(dataset: Dataset) -> list[str]:
+    record = dataset.record
+    if record is None:
+        return [f"{dataset.name}: {dataset.root}, read as {dataset.kind}", ""]
+    return [
+        f"{dataset.name}: {record.title}",
+        f"  on disk  {dataset.root}",
+        f"  page     {record.access.url}",
+        f"  licence  {record.access.licence}",
+        *(f"  cite     {text}" for text in record.citation),
+        *(line for note in record.notes for line in wrap(note, terminal_width(), "  note     ")),
+        "",
+    ]
+
+
+def _overlap(dataset: Dataset) -> Overlap | None:
+    """What is known of shared scans, for the datasets that have them."""
+    if dataset.record is None or not dataset.record.overlaps:
+        return None
+    try:
+        return find_overlap(paths.raw())
+    except DalError as error:
+        logger.warning("the overlap with other datasets cannot be told: %s", error)
+        return None
+
+
+def _details(line: CheckLine) -> str:
+    """The finding, the first cases with what was found, and what to do."""
+    shown = [f"{i}: {words}" if words else i for i, words in list(line.cases.items())[:_IDS_SHOWN]]
+    further = len(line.cases) - len(shown)
+    if further:
+        shown.append(f"and {further} more")
+    return "\n".join([line.finding, *shown, *([f"→ {line.remedy}"] if line.remedy else [])])
+
+
+def _atlas(options: argparse.Namespace) -> int:
+    atlas = install_atlas(options.file)
+    logger.info("%s is now in %s", atlas.name, installed_path())
+    return 0
 
 
 def _simulate(options: argparse.Namespace) -> int:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dal_auto.case import RawCase
-from dal_auto.datasets.filenames import images_in, sequence_of
+from dal_auto.datasets.entries import image_entries
+from dal_auto.datasets.filenames import sequence_of
 from dal_auto.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def _anat(root: Path) -> list[Path]:
 
 def _files(folders: Iterable[Path]) -> Iterator[BidsFile]:
     for folder in folders:
-        for stem, path in images_in(folder).items():
+        for stem, path in image_entries(folder).items():
             if (file := parse_name(stem, path)) is not None:
                 yield file
 

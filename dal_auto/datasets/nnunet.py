@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dal_auto.case import ClaimedState, RawCase
-from dal_auto.datasets.filenames import ENDINGS, images_in, sequence_of
+from dal_auto.datasets.entries import image_entries
+from dal_auto.datasets.filenames import ENDINGS, sequence_of
 from dal_auto.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -20,15 +21,24 @@ IMAGE_NAME = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 
 def is_nnunet(root: Path) -> bool:
-    """Whether `root` has ``dataset.json`` and ``imagesTr``."""
-    return (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
+    """Whether `root` has ``dataset.json``, and ``imagesTr`` or a list of files in the former."""
+    description = root / "dataset.json"
+    if not description.is_file():
+        return False
+    if (root / "imagesTr").is_dir():
+        return True
+    try:
+        return isinstance(json.loads(description.read_text(encoding="utf-8"))["dataset"], dict)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def find_cases(root: Path, dataset: str) -> list[RawCase]:
     """The training cases of an nnU-Net folder, sorted by id; test cases have no masks.
 
     T1 and T2 are known by the names of the channels. By nnU-Net's contract all channels of a case
-    share one grid; whether the skull is on is to be measured.
+    share one grid; whether the skull is on is to be measured. Where ``dataset.json`` lists the
+    files (version 2's key ``dataset``), these are taken.
 
     Raises
     ------
@@ -40,9 +50,27 @@ def find_cases(root: Path, dataset: str) -> list[RawCase]:
     content = _read(description)
     channels = _channels(content, description)
     _check_labels(content, description)
+    listed = content.get("dataset")
+    if listed is None:
+        images, masks = _numbered_files(root, channels)
+    else:
+        images, masks = _listed_files(listed, channels, description)
+    claims = ClaimedState(coregistered=True)
+    return [
+        RawCase(
+            dataset, case, case, dict(sorted(images[case].items())), masks.get(case), claims=claims
+        )
+        for case in sorted(images)
+    ]
+
+
+def _numbered_files(
+    root: Path, channels: dict[int, str]
+) -> tuple[dict[str, dict[str, Path]], dict[str, Path]]:
+    """Images and masks by case, from ``imagesTr`` and ``labelsTr``."""
     images: dict[str, dict[str, Path]] = defaultdict(dict)
     unnumbered = []
-    for stem, path in images_in(root / "imagesTr").items():
+    for stem, path in image_entries(root / "imagesTr").items():
         match = IMAGE_NAME.fullmatch(stem)
         if match is None:
             unnumbered.append(path)
@@ -54,14 +82,29 @@ def find_cases(root: Path, dataset: str) -> list[RawCase]:
             "the name does not end in a channel number such as _0000",
             "If it is a 4-D image, split it into one 3-D file per channel.",
         )
-    masks = images_in(root / "labelsTr") if (root / "labelsTr").is_dir() else {}
-    claims = ClaimedState(coregistered=True)
-    return [
-        RawCase(
-            dataset, case, case, dict(sorted(images[case].items())), masks.get(case), claims=claims
-        )
-        for case in sorted(images)
-    ]
+    return images, image_entries(root / "labelsTr")
+
+
+def _listed_files(
+    listed: Any, channels: dict[int, str], description: Path
+) -> tuple[dict[str, dict[str, Path]], dict[str, Path]]:
+    """Images and masks by case, as ``dataset.json`` lists them, relative to its own folder."""
+    images, masks = {}, {}
+    try:
+        for case, files in listed.items():
+            paths = [description.parent / str(path) for path in files["images"]]
+            found = {channels[n]: path for n, path in enumerate(paths) if n in channels}
+            if found:
+                images[str(case)] = found
+            if files.get("label"):
+                masks[str(case)] = description.parent / str(files["label"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            description,
+            f"the files under 'dataset' cannot be read ({type(error).__name__}: {error})",
+            'Each case needs {"images": [one path per channel], "label": path}.',
+        ) from None
+    return images, masks
 
 
 def _read(description: Path) -> dict[str, Any]:

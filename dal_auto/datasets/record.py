@@ -26,12 +26,14 @@ class CaseRule(Section):
     ----------
     kind : "directory", a folder per case, or "file", any number of files that share an id
     regex : matches the whole name of the folder, or of the file without its ending. Group ``case``
-        is the case id, ``subject`` the patient's (default: the case id); for files, ``seq`` is the
-        word that tells the sequence.
+        is the case id, ``subject`` the patient's (default: the case id), ``subset`` a part of the
+        dataset; for files, ``seq`` is the word that tells the sequence.
+    example : such a name, for messages
     """
 
     kind: Literal["directory", "file"]
     regex: str
+    example: str = ""
 
     @field_validator("regex")
     @classmethod
@@ -44,6 +46,14 @@ class CaseRule(Section):
             if name not in groups:
                 raise ValueError(f"it needs a group (?P<{name}>…)")
         return regex
+
+    @field_validator("example")
+    @classmethod
+    def _is_one(cls, example: str, info: ValidationInfo) -> str:
+        regex = info.data.get("regex")
+        if example and regex is not None and not re.fullmatch(regex, example):
+            raise ValueError("the regex does not match it")
+        return example
 
 
 class Claims(Section):
@@ -62,39 +72,94 @@ class Layout(Section):
     ----------
     id : name for messages
     case : how a case is recognised, at any depth below the dataset's folder
+    within : names of folders (patterns), one of which must lie above a case; none = anywhere
     sequences : sequence name → for folders, patterns of files relative to the case's folder, best
         first, *without* the ending (``{case}_t1`` finds ``….nii.gz`` and ``….nii`` and can never
         find ``…_t1ce``); ``{case}`` is the case id. For files, values of the group ``seq``.
     lesion_masks, brain_masks : patterns as above, best first; may begin with ``../``
+    automated_masks : lesion masks drawn by a program, taken where no `lesion_masks` finds one
     mask_labels : value in the lesion mask → its meaning; every value > 0 is lesion
-    skip : names of folders not to enter
-    overrides : names of folders whose cases replace those of the same id found elsewhere
+    tolerated_labels : further value → what it tells; it is lesion too, and a warning
+    skip : name of a folder (pattern) not to enter → why
+    overrides : name of a folder (pattern) whose cases replace those of the same id found
+        elsewhere → how many it holds, null = not known
     claims : what was already done to the images
+    shape, spacing_mm : grid of all images, where there is one; another is a warning
+    coarsest_mm : a larger voxel than this, along any axis, is a warning
     """
 
     id: str
     case: CaseRule
+    within: Patterns = ()
     sequences: dict[str, Patterns] = Field(min_length=1)
     lesion_masks: Patterns = ()
+    automated_masks: Patterns = ()
     brain_masks: Patterns = ()
     mask_labels: dict[str, str] = Field(default_factory=dict)
-    skip: Patterns = ()
-    overrides: Patterns = ()
+    tolerated_labels: dict[str, str] = Field(default_factory=dict)
+    skip: dict[str, str] = Field(default_factory=dict)
+    overrides: dict[str, int | None] = Field(default_factory=dict)
     claims: Claims = Claims()
+    shape: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    coarsest_mm: float | None = None
+
+    @field_validator("mask_labels", "tolerated_labels")
+    @classmethod
+    def _are_values(cls, labels: dict[str, str]) -> dict[str, str]:
+        for value in labels:
+            if not value.isdigit():
+                raise ValueError(f"{value!r} is no value of a mask, which are whole numbers")
+        return labels
 
 
 class Expected(Section):
-    """How many there are in a complete download.
+    """How many there are in a complete download; null = not known.
 
     Parameters
     ----------
-    cases, patients : to be found on disk; null = not known
+    cases, patients : to be found on disk, with those that are left out
+    also : other numbers of cases that are complete, such as another release's
     paper : the number of cases that the paper reports
+    pairs : cases with all sequences
+    images : sequence → number of images
+    lacking : sequence → cases that are known not to have it
+    expert_masks : lesion masks that are not automated
+    subsets : subset → number of cases
+    ids : every case id, where they are known
+    brain_ml : volumes between which a whole brain lies in this population
     """
 
     cases: int | None = None
     patients: int | None = None
+    also: tuple[int, ...] = ()
     paper: int | None = None
+    pairs: int | None = None
+    images: dict[str, int] = Field(default_factory=dict)
+    lacking: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    expert_masks: int | None = None
+    subsets: dict[str, int] = Field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+    brain_ml: tuple[float, float] = (1000.0, 2000.0)
+
+
+class PatientTable(Section):
+    """A table among the downloaded files that tells patients where the case ids do not.
+
+    Parameters
+    ----------
+    file : name (pattern) without its ending, .xlsx or .csv
+    layout : the layout whose ids do not tell patients
+    case_column : holds the case ids
+    patient_column : holds what tells the patient
+    patient_regex : the part of it that is the patient's id
+    """
+
+    file: str
+    layout: str
+    case_column: str
+    patient_column: str
+    patient_regex: str
 
 
 class Access(Section):
@@ -113,9 +178,15 @@ class DatasetRecord(Section):
     name : as users type it, and as its folder in DAL_RAW is called
     title : in full
     role : "training" (healthy) or "test" (with lesions)
-    layouts : tried in order; the first that finds a case is taken
+    layouts : best first; one is taken for the whole set, see `dal_auto.datasets.search`
     refuse : name of a folder (pattern) → why its presence means that this is another dataset
     excluded : case id → why it is left out
+    known : case id (pattern) → what is known of the case, which is used all the same
+    renamed : case id of an earlier release → today's, which tells the patient
+    patient_table : tells patients where the ids do not
+    subsets : name of a folder above the case (pattern) → part of the dataset that it holds; the
+        group ``subset`` of a layout's regex does the same
+    overlaps : another dataset → number of scans that are in both
     notes : defects and choices that users should know of
     verified : part of the record → how well it is known
     """
@@ -127,6 +198,11 @@ class DatasetRecord(Section):
     layouts: tuple[Layout, ...] = Field(min_length=1)
     refuse: dict[str, str] = Field(default_factory=dict)
     excluded: dict[str, str] = Field(default_factory=dict)
+    known: dict[str, str] = Field(default_factory=dict)
+    renamed: dict[str, str] = Field(default_factory=dict)
+    patient_table: PatientTable | None = None
+    subsets: dict[str, str] = Field(default_factory=dict)
+    overlaps: dict[str, int] = Field(default_factory=dict)
     access: Access
     citation: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
 from dal_auto.case import RawCase
 from dal_auto.datasets import bids, nnunet
 from dal_auto.datasets.record import OWN_RECORD, DatasetRecord, read_record
-from dal_auto.datasets.search import find_cases
+from dal_auto.datasets.search import Found, Remark, search
+from dal_auto.datasets.sheets import find_sheet, read_sheet
 from dal_auto.errors import DalError, InputError, UsageError
 
 logger = logging.getLogger(__name__)
 
 RECORDS = Path(__file__).parent / "records"
 _SIMULATOR = "dal_auto simulate"
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Dataset:
     cases : sorted by id
     simulated : its description says that dal_auto simulated it
     kind : how it was read
+    found : what the record's search says beside the cases; None of BIDS and nnU-Net folders
+    patients_known : whether `patient_id` tells patients; else every case counts as one
     """
 
     name: str
@@ -45,6 +48,8 @@ class Dataset:
     cases: tuple[RawCase, ...]
     simulated: bool
     kind: Literal["record", "bids", "nnunet"]
+    found: Found | None = None
+    patients_known: bool = True
 
 
 @cache
@@ -68,7 +73,7 @@ def datasets_on_disk(raw: Path) -> list[str]:
 
 
 def find_dataset(name: str, raw: Path) -> Dataset:
-    """A dataset by its name, in any case of letters.
+    """A dataset by its name, in any case of letters; what is odd about it is logged.
 
     Its own record (``dal_record.json`` in its folder) comes first, then ours, then BIDS, nnU-Net.
 
@@ -79,6 +84,14 @@ def find_dataset(name: str, raw: Path) -> Dataset:
     InputError
         if its folder holds no case, or a bad one.
     """
+    dataset = look_up(name, raw)
+    for remark in dataset.found.remarks if dataset.found else ():
+        logger.warning("%s: %s", dataset.name, remark)
+    return dataset
+
+
+def look_up(name: str, raw: Path) -> Dataset:
+    """As `find_dataset`, in silence: remarks are those of `Dataset.found`."""
     root, known = dataset_root(name, raw), _known_name(name)
     record = load_records()[known] if known else None
     if not root.is_dir():
@@ -92,52 +105,48 @@ def find_dataset(name: str, raw: Path) -> Dataset:
                 "Give both one name.",
             )
     simulated = _is_simulated(root)
-    if record is not None and (cases := find_cases(record, root)):
-        return Dataset(record.name, root, record, tuple(cases), simulated, "record")
+    if record is not None and (found := search(record, root)):
+        patients, remarks = _patients(record, found, root)
+        known_cases = {} if patients is None else patients
+        cases = tuple(
+            replace(case, patient_id=known_cases.get(case.case_id, case.patient_id))
+            for case in found.cases
+        )
+        found = replace(found, cases=cases, remarks=(*found.remarks, *remarks))
+        return Dataset(
+            record.name, root, record, cases, simulated, "record", found, patients is not None
+        )
     # A known dataset that someone has converted is still read, without the record's claims.
     own_name = record.name if record else root.name
-    if bids.is_bids(root) and (cases := bids.find_cases(root, own_name)):
-        return Dataset(own_name, root, None, tuple(cases), simulated, "bids")
-    if nnunet.is_nnunet(root) and (cases := nnunet.find_cases(root, own_name)):
-        return Dataset(own_name, root, None, tuple(cases), simulated, "nnunet")
-    raise InputError(root, "no case was found in it", _expected_layout(record))
+    if bids.is_bids(root) and (read := bids.find_cases(root, own_name)):
+        return Dataset(own_name, root, None, tuple(read), simulated, "bids")
+    if nnunet.is_nnunet(root) and (read := nnunet.find_cases(root, own_name)):
+        return Dataset(own_name, root, None, tuple(read), simulated, "nnunet")
+    raise InputError(root, "no case was found in it", _expected_layout(record, root))
 
 
-def known_datasets(raw: Path) -> pd.DataFrame:
-    """One row per dataset, known or in DAL_RAW: what is there, and where to get it.
-
-    Columns: dataset, role, found (cases, "no", or what is wrong), expected (cases in a complete
-    download), sequences ("T1 581, T2 578"), masks, url, licence.
-    """
-    names = [*load_records(), *(n for n in datasets_on_disk(raw) if n not in load_records())]
-    return pd.DataFrame([_row(name, raw) for name in names])
-
-
-def _row(name: str, raw: Path) -> dict[str, object]:
-    record = load_records().get(name)
-    row: dict[str, object] = {
-        "dataset": name,
-        "role": record.role if record else "",
-        "found": "no",
-        "expected": (record.expected.cases if record else None) or "",
-        "sequences": "",
-        "masks": "",
-        "url": record.access.url if record else "",
-        "licence": record.access.licence if record else "",
-    }
-    if not dataset_root(name, raw).is_dir():
-        return row
+def _patients(
+    record: DatasetRecord, found: Found, root: Path
+) -> tuple[Mapping[str, str] | None, list[Remark]]:
+    """Case id → patient by the dataset's table, and remarks; None if patients are not known."""
+    table = record.patient_table
+    if table is None or table.layout != found.layout.id:
+        return {}, []
+    path = find_sheet(table.file, [root])
+    if path is None:
+        return None, []  # usual, and no fault: `dal_datasets check` says what is missing
     try:
-        dataset = find_dataset(name, raw)
+        rows = read_sheet(path, (table.case_column, table.patient_column))
     except DalError as error:
-        return row | {"found": f"faulty: {error}"}
-    counts = Counter(sequence for case in dataset.cases for sequence in case.sequences)
-    found = f"{len(dataset.cases)}{' simulated' if dataset.simulated else ''}"
-    return row | {
-        "found": found,
-        "sequences": ", ".join(f"{name} {number}" for name, number in sorted(counts.items())),
-        "masks": sum(case.lesion_mask is not None for case in dataset.cases),
+        return None, [Remark(f"patients are not known, every case counts as one: {error}")]
+    told = {
+        case_id: match[0]
+        for case_id, text in rows.itertuples(index=False)
+        if (match := re.search(table.patient_regex, text))
     }
+    lacking = sorted({case.case_id for case in found.cases} - set(told))
+    words = f"{path.name} does not tell the patients of {len(lacking)} cases"
+    return told, [Remark(words, tuple(lacking))] if lacking else []
 
 
 def _folders(raw: Path) -> list[Path]:
@@ -188,16 +197,26 @@ def _not_on_disk(record: DatasetRecord, root: Path) -> str:
     )
 
 
-def _expected_layout(record: DatasetRecord | None) -> str:
+def _expected_layout(record: DatasetRecord | None, root: Path) -> str:
+    archives = sorted(
+        path.relative_to(root).as_posix()
+        for pattern in ("*", "*/*")
+        for path in root.glob(pattern)
+        if path.name.endswith(_ARCHIVES)
+    )
+    unpack = f" Unpack {', '.join(archives[:3])} first." if archives else ""
     if record is None:
         return (
             "It must be a BIDS folder (sub-*/anat), an nnU-Net folder (dataset.json, imagesTr), "
-            f"or hold a {OWN_RECORD} that describes it."
+            f"or hold a {OWN_RECORD} that describes it.{unpack}"
         )
-    rules = " or ".join(
-        f"{'folders' if layout.case.kind == 'directory' else 'files'} {layout.case.regex}"
+    rules = [
+        f"{'folders' if layout.case.kind == 'directory' else 'files'} "
+        + (f"such as {layout.case.example}" if layout.case.example else layout.case.regex)
         for layout in record.layouts
-    )
-    skipped = sorted({name for layout in record.layouts for name in layout.skip})
-    not_searched = f"; not searched: folders named {', '.join(skipped)}" if skipped else ""
-    return f"{record.name} is recognised by {rules}, at any depth{not_searched}."
+    ]
+    skipped = {name: why for layout in record.layouts for name, why in layout.skip.items()}
+    listed = ", ".join(f"{name} ({why})" for name, why in sorted(skipped.items()))
+    not_searched = f"; not searched: folders named {listed}" if skipped else ""
+    names = " or ".join(dict.fromkeys(rules))
+    return f"{record.name} is recognised by {names}, at any depth{not_searched}.{unpack}"

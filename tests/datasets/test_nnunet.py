@@ -86,7 +86,9 @@ def test_version_1_is_read_as_well(tree: Tree) -> None:
         ({"channel_names": {"0": "T1", "1": "T1w"}}, "T1w"),
         ({"channel_names": None}, "channel_names"),
         ({"channel_names": ["T1", "T2"]}, "channel_names"),
-        ({"file_ending": ".nrrd"}, ".nrrd"),
+        ({"file_ending": ".mhd"}, ".mhd"),
+        ({"dataset": {"a": {"image": "a.nii.gz"}}}, "dataset"),
+        ({"dataset": ["a"]}, "dataset"),
         ({"labels": {"background": 0, "lesion": 1, "ignore": 2}}, "ignore"),
         ({"labels": {"0": "background", "2": "ignore"}}, "ignore"),
     ],
@@ -109,3 +111,27 @@ def test_a_broken_description_is_an_error_that_names_it(tree: Tree) -> None:
 def test_four_dimensional_images_are_to_be_split(tree: Tree) -> None:
     with pytest.raises(InputError, match=r"BRATS_001.*4-D"):
         find_cases(dataset(tree, files=("imagesTr/BRATS_001.nii.gz",)), "Mine")
+
+
+def test_other_endings_are_found(tree: Tree) -> None:
+    root = dataset(tree, files=("imagesTr/a_0000.nrrd", "labelsTr/a.nrrd"), file_ending=".nrrd")
+    (case,) = find_cases(root, "Mine")
+    assert case.sequences["T1"].suffix == ".nrrd" and case.lesion_mask is not None
+
+
+def test_files_that_the_description_lists_are_taken_from_where_they_are(tree: Tree) -> None:
+    root = dataset(
+        tree,
+        files=("elsewhere/scan t1.nii.gz",),
+        dataset={
+            "a": {"images": ["elsewhere/scan t1.nii.gz", "b/t2.nii.gz"], "label": "m.nii.gz"},
+            "b": {"images": ["b/t1.nii.gz"]},
+        },
+    )
+    assert is_nnunet(root)  # without imagesTr
+    first, second = find_cases(root, "Mine")
+    assert (first.case_id, second.case_id) == ("a", "b")
+    assert first.sequences["T1"] == root / "elsewhere/scan t1.nii.gz"
+    assert first.sequences["T2"] == root / "b/t2.nii.gz"
+    assert first.lesion_mask == root / "m.nii.gz" and second.lesion_mask is None
+    assert list(second.sequences) == ["T1"]

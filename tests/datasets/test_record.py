@@ -23,6 +23,10 @@ from dal_auto.errors import InputError
         ("layouts.0.case.regex", r"sub-\d+", r"(?P<case>…)"),
         ("layouts.0.case.regex", r"(?P<case>\d+)", r"(?P<seq>…)"),
         ("layouts.0.claims.striped", True, "striped"),
+        ("layouts.0.case.example", "IXI-1", "does not match"),
+        ("layouts.0.mask_labels", {"necrosis": "1"}, "whole numbers"),
+        ("layouts.0.overrides", {"FIX": "many"}, "integer"),
+        ("expected.lacking", {"T2": "IXI116"}, "expected.lacking.T2"),
     ],
 )
 def test_a_faulty_record_is_an_error_that_names_file_and_key(
@@ -60,8 +64,33 @@ def test_every_record_says_how_well_it_is_known_and_what_its_masks_mean(
     for layout in record.layouts:
         assert bool(layout.lesion_masks) == bool(layout.mask_labels) == (record.role == "test")
         assert {"T1", "T2"} >= set(layout.sequences)
+        assert layout.case.example and all(layout.skip.values())
+    for other, scans in record.overlaps.items():
+        assert load_records()[other].overlaps[record.name] == scans
 
 
 def test_the_papers_test_sets_add_up() -> None:
     papers = {r.name: r.expected.paper or 0 for r in load_records().values() if r.role == "test"}
     assert sum(papers.values()) == 4443 and sum(papers.values()) - papers["ATLAS"] == 3788
+
+
+def test_what_is_known_of_ixi_adds_up() -> None:
+    expected = load_records()["IXI"].expected
+    lacking = {name: len(cases) for name, cases in expected.lacking.items()}
+    assert expected.cases == sum(expected.subsets.values()) == 582
+    for name, images in expected.images.items():
+        assert images + lacking[name] == expected.cases
+    assert expected.pairs == expected.cases - sum(lacking.values()) == 577
+
+
+def test_the_collections_of_brats_gli_add_up() -> None:
+    expected = load_records()["BraTS-GLI"].expected
+    assert sum(expected.subsets.values()) == expected.cases == 1251
+
+
+def test_the_record_in_the_docs_is_one(tmp_path: Path) -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "add-a-dataset.md").read_text(encoding="utf-8")
+    path = tmp_path / "dal_record.json"
+    path.write_text(docs.split("```json")[1].split("```")[0], encoding="utf-8")
+    record = read_record(path)
+    assert record.layouts[0].case.example == "P007_1" and record.name == "Clinic"

@@ -13,7 +13,6 @@ from dal_auto.datasets.registry import (
     dataset_root,
     datasets_on_disk,
     find_dataset,
-    known_datasets,
     load_records,
 )
 from dal_auto.errors import InputError, UsageError
@@ -71,10 +70,10 @@ def test_a_known_dataset_that_is_not_there_is_an_error_that_says_where_from_and_
 
 
 def test_a_known_folder_without_a_case_is_an_error_that_says_what_is_expected(tree: Tree) -> None:
-    raw = tree("IXI/IXI-T1.tar", "MSLUB/raw/patient01/T1W.nii.gz")
-    with pytest.raises(InputError, match="Guys"):
+    raw = tree("IXI/download/IXI-T1.tar", "MSLUB/longitudinal/patient01/T1W.nii.gz")
+    with pytest.raises(InputError, match=r"such as IXI002-Guys-0828-T1.*Unpack download/IXI-T1"):
         find_dataset("IXI", raw)
-    with pytest.raises(InputError, match=r"not searched.*raw"):
+    with pytest.raises(InputError, match=r"not searched.*longitudinal \(20 other patients"):
         find_dataset("MSLUB", raw)
 
 
@@ -145,20 +144,3 @@ def test_what_lies_on_disk_is_listed_without_what_is_no_dataset(tree: Tree) -> N
     raw = tree(*BIDS_CASES, *IXI_CASE, "downloads/archive.tar", ".cache/x", "readme.txt")
     assert datasets_on_disk(raw) == ["IXI", "Mine"]
     assert datasets_on_disk(raw / "nowhere") == []
-
-
-def test_the_table_shows_known_and_found_datasets_with_counts_and_faults(tree: Tree) -> None:
-    raw = tree(*BIDS_CASES, *IXI_CASE, "IXI/IXI116-Guys-0739-T1.nii.gz", "MSLUB/readme.txt")
-    describe(raw / "Mine", "dal_auto simulate")
-    table = known_datasets(raw).set_index("dataset")
-    assert list(table.index) == [*NAMES, "Mine"]
-    assert table.loc["IXI", "found"] == "2" and table.loc["IXI", "sequences"] == "T1 2, T2 1"
-    assert table.loc["IXI", "expected"] == 582
-    assert table.loc["IXI", "licence"] == "CC BY-SA 3.0"
-    assert table.loc["Mine", "found"] == "2 simulated"
-    assert table.loc["HCP", "found"] == "no"
-    assert table.loc["HCP", "url"].startswith("https://")
-    assert (
-        table.loc["MSLUB", "found"].startswith("faulty")
-        and "patient" in table.loc["MSLUB", "found"]
-    )
