@@ -7,14 +7,16 @@ it measured, and ``--set`` marks what the user chose. Methods validate their own
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dal_auto.errors import PlansError
+from dal_auto.errors import InputError, PlansError
 
 Shape = tuple[int, int, int]
+SkullStripper = Literal["deepbet", "robex", "hd-bet", "synthstrip"]
 
 
 def paper(default: Any, where: str, **rules: Any) -> Any:
@@ -78,15 +80,30 @@ class PreprocessingPlan(Section):
     atlas: str = paper("SRI24", "§4.1.2, rigid registration to SRI24")
     atlas_sha256: str = ours("", "hash of the atlas's voxels: another atlas is another space")
     target_shape: Shape = paper((160, 224, 160), "§4.1.2, centre crop/pad")
-    registration: Literal["greedy"] = paper("greedy", "§4.1.2")
+    registration: Literal["greedy", "simpleitk"] = paper("greedy", "§4.1.2")
     registration_metric: str = ours(
         "NMI",
-        "most accurate across sequences of those measured",
+        "greedy's; most accurate across sequences of those measured",
         pattern=r"^(SSD|MI|NMI|W?NCC \d+(x\d+x\d+)?)$",  # greedy takes any other word in silence
     )
-    registration_iterations: str = ours("100x50x5", "error 0.1–0.2 mm on known transforms")
-    skull_strip: str = ours(
+    registration_iterations: str = ours(
+        "100x50x5", "greedy's; error 0.1–0.2 mm on known transforms"
+    )
+    atlas_transform: Literal["rigid", "affine"] = paper("rigid", "§4.1.2")
+    skull_strip: SkullStripper = ours(
         "deepbet", "weights come with its wheel; the paper used BrainMaGe (a deviation)"
+    )
+    skull_strip_fallbacks: tuple[SkullStripper, ...] = ours(
+        ("robex",), "tried in turn where a mask is implausible; the one other without weights"
+    )
+    mask_limits_ml: tuple[float, float] = ours(
+        (600.0, 2200.0), "from small children to adults scaled to MNI space; real masks 1346–1641"
+    )
+    mask_reach_mm: float = ours(
+        15.0, "the atlas's brain resized to 700 or 2300 ml stays within 20 ml of itself so", gt=0
+    )
+    mask_beyond_ml: float = ours(
+        40.0, "past that reach: real masks 0, sound simulated ones to 31, leaks 92 to 227", gt=0
     )
     n4_spacing_mm: float = ours(
         4.0, "shrink 4 of a 1 mm image: 67 times faster than 1 for 0.0016 of residual field", gt=0
@@ -115,6 +132,7 @@ class ConfigurationPlan(Section):
     downsampling: Literal["trilinear", "area"] = paper("trilinear", "§4.2.1")
     window: Shape
     window_overlap: float = ours(0.5, "nnU-Net's habit", ge=0, lt=1)
+    width: float = ours(1.0, "the method's own widths; less where memory asks", gt=0, le=1)
     batch_subjects: int = paper(2, "§4.2.1: 2 subjects × 2 sequences", ge=2)
 
 
@@ -131,7 +149,7 @@ class TrainingPlan(Section):
 
     steps: int = ours(200, "set by the planner: paper's 150 epochs, or the demo's minutes", ge=1)
     learning_rate: float = paper(1e-4, "§4.2.1, Adam", gt=0)
-    amp: bool = paper(True, "§4.2.1; used where the device has it")
+    amp: bool = paper(True, "§4.2.1; on CUDA, off elsewhere")
     validation_fraction: float = ours(
         0.05, "patients held out for the practical threshold and for best.safetensors", ge=0, lt=1
     )
@@ -210,6 +228,35 @@ class Plans(Section):
 
         walk(self.model_dump(mode="json", exclude={"value_sources"}), "", "")
         return rows
+
+
+def read_assignments(path: Path) -> dict[str, Any]:
+    """Dotted key → JSON value of a plans file: a whole ``plans.json``, or some of its sections.
+
+    Sources are left out, since whoever takes a value from a file gives it that file as source.
+    Whether keys and types are right is for `Plans.override` to say.
+
+    Raises
+    ------
+    InputError
+        if the file cannot be read, or holds no JSON object.
+    """
+    remedy = "A plans file is JSON like plans.json, or some of its sections."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # not there, not UTF-8, or not JSON
+        raise InputError(path, f"it cannot be read as JSON ({error})", remedy) from error
+    if not isinstance(content, dict):
+        raise InputError(path, "it holds no JSON object", remedy)
+    return dict(_leaves({key: value for key, value in content.items() if key != "value_sources"}))
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        if isinstance(value, dict):  # an empty one says nothing
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

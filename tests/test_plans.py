@@ -10,8 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dal_auto.errors import PlansError
-from dal_auto.plans import Plans, ScoringPlan, Section, TrainingPlan, ours, paper, parse_assignment
+from dal_auto.errors import InputError, PlansError
+from dal_auto.plans import (
+    Plans,
+    ScoringPlan,
+    Section,
+    TrainingPlan,
+    ours,
+    paper,
+    parse_assignment,
+    read_assignments,
+)
 
 CONTENT: dict[str, Any] = {
     "training_set": "IXI",
@@ -227,3 +236,50 @@ def test_an_assignment_is_key_equals_json_or_else_a_string(text, pair):
 def test_an_assignment_without_key_or_value_is_refused(text):
     with pytest.raises(PlansError, match="key=value"):
         parse_assignment(text)
+
+
+def test_a_plans_file_is_read_as_assignments_that_bring_the_plans_back(plans, tmp_path):
+    changed = plans.override(
+        {"training.steps": 7, "method.settings": {"a": [1, 2]}, "scoring.score": "l1"}, "user"
+    )
+    file = tmp_path / "plans.json"
+    file.write_text(json.dumps(changed.to_json()), encoding="utf-8")
+    assignments = read_assignments(file)
+    assert not [key for key in assignments if key.startswith("value_sources")]
+    assert assignments["training.steps"] == 7
+    again = plans.override(assignments, "file")
+    without = {"value_sources"}
+    assert again.model_dump(exclude=without) == changed.model_dump(exclude=without)
+    assert again.all_sources()["training.steps"] == "file"
+
+
+def test_a_plans_file_may_hold_a_part(plans, tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text('{"training": {"steps": 7}, "scoring": {}}', encoding="utf-8")
+    assert read_assignments(file) == {"training.steps": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('{"training": {"setps": 7}}', "training.setps"),
+        ('{"trainig": {"steps": 7}}', "trainig"),
+        ('{"training": {"steps": "7"}}', "training.steps"),
+        ('{"training": 7}', "training"),
+    ],
+)
+def test_what_is_wrong_in_a_plans_file_is_named(plans, tmp_path, text, key):
+    file = tmp_path / "mine.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(PlansError) as caught:
+        plans.override(read_assignments(file), "file")
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize("text", [None, "{", "[1]", "3"])
+def test_a_plans_file_that_is_no_json_object_is_refused(tmp_path, text):
+    file = tmp_path / "mine.json"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.json"):
+        read_assignments(file)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dal_auto import paths
 from dal_auto.atomic import write_json
-from dal_auto.cli import common
-from dal_auto.datasets.registry import datasets_on_disk, find_dataset
-from dal_auto.errors import DalError
-from dal_auto.plans import Plans, PreprocessingPlan, parse_assignment
+from dal_auto.cli import common, planning
+from dal_auto.datasets.registry import datasets_on_disk, find_dataset, load_records
+from dal_auto.errors import DalError, PlansError, UsageError
+from dal_auto.plans import PreprocessingPlan, parse_assignment
 from dal_auto.preprocessing.atlas import load_atlas
-from dal_auto.preprocessing.planner import Hardware, plan_run
-from dal_auto.preprocessing.run import folder_of, preprocess_dataset
-from dal_auto.standard_files import CaseRecord, read_records
+from dal_auto.preprocessing.planner import brain_size, brain_size_line
+from dal_auto.preprocessing.run import (
+    case_records,
+    folder_of,
+    load_decisions,
+    preprocess_dataset,
+)
+from dal_auto.preprocessing.run_plans import plan_run
+from dal_auto.preprocessing.skull_strip_tools import TOOLS
+from dal_auto.standard_files import CaseRecord
 
 logger = logging.getLogger(__name__)
 
@@ -37,23 +46,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="KEY=VALUE",
         help="a value of the plans' preprocessing section, e.g. preprocessing.skull_strip=robex",
     )
+    parser.add_argument(
+        "--skull-strip",
+        choices=TOOLS,
+        metavar="NAME",
+        help=f"{', '.join(TOOLS)} (default: deepbet); the same as --set preprocessing.skull_strip",
+    )
+    planning.add_planning(parser)
     common.add_workers(parser)
     common.add_common(parser)
     return common.run_command(parser, _run, arguments)
 
 
 def _run(options: argparse.Namespace) -> int:
-    atlas = load_atlas()
-    content = PreprocessingPlan().model_dump(mode="json")
-    content |= {"atlas": atlas.name, "atlas_sha256": atlas.sha256}
-    for key, value in map(parse_assignment, options.set):
-        content[key.removeprefix("preprocessing.")] = value
-    plan = PreprocessingPlan.parse(content, "preprocessing")
-    names = datasets_on_disk(paths.raw()) if options.d == ["ALL"] else options.d
+    from_file = planning.plans_file(options)
+    plan = None if options.plan_only else _chain(options, from_file)
+    names = options.d
+    if names == ["ALL"]:
+        names = _preprocessed() if options.plan_only else datasets_on_disk(paths.raw())
     failures: list[str] = []
     for name in names:
         try:
-            failures += _preprocess(name, plan, options)
+            if plan is None:
+                _plan(name, options, from_file)
+            else:
+                failures += _preprocess(name, plan, options, from_file)
         except DalError as error:
             if len(names) == 1:
                 raise
@@ -62,7 +79,29 @@ def _run(options: argparse.Namespace) -> int:
     return common.report_failures(failures)
 
 
-def _preprocess(name: str, plan: PreprocessingPlan, options: argparse.Namespace) -> list[str]:
+def _chain(options: argparse.Namespace, from_file: Mapping[str, Any]) -> PreprocessingPlan:
+    """The preprocessing section: ours, then the file's, then ``--set``."""
+    prefix = "preprocessing."
+    atlas = load_atlas()
+    content = PreprocessingPlan().model_dump(mode="json")
+    content |= {"atlas": atlas.name, "atlas_sha256": atlas.sha256}
+    content |= {k.removeprefix(prefix): v for k, v in from_file.items() if k.startswith(prefix)}
+    if content["atlas_sha256"] != atlas.sha256:
+        rule = f"the atlas that was found here, {atlas.name}, has {atlas.sha256}"
+        raise PlansError("preprocessing.atlas_sha256", content["atlas_sha256"], rule)
+    for key, value in map(parse_assignment, options.set):
+        content[key.removeprefix(prefix)] = value
+    if options.skull_strip is not None:
+        content["skull_strip"] = options.skull_strip
+    return PreprocessingPlan.parse(content, "preprocessing")
+
+
+def _preprocess(
+    name: str,
+    plan: PreprocessingPlan,
+    options: argparse.Namespace,
+    from_file: Mapping[str, Any],
+) -> list[str]:
     dataset = find_dataset(name, paths.raw())
     _, summary = preprocess_dataset(dataset, plan, workforce=common.workforce(options))
     for warning in summary.warnings:
@@ -74,36 +113,57 @@ def _preprocess(name: str, plan: PreprocessingPlan, options: argparse.Namespace)
         len(summary.kept),
         len(summary.failures),
     )
-    folder = folder_of(dataset.name)
-    healthy = [r for r in read_records(folder / "cases") if not r.has_lesion_mask]
-    sequences = _paired_sequences(healthy)
-    for_training = dataset.record is None or dataset.record.role == "training"
-    if sequences and for_training:
-        plans = plan_run(
-            training_set=dataset.name,
-            preprocessing=plan,
-            records=healthy,
-            hardware=Hardware.measure(),
-            sequences=sequences,
-        )
-        write_json(folder / "plans.json", plans.to_json())
-        _print_plans(plans)
-    logger.info("look at the cases: %s", folder / "quality.html")
+    if summary.done or summary.kept:
+        _plan(dataset.name, options, from_file)
+    logger.info("look at the cases: %s", folder_of(dataset.name) / "quality.html")
     return summary.failures
 
 
-def _paired_sequences(records: Sequence[CaseRecord]) -> tuple[str, ...]:
-    """T1 and T2 as far as any healthy case has them: what a training would use."""
-    found = {name for record in records for name in record.sequences}
-    return tuple(name for name in ("T1", "T2") if name in found)
-
-
-def _print_plans(plans: Plans) -> None:
-    """The plans as a table: key, value, source."""
-    logger.info(
-        "plans for training on %s (chosen again by dal_train's options):", plans.training_set
+def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) -> None:
+    """Say how large the brains are; where the cases can be trained on, write and show the plans."""
+    records, plan = case_records(name), load_decisions(name).preprocessing
+    brains = [
+        r.content["quality"]["brain_ml"] for r in records if "brain_ml" in r.content["quality"]
+    ]
+    if brains:
+        logger.info("%s: %s", name, brain_size_line(brain_size(brains), plan))
+    record = next((r for r in load_records().values() if r.name == name), None)
+    sequences = _sequences([r for r in records if not r.has_lesion_mask])
+    if not sequences or (record is not None and record.role != "training"):
+        return
+    of_dataset = ("training_set", "sequences")
+    run = plan_run(
+        training_set=name,
+        preprocessing=plan,
+        records=records,
+        hardware=planning.hardware_of(options),
+        wishes=planning.wishes_of(
+            {key: value for key, value in from_file.items() if key not in of_dataset},
+            sequences=sequences,
+            assignments=dict(map(parse_assignment, options.set)) if options.plan_only else {},
+        ),
     )
-    for key, value, source in plans.flat():
-        text = str(value)
-        shown = text if len(text) <= 40 else f"{text[:37]}…"
-        logger.info("  %-42s %-40s %s", key, shown, source)
+    for warning in run.warnings:
+        logger.warning("warning: %s", warning)
+    if options.device_memory is None:
+        write_json(folder_of(name) / "plans.json", run.plans.to_json())
+    logger.info("plans for training on %s (dal_train's options choose again):", name)
+    for line in planning.plans_table(run):
+        logger.info(line)
+
+
+def _sequences(records: Sequence[CaseRecord]) -> tuple[str, ...]:
+    """T1 and T2 where a healthy case has both, else the one that more have: what would train."""
+    counts = Counter(name for record in records for name in record.sequences)
+    pair = [name for name in ("T1", "T2") if counts[name]]
+    if any(set(pair) <= set(record.sequences) for record in records):
+        return tuple(pair)
+    return tuple(sorted(pair, key=lambda name: -counts[name])[:1])
+
+
+def _preprocessed() -> list[str]:
+    """Datasets that have standard cases."""
+    names = sorted(path.parent.name for path in paths.preprocessed().glob("*/preprocessing.json"))
+    if not names:
+        raise UsageError(f"no preprocessed dataset in {paths.preprocessed()}")
+    return names

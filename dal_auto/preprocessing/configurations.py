@@ -1,16 +1,20 @@
-"""The named configurations: grid, windows and schedule, fitted to the memory of the device."""
+"""The named configurations: grid, windows, widths and schedule, and which of them a device gets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dal_auto.errors import PlansError
-from dal_auto.plans import ConfigurationPlan, Shape
+from dal_auto.plans import ConfigurationPlan, PreprocessingPlan, Shape
 
-_TARGET: Shape = (160, 224, 160)
+_TARGET = PreprocessingPlan().target_shape
 #: §4.2.1: 150 epochs; a step sees `batch_subjects` patients once.
 PAPER_EPOCHS = 150
+#: Shares of a method's widths that are tried, largest first, where memory decides.
+_NARROWER = (1.0, 0.75, 0.5, 0.25)
+#: Voxels this large or larger are averaged: trilinear interpolation would skip some.
+_AVERAGED_FROM_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -20,80 +24,95 @@ class Configuration:
     Parameters
     ----------
     input_shape : voxels of the whole brain at training resolution
-    window : what one pass of the restorer sees
-    downsampling : how 1 mm becomes the training grid
-    needs_gb : least memory, estimated for DAL, not yet measured
+    window : what one pass of the restorer sees at prediction
     source : where the grid comes from
+    widths : shares of the method's widths that the planner may take to fit the memory
     training : training values that differ from the defaults, key → (value, source)
     """
 
     input_shape: Shape
     window: Shape
-    downsampling: Literal["trilinear", "area"]
-    needs_gb: float
     source: str
-    training: dict[str, tuple[Any, str]]
+    widths: tuple[float, ...] = (1.0,)
+    training: dict[str, tuple[Any, str]] = field(default_factory=dict)
 
-    def plan(self, name: str) -> ConfigurationPlan:
-        """This row as a section of the plans."""
-        x, y, z = (t / s for t, s in zip(_TARGET, self.input_shape, strict=True))
+    def plan(
+        self,
+        name: str,
+        *,
+        width: float = 1.0,
+        target_shape: Shape = _TARGET,
+    ) -> ConfigurationPlan:
+        """This row as a section of the plans.
+
+        Parameters
+        ----------
+        target_shape : the standard grid of 1 mm that the input grid covers
+        """
+        spacing_mm = spacing_of(self.input_shape, target_shape)
         return ConfigurationPlan(
             name=name,
             input_shape=self.input_shape,
-            spacing_mm=(x, y, z),
-            downsampling=self.downsampling,
+            spacing_mm=spacing_mm,
+            downsampling=downsampling_for(spacing_mm),
             window=self.window,
+            width=width,
         )
 
     def sources(self) -> dict[str, str]:
         """Dotted key → source of the values of this row."""
         sources = {f"configuration.{key}": self.source for key in ("input_shape", "window")}
         sources["configuration.spacing_mm"] = self.source
-        if self.downsampling == "area":
+        if downsampling_for(self.plan("").spacing_mm) == "area":
             sources["configuration.downsampling"] = "ours: trilinear would alias at this factor"
         return sources | {f"training.{key}": source for key, (_, source) in self.training.items()}
 
 
+def spacing_of(input_shape: Shape, target_shape: Shape) -> tuple[float, float, float]:
+    """Voxel size in mm of a grid that covers the standard grid of 1 mm."""
+    x, y, z = (t / s for t, s in zip(target_shape, input_shape, strict=True))
+    return x, y, z
+
+
+def downsampling_for(spacing_mm: tuple[float, float, float]) -> Literal["trilinear", "area"]:
+    """How 1 mm becomes voxels of `spacing_mm`: as in the paper, unless that would skip voxels."""
+    return "area" if max(spacing_mm) >= _AVERAGED_FROM_MM else "trilinear"
+
+
 CONFIGURATIONS: dict[str, Configuration] = {
-    "paper": Configuration(
-        (112, 160, 112), (112, 160, 112), "trilinear", 40.0, "paper: §4.2.1, 1.43 mm", {}
-    ),
+    "paper": Configuration((112, 160, 112), (112, 160, 112), "paper: §4.2.1, 1.43 mm"),
     "fullres": Configuration(
-        (160, 224, 160), (96, 128, 96), "trilinear", 40.0, "ours: 1 mm, in windows", {}
+        (160, 224, 160), (96, 128, 96), "ours: 1 mm; prediction in windows", _NARROWER
     ),
-    "small": Configuration(
-        (80, 112, 80), (80, 112, 80), "area", 10.0, "ours: 2 mm, for GPUs of 8 to 12 GB", {}
-    ),
+    "small": Configuration((80, 112, 80), (80, 112, 80), "ours: 2 mm, to fit one GPU", _NARROWER),
     "demo": Configuration(
         (40, 56, 40),
         (40, 56, 40),
-        "area",
-        0.0,
         "ours: 4 mm, minutes on a CPU",
-        {
+        training={
             "steps": (300, "ours: minutes on two CPU cores; far from converged"),
             "learning_rate": (2e-3, "ours: few steps want large ones"),
-            "amp": (False, "ours: bf16 without AVX-512 is 100 times slower"),
             "validation_fraction": (0.15, "ours: 5 % of a small cohort is no patient"),
         },
     ),
 }
 
 
-def choose_configuration(name: str | None, device: str, memory_gb: float) -> tuple[str, str]:
-    """The configuration asked for, or the largest that fits; with the reason.
+def candidates(name: str | None, kind: str) -> list[tuple[str, float]]:
+    """(configuration, share of the widths) to try on a kind of device, the best first.
+
+    Parameters
+    ----------
+    name : the user's choice, or None: on a CPU that is ``demo``, since the others take days there;
+        ``fullres`` is never chosen for the user
+    kind : "cuda", "mps" or "cpu"
 
     Raises
     ------
     PlansError
         for an unknown name; the message lists the known ones.
     """
-    if name is not None:
-        if name not in CONFIGURATIONS:
-            raise PlansError("configuration", name, f"known: {', '.join(CONFIGURATIONS)}")
-        return name, "user: asked for"
-    reason = f"measured: {device} with {memory_gb:.0f} GB"
-    if device == "cpu":
-        return "demo", reason
-    fitting = (n for n in ("paper", "small", "demo") if CONFIGURATIONS[n].needs_gb <= memory_gb)
-    return next(fitting), reason
+    if name is not None and name not in CONFIGURATIONS:
+        raise PlansError("configuration", name, f"known: {', '.join(CONFIGURATIONS)}")
+    names = [name] if name else ["demo"] if kind == "cpu" else ["paper", "small", "demo"]
+    return [(n, width) for n in names for width in CONFIGURATIONS[n].widths]

@@ -1,27 +1,30 @@
-"""From fingerprint and hardware to plans: steps of a case, configuration of a run."""
+"""From measurement to decisions: the steps of a case, and the device that trains."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 
 from dal_auto.case import RawCase
-from dal_auto.methods.registry import find_method
-from dal_auto.plans import IntensityPlan, Plans, PreprocessingPlan, Section
-from dal_auto.preprocessing.configurations import (
-    CONFIGURATIONS,
-    PAPER_EPOCHS,
-    choose_configuration,
-)
+from dal_auto.plans import PreprocessingPlan, Section
+from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.fingerprint import CaseFingerprint, Fingerprint
-from dal_auto.preprocessing.histogram_matching import learn_landmarks
-from dal_auto.standard_files import CaseRecord
 
+#: A cohort whose median brain differs this much in volume from the atlas's is worth a word. The
+#: MNI152 brain, to which whole datasets are scaled, has 1.30 times the volume of SRI24's.
+_NOTABLE_SIZE = 0.15
+#: Memory that a container or a batch job may use (cgroup 2, cgroup 1).
+_MEMORY_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 #: Two stripped images on one grid whose non-zero voxels overlap this much lie in one pose.
 _SAME_POSE_DICE = 0.95
 
@@ -76,20 +79,27 @@ def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
 
 
 class DatasetDecisions(Section):
-    """`preprocessing.json`: the chain, and per case the steps that it needs."""
+    """`preprocessing.json`: the chain, and per case the steps that it needs.
+
+    Parameters
+    ----------
+    brain_size : see `brain_size`; None where no image came stripped, so that it is not known yet
+    """
 
     dataset: str
     preprocessing: PreprocessingPlan
     steps: dict[str, CaseSteps]
+    brain_size: float | None = None
 
     def summary(self) -> list[str]:
-        """One line per step: how many cases need it."""
+        """One line per step: how many cases need it; and how large the brains are, where known."""
         total = len(self.steps)
         words = {
             "strip": f"skull stripping ({self.preprocessing.skull_strip})",
             "bias_correct": "N4 bias correction",
             "coregister": f"rigid between sequences ({self.preprocessing.registration})",
-            "register_to_atlas": f"rigid to {self.preprocessing.atlas} "
+            "register_to_atlas": f"{self.preprocessing.atlas_transform} to "
+            f"{self.preprocessing.atlas} "
             f"({self.preprocessing.registration})",
         }
         counts = Counter(
@@ -100,6 +110,8 @@ class DatasetDecisions(Section):
             + ("falls away" if not counts[name] else f"{counts[name]} of {total} cases")
             for name, text in words.items()
         ]
+        if self.brain_size is not None and counts["register_to_atlas"]:
+            lines.append(f"  {brain_size_line(self.brain_size, self.preprocessing)}")
         return lines + [f"  warning: {w}" for steps in self.steps.values() for w in steps.warnings]
 
 
@@ -113,15 +125,49 @@ def decide_dataset(
         for case in cases
         if case.case_id in measured
     }
-    return DatasetDecisions(dataset=fingerprint.dataset, preprocessing=preprocessing, steps=steps)
+    brains = [case.brain_ml for case in measured.values() if case.brain_ml is not None]
+    return DatasetDecisions(
+        dataset=fingerprint.dataset,
+        preprocessing=preprocessing,
+        steps=steps,
+        brain_size=brain_size(brains) if brains else None,
+    )
+
+
+def brain_size(brains_ml: Sequence[float]) -> float:
+    """Median volume of brains in their own space over that of the atlas's brain."""
+    atlas = load_atlas()
+    atlas_ml = float(atlas.brain_mask.sum()) * atlas.grid.voxel_ml
+    return round(float(np.median(brains_ml)) / atlas_ml, 3)
+
+
+def brain_size_line(size: float, plan: PreprocessingPlan) -> str:
+    """What a `brain_size` means for the registration to the atlas, in words."""
+    found = f"the median brain has {size:.2f} times the volume of {plan.atlas}'s"
+    if plan.atlas_transform == "affine":
+        return f"{found}: affine brings every brain to the atlas's size"
+    if abs(size - 1) < _NOTABLE_SIZE:
+        return f"{found}: rigid keeps it"
+    return (
+        f"{found}: rigid, the paper's, keeps that, and models trained on brains of another size "
+        "see it as it is; --set preprocessing.atlas_transform=affine scales them"
+    )
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """The device that trains, and its memory in GB (10⁹ bytes)."""
+    """The device that trains, and its memory in GB (10⁹ bytes).
+
+    Parameters
+    ----------
+    device : as torch names it
+    memory_gb : all of it
+    on_paper : named by the user, not measured on this machine
+    """
 
     device: str
     memory_gb: float
+    on_paper: bool = False
 
     @classmethod
     def measure(cls, device: str | None = None) -> Hardware:
@@ -130,77 +176,27 @@ class Hardware:
             mps = torch.backends.mps.is_available()
             device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
         if device.startswith("cuda"):
-            memory = torch.cuda.get_device_properties(device).total_memory
+            memory = float(torch.cuda.get_device_properties(device).total_memory)
         else:
-            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            memory = min([float(physical), *map(_memory_limit, _MEMORY_LIMITS)])
         return cls(device, memory / 1e9)
 
+    @property
+    def kind(self) -> str:
+        """cuda, mps or cpu."""
+        return self.device.split(":")[0]
 
-def plan_run(
-    *,
-    training_set: str,
-    preprocessing: PreprocessingPlan,
-    records: Iterable[CaseRecord],
-    hardware: Hardware,
-    sequences: tuple[str, ...] = ("T1", "T2"),
-    configuration: str | None = None,
-    method: str = "DAL",
-    preset: str = "robust",
-    overrides: Mapping[str, Any] | None = None,
-) -> Plans:
-    """The plans of one training run.
+    @property
+    def source(self) -> str:
+        """Where the figures come from, as the plans say it."""
+        told = f"{self.device} with {self.memory_gb:.0f} GB"
+        return f"user: --device-memory, {told}" if self.on_paper else f"measured: {told}"
 
-    Parameters
-    ----------
-    records : standard cases of the training set; landmarks are learned from their percentiles
-    configuration : a name, or None to choose by the hardware's memory
-    overrides : dotted key → value, the user's ``--set``
 
-    Raises
-    ------
-    PlansError
-        for unknown keys or wrong values, also within the method's own settings.
-    """
-    name, reason = choose_configuration(configuration, hardware.device, hardware.memory_gb)
-    row, kind = CONFIGURATIONS[name], find_method(method)
-    chosen = row.plan(name)
-    settings = kind.default_settings(preset, chosen)
-    usable = [record for record in records if set(sequences) <= set(record.sequences)]
-    low_high = IntensityPlan().standard_range
-    landmarks = {
-        sequence: learn_landmarks((record.percentiles[sequence] for record in usable), low_high)
-        for sequence in sequences
-        if usable
-    }
-    training = {key: value for key, (value, _) in row.training.items()}
-    sources = row.sources() | settings.sources("method.settings")
-    if preset == "paper":
-        # The literal preset keeps the paper's optimiser on any grid, and trains on all patients.
-        training.pop("learning_rate", None)
-        sources.pop("training.learning_rate", None)
-        training["validation_fraction"] = 0.0
-        sources["training.validation_fraction"] = "paper: §4.1, all healthy subjects train"
-    sources["configuration.name"] = reason
-    sources["intensity.landmarks"] = f"measured: mean of {len(usable)} cases of {training_set}"
-    if "steps" not in training:
-        patients = len({record.patient_id for record in usable})
-        training["steps"] = PAPER_EPOCHS * max(1, patients // chosen.batch_subjects)
-        sources["training.steps"] = f"paper: §4.2.1, {PAPER_EPOCHS} epochs of {patients} patients"
-    plans = Plans.parse(
-        {
-            "training_set": training_set,
-            "sequences": list(sequences),
-            "preprocessing": preprocessing.model_dump(mode="json"),
-            "intensity": {"landmarks": landmarks},
-            "configuration": chosen.model_dump(mode="json"),
-            "method": {
-                "name": method,
-                "preset": preset,
-                "settings": settings.model_dump(mode="json"),
-            },
-            "training": training,
-            "value_sources": sources,
-        }
-    ).override(overrides or {}, "user: --set")
-    kind.parse_settings(plans)
-    return plans
+def _memory_limit(file: Path) -> float:
+    """Bytes; without end where there is no limit."""
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):  # no such file, or the word "max"
+        return float("inf")

@@ -19,8 +19,10 @@ from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkp
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
-from dal_auto.preprocessing.planner import Hardware, plan_run
+from dal_auto.preprocessing.planned_run import PlannedRun, Wishes
+from dal_auto.preprocessing.planner import Hardware
 from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
+from dal_auto.preprocessing.run_plans import plan_run
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.trainer import Trainer
 from dal_auto.training.validation import practical_thresholds
@@ -28,17 +30,8 @@ from dal_auto.training.validation import practical_thresholds
 logger = logging.getLogger(__name__)
 
 
-def plan_training(
-    training_set: str,
-    *,
-    sequences: tuple[str, ...],
-    configuration: str | None,
-    method: str,
-    preset: str,
-    overrides: Mapping[str, Any],
-    device: str | None,
-) -> tuple[Plans, str]:
-    """Plans of a run on a preprocessed dataset, and the device it runs on.
+def plan_training(training_set: str, *, wishes: Wishes, hardware: Hardware) -> PlannedRun:
+    """Plans of a run on a preprocessed dataset.
 
     Raises
     ------
@@ -48,19 +41,13 @@ def plan_training(
     record = next((r for r in load_records().values() if r.name == training_set), None)
     if record is not None and record.role == "test":
         raise UsageError(f"{training_set} holds lesions ({record.title}); train on a healthy set")
-    hardware = Hardware.measure(device)
-    plans = plan_run(
+    return plan_run(
         training_set=training_set,
         preprocessing=load_decisions(training_set).preprocessing,
         records=case_records(training_set),
         hardware=hardware,
-        sequences=sequences,
-        configuration=configuration,
-        method=find_method(method).name,
-        preset=preset,
-        overrides=overrides,
+        wishes=wishes,
     )
-    return plans, hardware.device
 
 
 def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str) -> Run:
@@ -115,7 +102,6 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
 def _claim(run: Run, plans: Plans) -> None:
     """Write ``plans.json``, or make sure that the one there is the same."""
     path = run.folder / "plans.json"
-    content = plans.to_json()
     if path.is_file():
         there = Plans.parse(json.loads(path.read_text(encoding="utf-8")))
         old, new = ({key: value for key, value, _ in p.flat()} for p in (there, plans))
@@ -126,7 +112,8 @@ def _claim(run: Run, plans: Plans) -> None:
                 f"{old.get(changed[0])!r}, is now {new[changed[0]]!r}). Move that folder away, or "
                 "preprocess as it was then."
             )
-    write_json(path, content)
+        return  # as it was written, with the sources of then
+    write_json(path, plans.to_json())
 
 
 def _one_by_one(cohort: Cohort) -> Any:

@@ -52,6 +52,20 @@ def test_coarse_grids_get_narrow_networks_with_the_papers_256_modality_channels(
     assert small.modality_widths[-1] == large.modality_widths[-1] == 256
 
 
+def test_a_share_of_the_widths_leaves_depth_and_modality_as_they_are():
+    full = settings_for("robust", configuration(1.43))
+    half = settings_for("robust", configuration(1.43).model_copy(update={"width": 0.5}))
+    narrowed = ("anatomy_widths", "code_channels", "context_widths")
+    assert half.anatomy_widths == tuple(width // 2 for width in full.anatomy_widths)
+    assert half.code_channels * 2 == full.code_channels
+    assert half.model_dump(exclude=set(narrowed)) == full.model_dump(exclude=set(narrowed))
+
+
+def test_no_width_falls_to_nothing():
+    tiny = configuration(4.0, (40, 56, 40)).model_copy(update={"width": 0.01})
+    assert min(settings_for("robust", tiny).anatomy_widths) == 1
+
+
 def test_every_setting_says_whether_it_is_the_papers_or_ours():
     sources = settings_for("robust", configuration(1.43)).sources("method.settings")
     assert set(sources) == {f"method.settings.{name}" for name in DalSettings.model_fields}

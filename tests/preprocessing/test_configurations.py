@@ -1,4 +1,4 @@
-"""The named configurations, and which one a device gets."""
+"""The named configurations, and which of them are tried on a device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from dal_auto.errors import PlansError
 from dal_auto.plans import TrainingPlan
-from dal_auto.preprocessing.configurations import CONFIGURATIONS, choose_configuration
+from dal_auto.preprocessing.configurations import CONFIGURATIONS, candidates
 
 rows = pytest.mark.parametrize("name", CONFIGURATIONS)
 
@@ -17,6 +17,11 @@ def test_every_grid_covers_the_standard_box(name):
     plan = CONFIGURATIONS[name].plan(name)
     np.testing.assert_allclose(np.multiply(plan.input_shape, plan.spacing_mm), (160, 224, 160))
     assert plan.name == name
+
+
+def test_spacing_follows_the_box_that_the_grid_covers():
+    plan = CONFIGURATIONS["demo"].plan("demo", target_shape=(80, 112, 120))
+    assert plan.spacing_mm == (2.0, 2.0, 3.0)
 
 
 @rows
@@ -49,28 +54,34 @@ def test_grids_that_skip_voxels_average_them(name):
     assert (plan.downsampling == "area") == (max(plan.spacing_mm) >= 2)
 
 
-@pytest.mark.parametrize(
-    ("device", "memory_gb", "name"),
-    [
-        ("cuda", 80, "paper"),
-        ("cuda", 40, "paper"),
-        ("cuda", 39, "small"),
-        ("cuda", 10, "small"),
-        ("cuda", 6, "demo"),
-        ("mps", 64, "paper"),
-        ("cpu", 500, "demo"),
-    ],
-)
-def test_the_device_gets_the_largest_that_fits(device, memory_gb, name):
-    chosen, reason = choose_configuration(None, device, memory_gb)
-    assert chosen == name
-    assert reason == f"measured: {device} with {memory_gb} GB"
+@rows
+def test_widths_are_tried_from_the_methods_own_down(name):
+    widths = CONFIGURATIONS[name].widths
+    assert widths[0] == 1
+    assert list(widths) == sorted(set(widths), reverse=True)
+
+
+def test_the_papers_configuration_is_never_narrowed():
+    assert candidates("paper", "cuda") == [("paper", 1.0)]
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_gpu_is_offered_the_paper_then_small_ever_narrower_then_demo(kind):
+    tried = candidates(None, kind)
+    assert list(dict.fromkeys(name for name, _ in tried)) == ["paper", "small", "demo"]
+    small = [width for name, width in tried if name == "small"]
+    assert len(small) > 1
+    assert small == sorted(small, reverse=True)
+
+
+def test_a_cpu_is_offered_what_it_trains_in_minutes():
+    assert candidates(None, "cpu") == [("demo", 1.0)]
 
 
 def test_the_user_comes_first():
-    assert choose_configuration("fullres", "cpu", 1) == ("fullres", "user: asked for")
+    assert {name for name, _ in candidates("fullres", "cpu")} == {"fullres"}
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known():
     with pytest.raises(PlansError, match="paper, fullres, small, demo"):
-        choose_configuration("full", "cuda", 80)
+        candidates("full", "cuda")

@@ -1,27 +1,23 @@
-"""The planner: measurement decides the steps of a case; a run's plans say where all comes from."""
+"""The planner: measurement decides the steps of a case, and says what the hardware is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dal_auto.case import ClaimedState, RawCase
-from dal_auto.errors import PlansError, UsageError
-from dal_auto.plans import IntensityPlan, Plans, PreprocessingPlan
-from dal_auto.preprocessing.configurations import CONFIGURATIONS
+from dal_auto.errors import PlansError
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing import planner
 from dal_auto.preprocessing.fingerprint import CaseFingerprint, Fingerprint, ImageFingerprint
 from dal_auto.preprocessing.planner import (
     DatasetDecisions,
     Hardware,
+    brain_size_line,
     decide_dataset,
     decide_steps,
-    plan_run,
 )
-from dal_auto.standard_files import CaseRecord
-
-CPU = Hardware("cpu", 16.0)
 
 
 def raw(*sequences: str, brain_mask: bool = False, **claims: bool) -> RawCase:
@@ -143,97 +139,73 @@ def test_a_decision_from_another_version_is_an_error_that_names_its_key(decision
     assert "known keys: bias_correct, coregister, register_to_atlas, strip" in str(caught.value)
 
 
-def test_hardware_without_gpu_is_the_cpu_and_its_memory():
+def in_their_own_space(*brains_ml: float, stripped_on_atlas: bool = False) -> DatasetDecisions:
+    dice = 0.93 if stripped_on_atlas else None
+    found = tuple(
+        measured(stripped=True, dice=dice, case_id=str(i)).model_copy(update={"brain_ml": ml})
+        for i, ml in enumerate(brains_ml)
+    )
+    cases = [RawCase("D", case.case_id, case.case_id, {"T1": Path("x")}) for case in found]
+    return decide_dataset(Fingerprint(dataset="D", cases=found), cases, PreprocessingPlan())
+
+
+def test_brains_are_measured_against_the_atlas_where_they_come_stripped(atlas):
+    atlas_ml = float((atlas.image > 0).sum()) / 1000
+    decisions = in_their_own_space(0.5 * atlas_ml, 1.25 * atlas_ml, 2 * atlas_ml)
+    assert decisions.brain_size == 1.25
+    assert DatasetDecisions.parse(decisions.model_dump(mode="json")) == decisions
+
+
+def test_the_summary_says_what_rigid_costs_brains_that_were_scaled_up(atlas):
+    scaled = in_their_own_space(1.3 * atlas.brain_mask.sum() / 1000)
+    (line,) = [line for line in scaled.summary() if "median brain" in line]
+    assert "1.30 times the volume of SRI24's" in line
+    assert "preprocessing.atlas_transform=affine" in line
+
+
+def test_nothing_is_said_of_brains_that_are_on_the_atlas_already(atlas):
+    decisions = in_their_own_space(1.3 * atlas.brain_mask.sum() / 1000, stripped_on_atlas=True)
+    assert not [line for line in decisions.summary() if "median brain" in line]
+
+
+def test_brains_of_about_the_atlass_size_and_affine_need_no_advice():
+    plan = PreprocessingPlan()
+    assert "affine" not in brain_size_line(0.95, plan)
+    affine = plan.model_copy(update={"atlas_transform": "affine"})
+    line = brain_size_line(1.3, affine)
+    assert "to the atlas's size" in line
+    assert "--set" not in line
+
+
+def test_brains_with_skull_have_no_size_yet(decisions):
+    assert decisions.brain_size is None
+
+
+def test_the_step_to_the_atlas_is_named_by_its_transform(decisions):
+    affine = PreprocessingPlan().model_copy(update={"atlas_transform": "affine"})
+    lines = decisions.model_copy(update={"preprocessing": affine}).summary()
+    assert "  affine to SRI24 (greedy): 1 of 2 cases" in lines
+
+
+def test_hardware_without_gpu_is_the_cpu_and_its_memory(monkeypatch):
+    monkeypatch.setattr(planner, "_MEMORY_LIMITS", ())
     found = Hardware.measure("cpu")
-    assert found.device == "cpu"
+    assert (found.device, found.kind, found.on_paper) == ("cpu", "cpu", False)
     total_kb = int(Path("/proc/meminfo").read_text().split()[1])
     assert found.memory_gb == pytest.approx(total_kb * 1024 / 1e9, rel=0.01)
 
 
-def record(patient: str, t1=(0.0, 1.0, 4.0), sequences=("T1", "T2")) -> CaseRecord:
-    values = {"T1": list(t1), "T2": [0.0, 2.0, 4.0]}
-    content = {
-        "case_id": patient,
-        "patient_id": patient,
-        "sequences": list(sequences),
-        "percentiles": {name: values[name] for name in sequences},
-    }
-    return CaseRecord(Path(f"{patient}.json"), content)
-
-
-def planned(**options) -> Plans:
-    options = {
-        "training_set": "IXI",
-        "preprocessing": PreprocessingPlan(),
-        "records": [record("a"), record("b", (10.0, 17.5, 20.0))],
-        "hardware": CPU,
-    } | options
-    return plan_run(**options)
-
-
-def test_landmarks_are_learned_from_the_cases_that_have_all_sequences():
-    plans = planned(
-        records=[record("a"), record("b", (10, 17.5, 20)), record("c", (0, 4, 4), ("T1",))]
+@pytest.mark.parametrize(("text", "limited"), [("2000000000\n", True), ("max\n", False)])
+def test_a_limit_of_the_container_is_all_there_is(tmp_path, monkeypatch, text, limited):
+    (tmp_path / "memory.max").write_text(text)
+    monkeypatch.setattr(
+        planner, "_MEMORY_LIMITS", (tmp_path / "memory.max", tmp_path / "not_there")
     )
-    low, high = IntensityPlan().standard_range
-    np.testing.assert_allclose(plans.intensity.landmarks["T1"], (low, (low + high) / 2, high))
-    assert set(plans.intensity.landmarks) == {"T1", "T2"}
-    assert plans.all_sources()["intensity.landmarks"] == "measured: mean of 2 cases of IXI"
+    assert (Hardware.measure("cpu").memory_gb == 2.0) is limited
 
 
-def test_the_configuration_follows_the_hardware_and_says_so():
-    plans = planned()
-    assert plans.configuration == CONFIGURATIONS["demo"].plan("demo")
-    assert plans.all_sources()["configuration.name"] == "measured: cpu with 16 GB"
-    assert plans.training.steps == CONFIGURATIONS["demo"].training["steps"][0]
-
-
-def test_the_papers_epochs_become_steps_by_patients_not_cases():
-    cases = [record(patient) for patient in "abcdef"] + [record("a"), record("b")]
-    plans = planned(records=cases, configuration="paper")
-    assert plans.training.steps == 150 * 3  # two patients a step
-    assert plans.all_sources()["training.steps"] == "paper: §4.2.1, 150 epochs of 6 patients"
-
-
-def test_the_paper_preset_keeps_the_papers_optimiser_and_trains_on_all():
-    robust, paper = planned(), planned(preset="paper")
-    assert paper.training.learning_rate == 1e-4 != robust.training.learning_rate
-    assert paper.training.validation_fraction == 0 != robust.training.validation_fraction
-    sources = paper.all_sources()
-    assert sources["training.learning_rate"].startswith("paper:")
-    assert sources["training.validation_fraction"].startswith("paper:")
-
-
-def test_every_value_but_the_users_choices_has_a_source():
-    without = [key for key, _, source in planned().flat() if not source]
-    assert without == ["training_set", "sequences", "method.name"]
-
-
-def test_what_the_user_sets_wins_and_is_marked():
-    plans = planned(overrides={"training.steps": 3, "method.settings.classes": 4})
-    assert plans.training.steps == 3
-    assert plans.method.settings["classes"] == 4
-    assert plans.all_sources()["training.steps"] == "user: --set"
-    assert plans.all_sources()["method.settings.classes"] == "user: --set"
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("training.setps", 3),
-        ("method.settings.clases", 3),
-        ("method.settings.classes", 1),
-        ("method.settings.classes", "three"),
-    ],
-)
-def test_a_wrong_setting_is_refused_before_training_and_named(key, value):
-    with pytest.raises(PlansError) as caught:
-        planned(overrides={key: value})
-    assert caught.value.key == key
-
-
-def test_unknown_methods_and_configurations_are_refused():
-    with pytest.raises(UsageError, match="DAL"):
-        planned(method="GAL")
-    with pytest.raises(PlansError, match="known: paper"):
-        planned(configuration="huge")
+def test_hardware_says_whether_it_was_measured():
+    assert Hardware("cuda:1", 80).source == "measured: cuda:1 with 80 GB"
+    assert Hardware("cuda:1", 80).kind == "cuda"
+    on_paper = Hardware("cuda", 24, on_paper=True)
+    assert on_paper.source == "user: --device-memory, cuda with 24 GB"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from dal_auto.plans import ConfigurationPlan, Section, Shape, ours, paper
 
@@ -51,7 +51,8 @@ def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
     """DAL's settings for a preset on a configuration's grid.
 
     Depth follows the spacing, and widths the number of voxels, so that the coarse configurations
-    stay small.
+    stay small; of these widths, the share that the configuration names. E_M is small anyway, and
+    keeps its own.
     """
     spacing = sum(configuration.spacing_mm) / 3
     x, y, z = configuration.input_shape
@@ -67,6 +68,16 @@ def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
             "context_widths": (8, 16, 32),
             "warm_start_steps": 150,
         }
+    for key in ("anatomy_widths", "code_channels", "context_widths"):
+        full = values.get(key, DalSettings.model_fields[key].default)
+        values[key] = _narrowed(full, configuration.width)
     if preset == "paper":
         values |= {"similarity_of": "merged", "code_consistency": "plain", "warm_start_steps": 0}
     return DalSettings.model_validate(values)
+
+
+def _narrowed(channels: Any, width: float) -> Any:
+    """A share of one or several numbers of channels, at least 1 each."""
+    if isinstance(channels, tuple):
+        return tuple(_narrowed(one, width) for one in channels)
+    return max(1, round(channels * width))
