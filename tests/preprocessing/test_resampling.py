@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from dal_auto.case import Grid
-from dal_auto.preprocessing.resampling import resample, resample_mask
+from dal_auto.preprocessing.resampling import resample, resample_lesions, resample_mask
 
 FLIPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS ↔ LPS
 ORIENTATIONS = [
@@ -169,3 +169,43 @@ def test_a_masks_volume_survives_resampling(rigid, world):
     )
     assert not moved[distance > 18 + 2.2].any()
     assert moved[distance < 18 - 2.2].all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(grids, grids, rigids, st.integers(0, 9))
+def test_lesions_go_by_the_nearest_voxel(source, target, rigid, seed):
+    mask = np.random.default_rng(seed).random(source.shape) < 0.3
+    moved = resample_lesions(mask, source, target, rigid)
+    voxels = source_voxels(source, target, rigid)
+    # Where two voxels are equally near, either may be taken.
+    sure = np.abs(voxels - np.floor(voxels) - 0.5).min(axis=-1) > 1e-6
+    where = inside(voxels, source.shape, -0.5) & sure
+    x, y, z = np.rint(voxels[where]).astype(int).T
+    np.testing.assert_array_equal(moved[where], mask[x, y, z])
+    assert not moved[~inside(voxels, source.shape, -0.5 - 1e-6)].any()
+    assert moved.dtype == bool
+
+
+@pytest.mark.parametrize("axes", ORIENTATIONS[::7], ids=lambda axes: str(axes.sum(axis=0)))
+def test_lesions_on_a_lattice_that_coincides_come_through_unchanged(axes):
+    mask = np.random.default_rng(0).random((7, 8, 9)) < 0.3
+    source = centred(np.eye(3), (7, 8, 9))
+    order = np.abs(axes).argmax(axis=0)
+    target = centred(axes, tuple(np.array(source.shape)[order]))
+    flips = [axis for axis in range(3) if axes[order[axis], axis] < 0]
+    np.testing.assert_array_equal(
+        resample_lesions(mask, source, target, np.eye(4)), np.flip(mask.transpose(order), flips)
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(grids, grids, rigids, st.integers(0, 99))
+def test_interpolation_makes_no_negative_and_nothing_that_is_not_finite(
+    source, target, rigid, seed
+):
+    array = np.random.default_rng(seed).exponential(1e4, source.shape).astype(np.float32)
+    array[array < 5e3] = 0
+    result = resample(array, source, target, rigid)
+    assert np.isfinite(result).all()
+    assert result.min() >= 0
+    assert result.max() <= array.max()

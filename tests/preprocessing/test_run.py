@@ -5,8 +5,13 @@ Two small stripped cases are made from the atlas itself at 4 mm, moved and recol
 
 from __future__ import annotations
 
+import csv
 import logging
+import os
+import re
 import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -17,7 +22,7 @@ from scipy import ndimage
 
 from dal_auto.case import ClaimedState, Grid, RawCase
 from dal_auto.datasets.registry import Dataset
-from dal_auto.errors import InputError, UsageError
+from dal_auto.errors import DiskFull, InputError, UsageError
 from dal_auto.nifti import read_image, write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import run as module
@@ -26,6 +31,7 @@ from dal_auto.preprocessing.resampling import resample
 from dal_auto.preprocessing.run import (
     Summary,
     Task,
+    case_bytes,
     case_records,
     inputs_hash,
     load_decisions,
@@ -44,6 +50,7 @@ class Place:
     """A folder with raw files and one for results."""
 
     root: Path
+    disk: Path | None = None
 
     def cases(self, *names: str) -> list[RawCase]:
         return [
@@ -57,15 +64,24 @@ class Place:
             for name in names
         ]
 
+    @property
+    def preprocessed(self) -> Path:
+        return self.disk or self.root / "preprocessed"
+
     def run(self, cases: list[RawCase]) -> Summary:
         dataset = Dataset("Toy", self.root / "raw", None, tuple(cases), True, "bids")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DAL_PREPROCESSED", str(self.root / "preprocessed"))
+            patch.setenv("DAL_PREPROCESSED", str(self.preprocessed))
             return preprocess_dataset(dataset, PLAN, workforce=Workforce(1))[1]
 
     @property
     def results(self) -> Path:
-        return self.root / "preprocessed" / "Toy"
+        return self.preprocessed / "Toy"
+
+    def failed(self) -> list[dict[str, str]]:
+        """The rows of the table of failures."""
+        with (self.results / "failures.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
 
     def stored(self) -> dict[str, tuple[bytes, int]]:
         """Name → content and time of change of every file of a case."""
@@ -107,7 +123,7 @@ def test_every_case_is_done_and_all_that_was_decided_is_written(first_run, monke
     assert sorted(place.stored()) == ["a.b2nd", "a.json", "b.b2nd", "b.json"]
     for name in ("fingerprint.json", "quality.csv", "quality.html", "logs/a.json"):
         assert (place.results / name).stat().st_size > 0
-    assert (place.results / "failures.txt").read_text() == ""
+    assert place.failed() == []
     monkeypatch.setenv("DAL_PREPROCESSED", str(place.root / "preprocessed"))
     steps = load_decisions("Toy").steps["b"]
     assert steps == CaseSteps(
@@ -166,7 +182,8 @@ def assert_only_a_failed(place: Place, summary: Summary, *words: str) -> None:
     # The old result belongs to other inputs: it must not be taken for this case's.
     assert not (place.results / "cases" / "a.json").exists()
     assert (place.results / "cases" / "b.json").exists()
-    assert (place.results / "failures.txt").read_text() == f"{failure}\n"
+    (row,) = place.failed()
+    assert row["case"] == "a" and row["step"] and row["cause"] in failure
     assert escape(failure) in (place.results / "quality.html").read_text()
 
 
@@ -203,6 +220,81 @@ def test_while_a_case_is_redone_its_old_record_is_not_there(place, monkeypatch):
         place.run(place.cases("a", "b"))
     assert not (place.results / "cases" / "a.json").exists()
     assert (place.results / "cases" / "b.json").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Callable[[int], Path]]:
+    """Give a disk of so many bytes; called again, the same disk with another size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(size: int) -> Path:
+        options = f"size={size}" + (",remount" if folder.is_mount() else "")
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            pytest.skip(f"no disk can be mounted: {error}")
+        if outcome.returncode != 0:
+            pytest.skip(f"no disk can be mounted: {outcome.stderr.strip()}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_with_more_room_it_goes_on(first_run, small_disk):
+    place, _ = first_run
+    sizes = {name: len(content) for name, (content, _) in place.stored().items()}
+    disk = small_disk(sizes["a.b2nd"] + sizes["b.b2nd"] // 2 + 300_000)
+    full = Place(place.root, disk)
+    with pytest.raises(DiskFull) as caught:
+        full.run(place.cases("a", "b"))
+    assert re.search(r"[ab]\.b2nd cannot be written: the disk is full", str(caught.value))
+    assert f"mounted at {disk}" in str(caught.value)
+    assert {name for name in full.stored() if name.startswith(".")} == set()
+    assert len([name for name in full.stored() if name.endswith(".json")]) <= 1
+    small_disk(100_000_000)
+    summary = full.run(place.cases("a", "b"))
+    assert sorted(summary.done + summary.kept) == ["a", "b"]
+    assert len(summary.kept) == len(summary.done) == 1
+    assert {name: content for name, (content, _) in full.stored().items()} == {
+        name: content for name, (content, _) in place.stored().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("case", "voxels", "strip", "measured_gb"),
+    [
+        ("BraTS-GLI", 2 * 240 * 240 * 155, False, 0.96),
+        ("IXI at 2 mm, T1", 120 * 120 * 90, True, 1.32),
+        ("MSLUB raw", 320 * 320 * 39 + 406 * 448 * 36, True, 1.44),
+        ("the same at 0.8 mm", 288 * 288 * 146 + 261 * 287 * 180, True, 1.44),
+        ("the same at 0.6 mm", 383 * 383 * 195 + 347 * 383 * 240, True, 2.31),
+    ],
+)
+def test_the_memory_estimate_is_above_what_was_measured_and_not_far(
+    case, voxels, strip, measured_gb
+):
+    estimate_gb = case_bytes(voxels, strip=strip) / 1e9
+    assert measured_gb <= estimate_gb <= 1.5 * measured_gb, case
+
+
+def test_the_largest_case_decides_how_many_run_at_once(place, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "run_tasks", lambda *_, task_bytes, **__: asked.append(task_bytes))
+    with pytest.raises(TypeError):  # there are no outcomes
+        place.run(place.cases("a", "b"))
+    assert asked == [case_bytes(2 * 60 * 60 * 39, strip=False)]
+
+
+def test_what_a_killed_run_left_half_written_is_removed(place):
+    left = place.results / "cases" / ".0123abcd.a.b2nd"
+    left.touch()
+    os.utime(left, (0, 0))
+    place.run(place.cases("a", "b"))
+    assert not left.exists()
 
 
 def test_a_dataset_of_which_nothing_can_be_read_ends_with_failures_not_a_crash(place, caplog):

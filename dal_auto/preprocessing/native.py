@@ -1,0 +1,114 @@
+"""A case as it was read, before anything is done to it, and the job that is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dal_auto.case import FloatArray, Grid, RawCase
+from dal_auto.errors import CaseFailed
+from dal_auto.nifti import read_image
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing.atlas import Atlas, true_grid
+from dal_auto.preprocessing.planner import CaseSteps
+from dal_auto.preprocessing.registration import Transform, register
+from dal_auto.preprocessing.supplied_masks import SuppliedMask, read_supplied_mask
+from dal_auto.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is to be done to a case, and by which means.
+
+    Parameters
+    ----------
+    steps : which steps it still needs
+    plan : how each step is done
+    threads : that each step may use
+    watch : is told the steps
+    """
+
+    steps: CaseSteps
+    plan: PreprocessingPlan
+    atlas: Atlas
+    threads: int
+    watch: Stopwatch
+
+    def register(
+        self,
+        fixed: FloatArray,
+        fixed_grid: Grid,
+        moving: FloatArray,
+        moving_grid: Grid,
+        transform: Transform = "rigid",
+    ) -> FloatArray:
+        """`registration.register` by the plans' backend."""
+        return register(
+            fixed,
+            fixed_grid,
+            moving,
+            moving_grid,
+            plan=self.plan,
+            transform=transform,
+            threads=self.threads,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class NativeCase:
+    """A case in memory, each image on its own grid.
+
+    Parameters
+    ----------
+    images, grids : by sequence: (x, y, z), and where it lies
+    reference : the sequence that is stripped and registered to the atlas for all
+    brain, lesion : masks that came with the case
+    """
+
+    case_id: str
+    images: Mapping[str, FloatArray]
+    grids: Mapping[str, Grid]
+    reference: str
+    brain: SuppliedMask | None
+    lesion: SuppliedMask | None
+
+
+def reference_sequence(case: RawCase) -> str:
+    """The sequence that stands for all: T1, else T2, else the first there is."""
+    return next(name for name in ("T1", "T2", *case.sequences) if name in case.sequences)
+
+
+def read_native(case: RawCase, steps: CaseSteps) -> NativeCase:
+    """Read every file of a case.
+
+    Raises
+    ------
+    CaseFailed
+        if it has no image.
+    InputError
+        for a bad file, or a mask on a grid of its own.
+    """
+    if not case.sequences:
+        raise CaseFailed(case.case_id, "reading", "it has no image")
+    images, grids = {}, {}
+    for name, path in case.sequences.items():
+        images[name], grid = read_image(path)
+        grids[name] = true_grid(grid, steps.true_header)
+    brain, lesion = (
+        read_supplied_mask(path, what, grids, steps.true_header)
+        for path, what in ((case.brain_mask, "brain mask"), (case.lesion_mask, "lesion mask"))
+    )
+    return NativeCase(case.case_id, images, grids, reference_sequence(case), brain, lesion)
+
+
+def coregister(native: NativeCase, job: Job) -> dict[str, FloatArray]:
+    """Sequence → (4, 4), mm in the reference image's world → mm in that image's world."""
+    fixed, grid = native.images[native.reference], native.grids[native.reference]
+    return {
+        name: job.register(fixed, grid, image, native.grids[name])
+        if job.steps.coregister and name != native.reference
+        else np.eye(4)
+        for name, image in native.images.items()
+    }

@@ -1,0 +1,167 @@
+"""A case laid on the atlas by the first brain mask that may be a brain's.
+
+N4 and the registration want a mask, and whether a mask is sound shows after the registration. So
+they run with one mask after the other until one is: almost always once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dal_auto.case import BoolArray, FloatArray
+from dal_auto.errors import CaseFailed
+from dal_auto.preprocessing.bias_field import correct_bias_field
+from dal_auto.preprocessing.brain_mask import BrainMask, MaskFit, candidate_masks, fit_to_atlas
+from dal_auto.preprocessing.native import Job, NativeCase
+from dal_auto.preprocessing.resampling import resample_mask
+from dal_auto.preprocessing.skull_strip import planned_tools
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """A case laid on the atlas.
+
+    Parameters
+    ----------
+    mask : (x, y, z) the brain on the reference image's grid
+    images : by sequence, corrected inside the mask, each on its own grid
+    atlas_to_reference : (4, 4), atlas mm → mm in the reference image's world
+    fit : how the mask compares with the atlas's brain
+    """
+
+    mask: BoolArray
+    images: Mapping[str, FloatArray]
+    atlas_to_reference: FloatArray
+    fit: MaskFit
+
+
+@dataclass(frozen=True, eq=False)
+class _Try:
+    """A mask, and what came of it; without `placement` where it was empty."""
+
+    brain: BrainMask
+    placement: Placement | None
+    doubts: Sequence[str]
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sound masks before doubtful ones, then by overlap with the atlas's brain."""
+        return not self.doubts, self.placement.fit.dice if self.placement else -1.0
+
+    def __str__(self) -> str:
+        return f"{self.brain.origin} ({', '.join(self.doubts)})"
+
+
+def place(
+    native: NativeCase, reference_to: Mapping[str, FloatArray], job: Job
+) -> tuple[Placement, tuple[str, ...], dict[str, float]]:
+    """Correct the images and lay them on the atlas.
+
+    Of masks that are all doubtful the one that overlaps most with the atlas's brain is taken.
+
+    Parameters
+    ----------
+    reference_to : sequence → (4, 4), see `native.coregister`
+
+    Returns
+    -------
+    the case, laid
+    what was done for its mask, in words: also which masks were rejected, and why
+    figures: ``mask_beyond_ml`` and ``mask_missing_ml`` (see `MaskFit`), ``masks_rejected``, and
+    1 or 0 for ``mask_doubtful`` and ``mask_without_t1``
+
+    Raises
+    ------
+    CaseFailed
+        if no brain is found, or a sequence shows no part of it.
+    """
+    tries: list[_Try] = []
+    for brain in candidate_masks(native, reference_to, job):
+        if brain.mask.any():
+            placement = _place_by(brain.mask, native, reference_to, job)
+            tries.append(_Try(brain, placement, placement.fit.doubts(job.plan)))
+        else:
+            tries.append(_Try(brain, None, ["no brain was found"]))
+        if not tries[-1].doubts:
+            break
+        logger.warning("%s: brain mask by %s", native.case_id, tries[-1])
+    chosen = max(tries, key=lambda one: one.rank)
+    if chosen.placement is None:
+        tools = ", ".join(one.brain.origin for one in tries)
+        cause = f"no brain was found in {native.reference} ({tools})"
+        raise CaseFailed(native.case_id, "brain mask", cause)
+    fit = chosen.placement.fit
+    figures = {
+        "mask_beyond_ml": round(fit.beyond_ml, 1),
+        "mask_missing_ml": round(fit.missing_ml, 1),
+        "masks_rejected": len(tries) - 1.0,
+        "mask_doubtful": float(bool(chosen.doubts)),
+        "mask_without_t1": float(job.steps.strip and native.reference != "T1"),
+    }
+    return chosen.placement, _steps_taken(tries, chosen, job), figures
+
+
+def _place_by(
+    mask: BoolArray, native: NativeCase, reference_to: Mapping[str, FloatArray], job: Job
+) -> Placement:
+    atlas, plan, images = job.atlas, job.plan, native.images
+    with job.watch.step("N4"):
+        if job.steps.bias_correct:
+            images = _corrected(mask, native, reference_to, job)
+    grid = native.grids[native.reference]
+    atlas_to_reference: FloatArray = np.eye(4)
+    with job.watch.step(f"{plan.atlas_transform} to {plan.atlas}"):
+        if job.steps.register_to_atlas:
+            masked = np.where(mask, images[native.reference], 0)
+            atlas_to_reference = job.register(
+                atlas.image, atlas.grid, masked, grid, plan.atlas_transform
+            )
+    fit = fit_to_atlas(mask, grid, atlas, atlas_to_reference, plan.mask_reach_mm)
+    return Placement(mask, images, atlas_to_reference, fit)
+
+
+def _corrected(
+    mask: BoolArray, native: NativeCase, reference_to: Mapping[str, FloatArray], job: Job
+) -> dict[str, FloatArray]:
+    """Every image divided by its bias field, estimated inside the brain as that image shows it."""
+    images = {}
+    for name, image in native.images.items():
+        own_mask = mask
+        if name != native.reference:
+            own_mask = resample_mask(
+                mask,
+                native.grids[native.reference],
+                native.grids[name],
+                np.linalg.inv(reference_to[name]),
+            )
+        if not own_mask.any():
+            raise CaseFailed(native.case_id, "N4", f"{name} shows no part of the brain")
+        images[name] = correct_bias_field(
+            image,
+            own_mask,
+            native.grids[name],
+            estimate_spacing_mm=job.plan.n4_spacing_mm,
+            iterations=job.plan.n4_iterations,
+            threads=job.threads,
+        )
+    return images
+
+
+def _steps_taken(tries: Sequence[_Try], chosen: _Try, job: Job) -> tuple[str, ...]:
+    """What was done for the mask, in words."""
+    lines = [f"brain mask rejected: {one}" for one in tries if one is not chosen]
+    if job.steps.strip and tries[-1].doubts:
+        lines += [
+            f"brain mask: {tool} is not installed, passed over"
+            for tool in planned_tools(job.plan)[1]
+        ]
+    if not chosen.doubts:
+        return (*lines, f"brain mask: {chosen.brain.origin}")
+    how = "the best of them by overlap with the atlas's brain, " if lines else ""
+    return (*lines, f"brain mask: {how}doubtful: {chosen}")

@@ -1,0 +1,110 @@
+"""A case in memory: everything is read, and found wanting, before anything expensive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dal_auto.case import Grid, RawCase
+from dal_auto.errors import CaseFailed, InputError
+from dal_auto.nifti import write_image
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing import native as module
+from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
+from dal_auto.preprocessing.native import Job, coregister, read_native, reference_sequence
+from dal_auto.preprocessing.planner import CaseSteps
+from dal_auto.stopwatch import Stopwatch
+
+STEPS = CaseSteps(bias_correct=False, coregister=True, register_to_atlas=False, strip=False)
+GRIDS = {
+    "FLAIR": Grid((8, 9, 7), np.diag([2.0, 2, 3, 1])),
+    "T1": Grid((10, 12, 14), np.diag([1.0, 1, 1, 1])),
+    "T2": Grid((10, 12, 5), np.diag([1.0, 1, 3, 1])),
+}
+
+
+def raw(folder: Path, *names: str, **masks: Path) -> RawCase:
+    files = {}
+    for name in names:
+        files[name] = folder / f"{name}.nii.gz"
+        image = np.random.default_rng(len(name)).random(GRIDS[name].shape)
+        write_image(files[name], image, GRIDS[name])
+    return RawCase("D", "a", "p", files, **masks)
+
+
+@pytest.mark.parametrize(
+    ("names", "reference"),
+    [
+        (("T2", "T1"), "T1"),
+        (("FLAIR", "T2", "T1"), "T1"),
+        (("PD", "T2"), "T2"),
+        (("FLAIR", "PD"), "FLAIR"),
+        (("T2",), "T2"),
+    ],
+)
+def test_t1_stands_for_all_else_t2_else_the_first(names, reference):
+    case = RawCase("D", "a", "p", {name: Path(name) for name in names})
+    assert reference_sequence(case) == reference
+
+
+def test_a_case_is_read_with_its_masks(tmp_path):
+    lesion = tmp_path / "lesion.nii.gz"
+    write_image(lesion, np.ones(GRIDS["FLAIR"].shape, bool), GRIDS["FLAIR"])
+    case = read_native(raw(tmp_path, "T1", "FLAIR", lesion_mask=lesion), STEPS)
+    assert list(case.images) == list(case.grids) == ["T1", "FLAIR"]
+    assert case.reference == "T1"
+    assert case.brain is None
+    assert case.lesion is not None
+    assert case.lesion.sequence == "FLAIR"
+
+
+def test_a_case_without_image_fails_by_name():
+    with pytest.raises(CaseFailed, match="case a failed at reading: it has no image"):
+        read_native(RawCase("D", "a", "p", {}), STEPS)
+
+
+@pytest.mark.parametrize("kind", ["lesion_mask", "brain_mask"])
+def test_a_mask_on_a_foreign_grid_is_found_at_once(tmp_path, kind):
+    path = tmp_path / "foreign.nii.gz"
+    write_image(path, np.ones((5, 5, 5), bool), Grid((5, 5, 5), np.eye(4)))
+    with pytest.raises(InputError, match="is that of no image"):
+        read_native(raw(tmp_path, "T1", **{kind: path}), STEPS)
+
+
+def test_a_wrong_header_is_put_right_where_the_steps_name_the_true_one(tmp_path):
+    path = tmp_path / "T1.nii.gz"
+    image = np.zeros(ATLAS_GRID.shape, np.float32)
+    image[100:, 100:, 80:] = 1
+    write_image(path, image, Grid(ATLAS_GRID.shape, np.eye(4)))
+    case = RawCase("D", "a", "p", {"T1": path})
+    assert not read_native(case, STEPS).grids["T1"].equals(ATLAS_GRID)
+    mended = read_native(case, STEPS.model_copy(update={"true_header": "LPS"}))
+    assert mended.grids["T1"].equals(ATLAS_GRID)
+
+
+def test_every_further_sequence_is_registered_to_the_reference_where_it_has_to_be(
+    tmp_path, monkeypatch
+):
+    asked = []
+
+    def register(fixed, fixed_grid, moving, moving_grid, **settings):
+        asked.append((fixed_grid, moving_grid))
+        assert (settings["transform"], settings["threads"]) == ("rigid", 3)
+        return np.diag([1.0, 1, 1, 1]) * len(asked)
+
+    monkeypatch.setattr(module, "register", register)
+    case = read_native(raw(tmp_path, "FLAIR", "T1", "T2"), STEPS)
+    atlas = Atlas("toy", np.zeros((2, 2, 2), np.float32), "")
+
+    def matrices(steps: CaseSteps) -> dict[str, float]:
+        job = Job(steps, PreprocessingPlan(), atlas, 3, Stopwatch())
+        return {name: matrix[0, 0] for name, matrix in coregister(case, job).items()}
+
+    assert matrices(STEPS) == {"FLAIR": 1, "T1": 1, "T2": 2}
+    assert [fixed.equals(GRIDS["T1"]) for fixed, _ in asked] == [True, True]
+    assert [moving.shape for _, moving in asked] == [GRIDS["FLAIR"].shape, GRIDS["T2"].shape]
+    asked.clear()
+    assert set(matrices(STEPS.model_copy(update={"coregister": False})).values()) == {1}
+    assert asked == []
