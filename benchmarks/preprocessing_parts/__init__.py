@@ -1,0 +1,1 @@
+"""What `benchmarks/preprocessing.py` compares: heads with known truth, a plain script, a peer."""
