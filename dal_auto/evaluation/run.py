@@ -1,91 +1,86 @@
-"""Score runs on datasets with lesion masks: predict what is missing, keep counts per case.
+"""Score runs on datasets with lesion masks: predict what is missing, keep what tables need.
 
-What is kept of a case is small (`ScoreCounts`, a few figures, a picture), enough for every metric,
-and additive. It lies with the run: ``<run>/evaluation/<dataset>/``.
+Beside the annotated cases each run scores the healthy patients that were held out of its training,
+so that lesioned cases can be told from healthy ones.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from dal_auto.atomic import write_json
 from dal_auto.case import BoolArray, StandardCase
-from dal_auto.errors import DalError
+from dal_auto.errors import CaseFailed, DalError, UsageError, case_line
+from dal_auto.evaluation.keepsakes import (
+    EMBEDDED,
+    SHOWN,
+    chosen_cases,
+    keep_slices,
+    keep_vectors,
+)
+from dal_auto.evaluation.records import (
+    FORMAT,
+    HELD_OUT,
+    REGIONS,
+    VOXEL_ML,
+    counts_name,
+    evaluation_folder,
+    is_scored,
+    log_path,
+    slices_name,
+    vectors_name,
+    write_failures,
+)
 from dal_auto.figures.panels import three_view_panel
 from dal_auto.figures.png import save_png
 from dal_auto.inference.outputs import panel_volumes
 from dal_auto.inference.predictor import Prediction, predict
 from dal_auto.inference.run import check_atlas
 from dal_auto.inference.runs import Run
+from dal_auto.methods.checkpoint import threshold_key
+from dal_auto.methods.method import Method
+from dal_auto.preprocessing.run import case_records
+from dal_auto.scoring.anomaly_score import ssim_map
+from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.standard_files import CaseRecord, read_case
+from dal_auto.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One case, one sequence, one run, as it lies on disk.
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run at work on one dataset.
 
     Parameters
     ----------
-    folder : ``<run>/evaluation/<dataset>``
-    content : figures, and what the counts of each variant are called
+    model : hash of the checkpoint
+    thresholds : the run's practical thresholds
+    shown, embedded : cases of which slices, and vectors, are kept
     """
 
     run: Run
-    dataset: str
+    method: Method
+    model: str
+    thresholds: Mapping[str, float]
+    device: str
     folder: Path
-    content: dict[str, Any]
-
-    @property
-    def case_id(self) -> str:
-        return str(self.content["case"])
-
-    @property
-    def sequence(self) -> str:
-        return str(self.content["sequence"])
-
-    def method(self, variant: str) -> str:
-        """The method's name, with the variant where it has several."""
-        return f"{self.run.method} ({variant})" if variant else self.run.method
-
-    @property
-    def variants(self) -> list[str]:
-        return list(self.content["variants"])
-
-    @property
-    def picture(self) -> Path | None:
-        path = self.folder / f"{self._stem}.png"
-        return path if path.is_file() else None
-
-    @property
-    def _stem(self) -> str:
-        return f"{self.case_id}_{self.sequence}"
-
-    def counts(self, variant: str, region: str) -> ScoreCounts:
-        """Score counts of a variant, over the whole "grid" or the "brain" only."""
-        return ScoreCounts.load(self.folder / counts_name(self._stem, variant, region))
-
-
-def counts_name(stem: str, variant: str, region: str) -> str:
-    return "_".join([stem, *([variant] if variant else []), region]) + ".npz"
-
-
-def evaluation_folder(run: Run, dataset: str) -> Path:
-    return run.folder / "evaluation" / dataset
+    shown: frozenset[str]
+    embedded: frozenset[str]
 
 
 def evaluate(
-    runs: Sequence[Run], datasets: dict[str, list[CaseRecord]], *, device: str
+    runs: Sequence[Run], datasets: Mapping[str, Sequence[CaseRecord]], *, device: str
 ) -> list[str]:
     """Score every run on every annotated case; returns the failures, one line each.
 
@@ -95,82 +90,154 @@ def evaluate(
     """
     failures: list[str] = []
     for run in runs:
-        checkpoint = run.load()
-        check_atlas(checkpoint)
-        method = checkpoint.build(device)
-        model = run.checkpoint_sha256()
-        for dataset, records in datasets.items():
-            folder = evaluation_folder(run, dataset)
-            for record in tqdm(
-                records, desc=f"{run.method} on {dataset}", unit="case", dynamic_ncols=True
-            ):
-                wanted = [s for s in record.sequences if s in checkpoint.plans.sequences]
-                missing = [s for s in wanted if not _is_scored(folder, record, s, model)]
-                if not missing:
-                    continue
-                try:
-                    case = read_case(record)
-                    for sequence in missing:
-                        prediction = predict(method, case, sequence, device)
-                        _keep(
-                            folder, case, sequence, prediction, f"{run.method}", model, record.hash
-                        )
-                except DalError as error:
-                    failures.append(f"{run}, {dataset}, case {record.case_id}: {error}")
-                    logger.error(failures[-1])
+        stopped: list[str] = []
+        try:
+            failures += _evaluate_run(run, datasets, device)
+        except (DalError, OSError) as error:  # one bad run stops no other
+            stopped = [f"{run}: {error}"]
+            logger.error(stopped[0])
+        write_failures(run.folder / "evaluation", stopped)
+        failures += stopped
     return failures
 
 
-def _is_scored(folder: Path, record: CaseRecord, sequence: str, model: str) -> bool:
-    path = folder / f"{record.case_id}_{sequence}.json"
-    if not path.is_file():
-        return False
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content["model"] == model and content["case_hash"] == record.hash
-
-
-def _keep(
-    folder: Path,
-    case: StandardCase,
-    sequence: str,
-    prediction: Prediction,
-    method: str,
-    model: str,
-    case_hash: str,
-) -> None:
-    """Write counts, picture, and last the record that makes them count."""
-    assert case.lesion_mask is not None, "only annotated cases are scored"
-    stem = f"{case.case_id}_{sequence}"
-    for variant, score in prediction.anomaly.items():
-        for region, within in (("grid", None), ("brain", case.brain_mask)):
-            counts = ScoreCounts.from_volume(score, case.lesion_mask, within=within)
-            counts.save(folder / counts_name(stem, variant, region))
-    if prediction.pseudo_healthy is not None:
-        anomaly = next(iter(prediction.anomaly.values()))
-        figure = three_view_panel(
-            panel_volumes(prediction, anomaly),
-            spacing_mm=(1.0, 1.0, 1.0),
-            mask=case.lesion_mask,
-            title=f"{case.case_id} {sequence}: {method}",
+def _evaluate_run(run: Run, datasets: Mapping[str, Sequence[CaseRecord]], device: str) -> list[str]:
+    checkpoint = run.load()
+    check_atlas(checkpoint)
+    method, model = checkpoint.build(device), run.checkpoint_sha256()
+    failures: list[str] = []
+    for dataset, records in {**datasets, HELD_OUT: held_out_cases(run)}.items():
+        ids = [record.case_id for record in records]
+        job = Job(
+            run=run,
+            method=method,
+            model=model,
+            thresholds=checkpoint.thresholds,
+            device=device,
+            folder=evaluation_folder(run, dataset),
+            shown=frozenset() if dataset == HELD_OUT else chosen_cases(ids, SHOWN),
+            embedded=chosen_cases(ids, EMBEDDED),
         )
-        save_png(figure, folder / f"{stem}.png")
-    inside = case.brain_mask & case.lesion_mask
-    lesion_voxels = int(case.lesion_mask.sum())
+        title = f"{run.method} on {run.training_set if dataset == HELD_OUT else dataset}"
+        failed: list[str] = []
+        try:
+            for record in tqdm(records, desc=title, unit="case", dynamic_ncols=True):
+                failed += _score_case(job, record, dataset)
+        finally:
+            write_failures(job.folder, failed)
+        failures += failed
+    return failures
+
+
+def held_out_cases(run: Run) -> list[CaseRecord]:
+    """Cases of the run's training set that it was not trained on, where they are at hand."""
+    path = run.folder / "complete.json"
+    if not path.is_file():
+        return []
+    wanted = set(json.loads(path.read_text(encoding="utf-8")).get("validation_cases", ()))
+    try:
+        records = case_records(run.training_set) if wanted else []
+    except UsageError:
+        logger.info("%s: its training set is not here; healthy cases are not scored", run)
+        return []
+    return [r for r in records if r.case_id in wanted and not r.has_lesion_mask]
+
+
+def _score_case(job: Job, record: CaseRecord, dataset: str) -> list[str]:
+    """Score the sequences of a case that lack a record; the failure as a line, if there is one."""
+    missing = [
+        sequence
+        for sequence in record.sequences
+        if sequence in job.method.plans.sequences
+        and not is_scored(job.folder, f"{record.case_id}_{sequence}", job.model, record.hash)
+    ]
+    if not missing:
+        return []
+    found: DalError
+    try:
+        case = read_case(record)
+        for sequence in missing:
+            watch = Stopwatch()
+            stem = f"{case.case_id}_{sequence}"
+            # From here to the end the case is not there: an old record would be trusted.
+            (job.folder / f"{stem}.json").unlink(missing_ok=True)
+            with watch.step("predict"):
+                prediction = predict(job.method, case, sequence, job.device)
+            with watch.step("keep"):
+                keep_case(job, case, sequence, prediction, record.hash)
+            seconds = {name: round(value, 3) for name, value in watch.seconds.items()}
+            write_json(log_path(job.folder, stem), {"seconds": seconds})
+        return []
+    except DalError as error:
+        found = error
+    except Exception as error:  # one bad case stops no other
+        logger.debug("case %s", record.case_id, exc_info=True)
+        found = CaseFailed(record.case_id, "scoring", f"{type(error).__name__}: {error}")
+    failure = f"{job.run}, {dataset}, {case_line(record.case_id, found)}"
+    logger.error(failure)
+    return [failure]
+
+
+def keep_case(
+    job: Job, case: StandardCase, sequence: str, prediction: Prediction, case_hash: str
+) -> None:
+    """Write counts, pictures, and last the record that makes them count."""
+    stem = f"{case.case_id}_{sequence}"
+    brain = case.brain_mask
+    lesion = np.zeros_like(brain) if case.lesion_mask is None else case.lesion_mask
+    variants: dict[str, dict[str, Any]] = {}
+    for variant, score in prediction.anomaly.items():
+        for region, within in zip(REGIONS, (None, brain), strict=True):
+            counts = ScoreCounts.from_volume(score, lesion, within=within)
+            counts.save(job.folder / counts_name(stem, variant, region))
+        threshold = job.thresholds.get(threshold_key(sequence, variant))
+        variants[variant] = {
+            "lesions": [
+                [one.volume_ml, one.highest, one.brain_ml]
+                for one in score_lesions(score, lesion, brain, VOXEL_ML)
+            ],
+            "false_positives": None
+            if threshold is None
+            else false_positives(score, lesion, threshold),
+        }
+    if prediction.pseudo_healthy is not None:
+        _draw(job.folder / f"{stem}.png", case, sequence, prediction, job.run.method)
+    if case.case_id in job.shown:
+        keep_slices(job.folder / slices_name(stem), case, prediction)
+    if case.case_id in job.embedded:
+        keep_vectors(job.folder / vectors_name(stem), prediction)
+    inside = brain & lesion
+    voxels = int(lesion.sum())
     write_json(
-        folder / f"{stem}.json",
+        job.folder / f"{stem}.json",
         {
+            "format": FORMAT,
             "case": case.case_id,
             "patient": case.patient_id,
             "sequence": sequence,
-            "variants": list(prediction.anomaly),
-            "lesion_ml": lesion_voxels / 1000,
-            "lesion_outside_brain": 1 - int(inside.sum()) / lesion_voxels if lesion_voxels else 0.0,
-            "error_normal": _error(prediction, case.brain_mask & ~case.lesion_mask),
+            "variants": variants,
+            "lesion_ml": voxels * VOXEL_ML,
+            "lesion_outside_brain": 1 - int(inside.sum()) / voxels if voxels else 0.0,
+            "error_normal": _error(prediction, brain & ~lesion),
             "error_lesion": _error(prediction, inside),
-            "model": model,
+            "similarity": None if voxels else _similarity(job, prediction, brain),
+            "model": job.model,
             "case_hash": case_hash,
         },
     )
+
+
+def _draw(
+    path: Path, case: StandardCase, sequence: str, prediction: Prediction, method: str
+) -> None:
+    """The case's picture, with the anomaly map of the first variant."""
+    figure = three_view_panel(
+        panel_volumes(prediction, next(iter(prediction.anomaly.values()))),
+        spacing_mm=(1.0, 1.0, 1.0),
+        mask=case.lesion_mask,
+        title=f"{case.case_id} {sequence}: {method}",
+    )
+    save_png(figure, path)
 
 
 def _error(prediction: Prediction, where: BoolArray) -> float | None:
@@ -180,11 +247,12 @@ def _error(prediction: Prediction, where: BoolArray) -> float | None:
     return float(np.abs(prediction.image - prediction.pseudo_healthy)[where].mean())
 
 
-def read_scored(runs: Sequence[Run], datasets: Sequence[str]) -> list[Scored]:
-    """Everything that `evaluate` kept of these runs and datasets."""
-    return [
-        Scored(run, dataset, path.parent, json.loads(path.read_text(encoding="utf-8")))
-        for run in runs
-        for dataset in datasets
-        for path in sorted(evaluation_folder(run, dataset).glob("[!.]*.json"))
-    ]
+def _similarity(job: Job, prediction: Prediction, brain: BoolArray) -> dict[str, float] | None:
+    """Mean SSIM of a healthy image and its restoration (§4.8.3), over grid and brain."""
+    if prediction.pseudo_healthy is None:
+        return None
+    images = (prediction.image, prediction.pseudo_healthy)
+    sigma = job.method.plans.scoring.ssim_sigma_voxels
+    image, restored = (torch.from_numpy(array).to(job.device) for array in images)
+    similarity = ssim_map(image, restored, sigma_voxels=sigma).cpu().numpy()
+    return {"grid": float(similarity.mean()), "brain": float(similarity[brain].mean())}

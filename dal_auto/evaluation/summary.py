@@ -2,126 +2,226 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from dal_auto import paths
 from dal_auto.atomic import replacing
-from dal_auto.datasets.registry import find_dataset
-from dal_auto.errors import DalError, UsageError
+from dal_auto.evaluation import ablation_tables, paper_tables
+from dal_auto.evaluation.averages import averages_table, seeds_table
+from dal_auto.evaluation.cell_store import Cell
+from dal_auto.evaluation.cells import read_cells
+from dal_auto.evaluation.drawing import Material, draw_all
+from dal_auto.evaluation.facts import RunFacts, read_facts
+from dal_auto.evaluation.formats import PaperTable, write_table
+from dal_auto.evaluation.left_out import LeftOut, with_counts, without
+from dal_auto.evaluation.manifest import write_manifest
+from dal_auto.evaluation.presence import Absent, absent_datasets, is_simulated, shared_cases_of
+from dal_auto.evaluation.records import Records, Scored
 from dal_auto.evaluation.report.page import Picture, Report, write_report
-from dal_auto.evaluation.run import Scored
-from dal_auto.evaluation.tables import cases_table, results_table, verdicts
-from dal_auto.figures.curves import precision_recall_figure
-from dal_auto.figures.png import save_png
+from dal_auto.evaluation.tables import (
+    cases_table,
+    lesion_sizes_table,
+    results_table,
+    similarities_table,
+    subset_sentences,
+    subsets_table,
+    verdicts,
+)
+from dal_auto.evaluation.wording import LIMITS, methods_paragraph
 from dal_auto.inference.runs import Run
-from dal_auto.methods.registry import find_method
-from dal_auto.plans import Plans
-from dal_auto.preprocessing.run import case_records
-from dal_auto.scoring.metrics import precision_recall
-from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.standard_files import CaseRecord
+from dal_auto.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
-LIMITS = (
-    "Mass effect and atrophy: a shifted or shrunken but otherwise normal structure yields normal "
-    "edges, and is restored as it is (paper §5.4).",
-    "Populations other than the training set's, children above all: what is normal there may be "
-    "marked here.",
-    "Sequences that the model was not trained on.",
-    "Lesions outside the brain mask, such as parts of meningiomas: maps are cut to the brain.",
-)
+PAPER_TABLES, FIGURES, MANIFEST = "paper-tables", "figures", "manifest.json"
+_HIDDEN = ["variant", "run"]  # of tables on the page
 
 
-def annotated_datasets(names: Sequence[str] | None) -> dict[str, list[CaseRecord]]:
-    """Preprocessed cases that have a lesion mask, by dataset; None takes every dataset there is.
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A report as it was written, for who goes on from it.
 
-    Raises
-    ------
-    UsageError
-        if a named dataset is not preprocessed, or nothing can be evaluated.
+    Parameters
+    ----------
+    page : the report's page
+    tables : name of the CSV file → table
+    failures : everything that went wrong, one line each; they are on the page too
     """
-    if names is None:
-        there = paths.preprocessed().glob("*/preprocessing.json")
-        names = sorted(path.parent.name for path in there)
-    found: dict[str, list[CaseRecord]] = {}
-    for name in names:
-        folder = _folder_name(name)
-        annotated = [record for record in case_records(folder) if record.has_lesion_mask]
-        if annotated:
-            found[folder] = annotated
-        else:
-            logger.info("%s has no lesion masks and is not evaluated", folder)
-    if not found:
-        raise UsageError(
-            f"no preprocessed dataset with lesion masks in {paths.preprocessed()}. "
-            "Run `dal_plan_and_preprocess -d` on one first."
+
+    page: Path
+    tables: Mapping[str, pd.DataFrame]
+    failures: Sequence[str]
+
+
+def write_summary(
+    folder: Path,
+    records: Records,
+    *,
+    failures: Sequence[str] = (),
+    command: Sequence[str] = ("dal_evaluate",),
+    with_paper_tables: bool = False,
+    left_out: LeftOut | None = None,
+) -> Summary:
+    """Write the report's page, tables, figures and manifest into `folder`.
+
+    What cannot be made (a damaged record, a figure) is listed on the page, and takes nothing else
+    with it.
+
+    Parameters
+    ----------
+    records : of `records.read_scored`
+    failures : of the evaluation that ran just now, beside those in the records
+    command : as it was typed, for the manifest
+    with_paper_tables : also write the paper's tables, into the folder "paper-tables"
+    left_out : cases that do not count, whatever is kept of them; the page and the tables say so
+    """
+    left_out = left_out or LeftOut()
+    records = without(records, left_out)
+    watch, problems = Stopwatch(), list(dict.fromkeys([*failures, *records.problems]))
+    with watch.step("read"):
+        facts, unread = read_facts(records.runs)
+        shared, remarks = shared_cases_of(_case_ids(records.scored))
+        cells, damaged = read_cells(records, facts, shared)
+    problems += unread + damaged
+    absent = absent_datasets()
+    with watch.step("tables"):
+        tables = _tables(cells, records)
+        if left_out.totals and len(tables["results"]):
+            tables["results"] = with_counts(tables["results"], left_out)
+            tables["left-out"] = left_out.table()
+        tables["absent-datasets"] = pd.DataFrame([asdict(one) for one in absent])
+        files = _write_tables(folder, tables)
+        papers = _paper_tables(tables, facts, problems)
+        if with_paper_tables or (folder / PAPER_TABLES).is_dir():  # none of an earlier report stays
+            for table in papers:
+                files += write_table(table, folder / PAPER_TABLES)
+    with watch.step("figures"):
+        pictures = draw_all(
+            Material(
+                folder=folder / FIGURES,
+                records=records,
+                facts=facts,
+                cells=cells,
+                cases=tables["cases"],
+                sizes=tables["lesion-sizes"],
+                sweeps=_sweeps(papers),
+            ),
+            problems,
         )
-    return found
+    with watch.step("page"):
+        page = folder / "index.html"
+        remarks = [*left_out.sentences(), *remarks]
+        report = _report(tables, records, facts, absent, remarks, pictures, problems)
+        write_report(report, page)
+    figures = _only(folder / FIGURES, {picture.path.stem for picture in pictures})
+    write_manifest(
+        folder / MANIFEST,
+        records=records,
+        facts=facts,
+        command=command,
+        seconds=watch.seconds,
+        files=[*files, *figures, page],
+    )
+    return Summary(page, tables, problems)
 
 
-def _folder_name(name: str) -> str:
-    """The preprocessed folder that the user means, in any case of letters."""
-    there = {path.name.lower(): path.name for path in paths.preprocessed().glob("*")}
-    return there.get(name.lower(), name)
+def _tables(cells: Sequence[Cell], records: Records) -> dict[str, pd.DataFrame]:
+    results = results_table(cells)
+    return {
+        "results": results,
+        "cases": cases_table(cells),
+        "seeds": seeds_table(results),
+        "averages": averages_table(results),
+        "subsets": subsets_table(cells),
+        "lesion-sizes": lesion_sizes_table(cells),
+        "healthy-similarity": similarities_table(records.held_out),
+    }
 
 
-def write_summary(folder: Path, scored: Sequence[Scored], failures: Sequence[str]) -> Path:
-    """Write ``results.csv``, ``cases.csv`` and ``index.html`` into `folder`; returns the page."""
-    results, cases = results_table(scored), cases_table(scored)
-    for name, table in (("results", results), ("cases", cases)):
+def _paper_tables(
+    tables: Mapping[str, pd.DataFrame], facts: Mapping[Run, RunFacts], problems: list[str]
+) -> list[PaperTable]:
+    """The paper's tables; one that cannot be made is named in `problems`."""
+    results, healthy = tables["results"], tables["healthy-similarity"]
+    makers: dict[str, Callable[[], PaperTable]] = {
+        "Table 3": lambda: paper_tables.table_3(results, facts),
+        "Table 4": lambda: paper_tables.table_4(results, facts),
+        "Table 5": lambda: ablation_tables.table_5(results, facts),
+        "Table 6": lambda: ablation_tables.table_6(results, facts),
+        "Table 7": lambda: ablation_tables.table_7(results, facts),
+        "Table 8": lambda: paper_tables.table_8(results, facts),
+        "SSIM of healthy images": lambda: paper_tables.similarity_table(healthy, facts),
+        "hyper-parameters": lambda: ablation_tables.sweeps_table(results, facts),
+    }
+    made = []
+    for name, make in makers.items():
+        try:
+            made.append(make())
+        except Exception as error:  # one table must not take the report with it
+            logger.debug("%s", name, exc_info=True)
+            problems.append(f"{name}: {type(error).__name__}: {error}")
+    return made
+
+
+def _sweeps(papers: Iterable[PaperTable]) -> pd.DataFrame:
+    found = [table.numbers() for table in papers if table.name == ablation_tables.SWEEPS]
+    return found[0] if found else pd.DataFrame()
+
+
+def _write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+    """Write each table that has columns; of the others, and of earlier reports, none stays."""
+    there = {name: table for name, table in tables.items() if len(table.columns)}
+    for old in folder.glob("[!.]*.csv"):
+        if old.stem not in there:
+            old.unlink()
+    for name, table in there.items():
         with replacing(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
-    runs = {str(one.run): one.run for one in scored}
-    trivial = {run.method for run in runs.values() if find_method(run.method).trivial}
-    main = next((run for run in runs.values() if run.method not in trivial), None)
-    plans = None if main is None else main.load().plans
-    simulated = sorted(name for name in _dataset_names(scored, runs) if _is_simulated(name))
-    report = Report(
+    return [folder / f"{name}.csv" for name in there]
+
+
+def _only(folder: Path, stems: set[str]) -> list[Path]:
+    """The files in `folder` with these stems; those of earlier reports are removed."""
+    for old in folder.glob("[!.]*"):
+        if old.stem not in stems:
+            old.unlink()
+    return sorted(folder.glob("[!.]*"))
+
+
+def _report(
+    tables: Mapping[str, pd.DataFrame],
+    records: Records,
+    facts: Mapping[Run, RunFacts],
+    absent: Sequence[Absent],
+    remarks: Sequence[str],
+    pictures: Sequence[Picture],
+    problems: Sequence[str],
+) -> Report:
+    trivial = {run.method for run, one in facts.items() if one.trivial}
+    main = next((one for run, one in facts.items() if run.method not in trivial), None)
+    simulated = sorted(name for name in _dataset_names(records, facts) if is_simulated(name))
+    results = tables["results"]
+    return Report(
         title="dal_auto: lesions found without lesion labels",
-        intro=_intro(simulated, runs),
+        intro=[*_intro(simulated, facts), *_absent(absent), *remarks],
         simulated=bool(simulated),
-        verdicts=verdicts(results, trivial),
-        results=results.drop(columns=["variant", "run"], errors="ignore"),
-        cases=cases,
-        pictures=[*_draw_curves(folder, scored, results), *_pictures(scored)],
-        plans=[] if plans is None else [(k, str(v), s) for k, v, s in plans.flat()],
-        versions=_versions(main),
-        failures=list(failures),
-        methods_paragraph="" if plans is None else methods_paragraph(plans),
+        verdicts=[*verdicts(results, trivial), *subset_sentences(tables["subsets"])],
+        results=results.drop(columns=_HIDDEN, errors="ignore"),
+        cases=tables["cases"].drop(columns=_HIDDEN, errors="ignore"),
+        pictures=[*pictures, *_case_pictures(records.scored)],
+        plans=[] if main is None else [(k, str(v), s) for k, v, s in main.plans.flat()],
+        versions={} if main is None else dict(main.versions),
+        failures=list(problems),
+        methods_paragraph="" if main is None else methods_paragraph(main.plans),
         limits=list(LIMITS),
     )
-    page = folder / "index.html"
-    write_report(report, page)
-    return page
 
 
-def methods_paragraph(plans: Plans) -> str:
-    """What was done, in words to paste into a paper; generated from the plans."""
-    chain, grid, scoring = plans.preprocessing, plans.configuration, plans.scoring
-    spacing = "×".join(f"{mm:.2f}" for mm in grid.spacing_mm)
-    return (
-        "Images were corrected for bias fields with N4 (Tustison et al. 2010), registered rigidly "
-        f"to {chain.atlas} (Rohlfing et al. 2010) with {chain.registration}, skull-stripped with "
-        f"{chain.skull_strip}, and cropped or padded to {'×'.join(map(str, chain.target_shape))} "
-        "voxels of 1 mm. Intensities were matched piecewise linearly to the landmarks of "
-        f"{plans.training_set} (Nyúl & Udupa 1999). {plans.method.name} (dal_auto, preset "
-        f"“{plans.method.preset}”) was trained on {', '.join(plans.sequences)} of "
-        f"{plans.training_set} at {spacing} mm for {plans.training.steps} steps (Adam, learning "
-        f"rate {plans.training.learning_rate:g}). Anomaly maps are the {scoring.score} score, "
-        f"brought to 1 mm, filtered with a minimum of {scoring.min_filter_mm:g} mm and a mean of "
-        f"{scoring.mean_filter_mm:g} mm, and cut to the brain mask eroded by a kernel of "
-        f"{scoring.erosion_mm:g} mm. Average precision is pooled over all voxels of a dataset; DSC "
-        "is the mean over subjects at the one threshold that makes it best."
-    )
-
-
-def _intro(simulated: Sequence[str], runs: dict[str, Run]) -> list[str]:
+def _intro(simulated: Sequence[str], facts: Mapping[Run, RunFacts]) -> list[str]:
     lines = []
     if simulated:
         lines.append(
@@ -131,48 +231,32 @@ def _intro(simulated: Sequence[str], runs: dict[str, Run]) -> list[str]:
         )
     lines.append(
         "Every method is scored on the same cases with the same post-processing. "
-        f"Runs: {', '.join(runs) or 'none'}."
+        f"Runs: {', '.join(map(str, facts)) or 'none'}."
     )
     return lines
 
 
-def _dataset_names(scored: Sequence[Scored], runs: dict[str, Run]) -> set[str]:
-    return {one.dataset for one in scored} | {run.training_set for run in runs.values()}
+def _absent(absent: Sequence[Absent]) -> list[str]:
+    if not absent:
+        return []
+    return [
+        f"Not evaluated, because not here: {', '.join(one.dataset for one in absent)}. "
+        "absent-datasets.csv, beside this page, says where to get each, and what to do with it."
+    ]
 
 
-def _is_simulated(dataset: str) -> bool:
-    try:
-        return find_dataset(dataset, paths.raw()).simulated
-    except DalError:  # the raw data may have been moved away since
-        return False
+def _dataset_names(records: Records, facts: Mapping[Run, RunFacts]) -> set[str]:
+    return {one.dataset for one in records.scored} | {run.training_set for run in facts}
 
 
-def _draw_curves(folder: Path, scored: Sequence[Scored], results: pd.DataFrame) -> list[Picture]:
-    """Precision over recall, one picture per dataset and sequence, one line per row of results."""
-    pictures = []
-    for (dataset, sequence), rows in (
-        results.groupby(["dataset", "sequence"]) if len(results) else ()
-    ):
-        curves = {}
-        for row in rows.itertuples():
-            members = [
-                one
-                for one in scored
-                if (one.dataset, one.sequence, str(one.run)) == (dataset, sequence, row.run)
-            ]
-            counts = (one.counts(str(row.variant), "grid") for one in members)
-            curves[f"{row.method}, seed {row.seed}"] = precision_recall(
-                sum(counts, start=ScoreCounts.empty())
-            )
-        path = folder / f"precision-recall_{dataset}_{sequence}.png"
-        save_png(precision_recall_figure(curves, f"{dataset} {sequence}"), path)
-        pictures.append(
-            Picture(path, f"Precision over recall: {dataset} {sequence}", str(dataset), "", "", "")
-        )
-    return pictures
+def _case_ids(scored: Sequence[Scored]) -> dict[str, set[str]]:
+    ids: dict[str, set[str]] = {}
+    for one in scored:
+        ids.setdefault(one.dataset, set()).add(one.case_id)
+    return ids
 
 
-def _pictures(scored: Sequence[Scored]) -> list[Picture]:
+def _case_pictures(scored: Sequence[Scored]) -> list[Picture]:
     return [
         Picture(
             path=one.picture,
@@ -185,10 +269,3 @@ def _pictures(scored: Sequence[Scored]) -> list[Picture]:
         for one in scored
         if one.picture is not None
     ]
-
-
-def _versions(run: Run | None) -> dict[str, str]:
-    path = None if run is None else run.folder / "complete.json"
-    if path is None or not path.is_file():
-        return {}
-    return dict(json.loads(path.read_text(encoding="utf-8"))["versions"])

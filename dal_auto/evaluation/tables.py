@@ -1,106 +1,117 @@
-"""From what was kept of each case to tables."""
+"""From cells to tables of plain numbers; `averages` goes on from here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from dal_auto.evaluation.run import Scored
-from dal_auto.methods.checkpoint import threshold_key
-from dal_auto.scoring.metrics import (
-    auroc,
-    average_precision,
-    best_dice,
-    best_mean_dice,
-    dice_at,
-)
-from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.evaluation.cell_store import Cell
+from dal_auto.evaluation.cells import ALL_CASES
+from dal_auto.evaluation.records import Scored
+from dal_auto.scoring.lesionwise import sensitivity_by_volume
+
+_ORDER = ["dataset", "sequence"]
 
 
-def results_table(scored: Sequence[Scored]) -> pd.DataFrame:
+def results_table(cells: Sequence[Cell]) -> pd.DataFrame:
     """One row per dataset, sequence and run.
 
-    AP is pooled over all voxels of the standard grid (§4.2.2), "AP brain" over brain voxels only;
-    DSC is the mean over subjects at the one threshold that makes it best, "DSC pooled" the pooled
-    one at its own best threshold, "DSC practical" the mean at the run's practical threshold. Where
-    a method has variants, the row is that of the best by AP, and names it. In percent, but for
-    thresholds; RE_N and RE_A are mean |x − x_r| in healthy and lesion voxels, times 100.
+    Where a method has variants, the row is that of the best by AP, and names it. In percent, but
+    for counts and thresholds:
+
+    - AP, pooled over all voxels of the standard grid (§4.2.2), and DSC, the mean over subjects at
+      the one threshold that makes it best, each with its 95 % interval by patient;
+    - AP brain, DSC brain: over brain voxels only, so without lesion voxels outside the brain mask,
+      whose share stands in "lesion outside brain %";
+    - DSC pooled: of all voxels at their own best threshold; DSC practical: the mean over subjects
+      at the run's practical threshold; AUROC: of all voxels;
+    - lesions found: share at the practical threshold, of all "lesions"; lesions found brain: of
+      those with a voxel in the brain; FP per case: detections that touch no lesion;
+    - AUROC subjects: of a case's score (`cells.CASE_QUANTILE`), lesioned cases against "healthy
+      cases": those of the dataset without a lesion voxel, and those held out of the training set;
+    - RE_N, RE_A: mean |x − x_r| in healthy and lesion voxels, times 100, means over cases.
     """
-    groups: dict[tuple[str, str, str], list[Scored]] = {}
-    for one in scored:
-        groups.setdefault((one.dataset, one.sequence, str(one.run)), []).append(one)
-    # Once per run: a checkpoint is large, and only its thresholds are wanted.
-    thresholds = {run: run.load().thresholds for run in {one.run for one in scored}}
-    rows = []
-    for members in groups.values():
-        practical = thresholds[members[0].run]
-        variants = [_row(members, variant, practical) for variant in members[0].variants]
-        rows.append(max(variants, key=lambda row: np.nan_to_num(row["AP"], nan=-1.0)))
-    table = pd.DataFrame(rows)
-    if rows:
-        table = table.sort_values(["dataset", "sequence", "AP"], ascending=[True, True, False])
+    table = pd.DataFrame([cell.results for cell in cells])
+    if len(table):
+        table = table.sort_values([*_ORDER, "AP"], ascending=[True, True, False])
     return table.reset_index(drop=True)
 
 
-def _row(
-    members: Sequence[Scored], variant: str, thresholds: Mapping[str, float]
-) -> dict[str, str | int | float]:
-    first = members[0]
-    per_case = [one.counts(variant, "grid") for one in members]
-    pooled = sum(per_case, start=ScoreCounts.empty())
-    brain = sum((one.counts(variant, "brain") for one in members), start=ScoreCounts.empty())
-    mean_dice, threshold = best_mean_dice(per_case)
-    practical = thresholds[threshold_key(first.sequence, variant)]
-    at_practical = [dice_at(counts, practical) for counts in per_case if counts.lesion.any()]
-    return {
-        "dataset": first.dataset,
-        "sequence": first.sequence,
-        "method": first.method(variant),
-        "variant": variant,
-        "seed": first.run.seed,
-        "cases": len(members),
-        "AP": 100 * average_precision(pooled),
-        "DSC": 100 * mean_dice,
-        "AP brain": 100 * average_precision(brain),
-        "DSC pooled": 100 * best_dice(pooled)[0],
-        "DSC practical": 100 * float(np.mean(at_practical)) if at_practical else float("nan"),
-        "AUROC": 100 * auroc(pooled),
-        "RE_N": _mean_figure(members, "error_normal"),
-        "RE_A": _mean_figure(members, "error_lesion"),
-        "threshold": threshold,
-        "practical threshold": practical,
-        "run": str(first.run),
-    }
+def cases_table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """One row per case, sequence, run and variant.
+
+    AP and "best DSC" are of the case alone; DSC is taken at the dataset's best threshold, DSC
+    practical at the run's practical one, as are "FP", the detections that touch no lesion, and
+    "FP ml", the normal voxels that are called.
+    """
+    return pd.DataFrame([row for cell in cells for row in cell.cases])
 
 
-def _mean_figure(members: Sequence[Scored], name: str) -> float:
-    values = [one.content[name] for one in members if one.content[name] is not None]
-    return 100 * float(np.mean(values)) if values else float("nan")
+def subsets_table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """AP and DSC of all cases beside those without shared or selection cases, where they differ."""
+    return pd.DataFrame([row for cell in cells for row in cell.subsets])
 
 
-def cases_table(scored: Sequence[Scored]) -> pd.DataFrame:
-    """One row per case, sequence, run and variant: AP and best Dice of the case alone."""
+def lesion_sizes_table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Share of the lesions of each class of volume that is found at the practical threshold."""
     rows = []
-    for one in scored:
-        for variant in one.variants:
-            counts = one.counts(variant, "grid")
+    for cell in cells:
+        if np.isnan(cell.practical):
+            continue
+        for low, high, number, share in sensitivity_by_volume(cell.lesions, cell.practical):
             rows.append(
                 {
-                    "dataset": one.dataset,
-                    "case": one.case_id,
-                    "patient": one.content["patient"],
-                    "sequence": one.sequence,
-                    "method": one.method(variant),
-                    "seed": one.run.seed,
-                    "lesion ml": one.content["lesion_ml"],
-                    "lesion outside brain %": 100 * one.content["lesion_outside_brain"],
-                    "AP": 100 * average_precision(counts),
-                    "best DSC": 100 * best_dice(counts)[0],
+                    "dataset": cell.dataset,
+                    "sequence": cell.sequence,
+                    "method": cell.method,
+                    "seed": cell.run.seed,
+                    "from ml": low,
+                    "below ml": high,
+                    "lesions": number,
+                    "found": 100 * share,
+                    "run": str(cell.run),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def similarities_table(held_out: Sequence[Scored]) -> pd.DataFrame:
+    """Mean SSIM of healthy images and their restorations, per run and sequence (§4.8.3)."""
+    rows = [
+        {"run": str(one.run), "sequence": one.sequence, "case": one.case_id}
+        | {f"SSIM {region}": one.content["similarity"][region] for region in ("grid", "brain")}
+        for one in held_out
+        if one.content["similarity"] is not None
+    ]
+    if not rows:
+        return pd.DataFrame()
+    named = {"healthy cases": ("case", "size")}
+    means = {column: (column, "mean") for column in ("SSIM grid", "SSIM brain")}
+    return pd.DataFrame(rows).groupby(["run", "sequence"], as_index=False).agg(**named, **means)
+
+
+def subset_sentences(subsets: pd.DataFrame) -> list[str]:
+    """What leaving cases out changes, per dataset, sequence and run; means over seeds.
+
+    Parameters
+    ----------
+    subsets : of `subsets_table`
+    """
+    if subsets.empty:
+        return []
+    sentences = []
+    runs = subsets.assign(run=subsets["run"].str.rsplit("/", n=1).str[0])
+    for (dataset, sequence, _), rows in runs.groupby([*_ORDER, "run"]):
+        means = rows.groupby("cases are", sort=False)[["cases", "AP", "DSC"]].mean()
+        found = [
+            f"AP {row['AP']:.1f}, DSC {row['DSC']:.1f} {'on' if name == ALL_CASES else ''} {name} "
+            f"({row['cases']:,.0f})".replace("  ", " ")
+            for name, row in means.iterrows()
+        ]
+        sentences.append(f"{rows['method'].iloc[0]} on {dataset} {sequence}: {'; '.join(found)}.")
+    return sentences
 
 
 def verdicts(results: pd.DataFrame, trivial: set[str]) -> list[str]:
@@ -114,7 +125,7 @@ def verdicts(results: pd.DataFrame, trivial: set[str]) -> list[str]:
     sentences = []
     if results.empty:
         return ["Nothing has been scored yet."]
-    for (dataset, sequence), rows in results.groupby(["dataset", "sequence"]):
+    for (dataset, sequence), rows in results.groupby(_ORDER):
         names = rows["run"].map(lambda run: str(run).split("/")[1].split("__")[0])
         baseline = rows[names.isin(trivial)]
         if baseline.empty:

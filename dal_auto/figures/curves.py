@@ -1,11 +1,11 @@
-"""Curves: losses of a training, precision over recall.
+"""Curves: losses of a training, precision over recall, sensitivity over lesion size, sweeps.
 
 Colours are those of Okabe & Ito (2008), which colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from matplotlib.ticker import LogLocator
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 WIDTH, DPI = 9.0, 100  # inches, dots per inch
+
+Curve = tuple[npt.ArrayLike, npt.ArrayLike]
 
 
 def training_curves(log: pd.DataFrame) -> Figure:
@@ -62,26 +64,95 @@ def training_curves(log: pd.DataFrame) -> Figure:
     return figure
 
 
-def precision_recall_figure(
-    curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], title: str
-) -> Figure:
-    """Precision over recall, one stepped line per entry; the area under it is average precision.
+def precision_recall_figure(curves: Mapping[str, Sequence[Curve]], title: str) -> Figure:
+    """Precision over recall as stepped lines; the area under one is its average precision.
 
     Parameters
     ----------
-    curves : name → (recall, precision), each in [0, 1]
+    curves : name → (recall, precision) of each seed, in [0, 1]; seeds share colour and name
     title : heading of the figure
     """
     figure = Figure(figsize=(5.2, 4.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for number, (name, (recall, precision)) in enumerate(curves.items()):
-        recall, precision = np.asarray(recall, float), np.asarray(precision, float)
-        if recall.size and recall[0] > recall[-1]:
-            recall, precision = recall[::-1], precision[::-1]
-        # Precision at a recall holds back to the previous recall: AP = Σ (R_n − R_n−1) P_n.
-        axes.plot(recall, precision, drawstyle="steps-pre", label=name, **_line(number))
+    for number, (name, seeds) in enumerate(curves.items()):
+        for seed, (recall, precision) in enumerate(seeds):
+            recall, precision = np.asarray(recall, float), np.asarray(precision, float)
+            if recall.size and recall[0] > recall[-1]:
+                recall, precision = recall[::-1], precision[::-1]
+            # Precision at a recall holds back to the previous recall: AP = Σ (R_n − R_n−1) P_n.
+            axes.plot(
+                recall,
+                precision,
+                drawstyle="steps-pre",
+                label="_" if seed else name,  # matplotlib lists no name that begins so
+                linewidth=1.5 / len(seeds) ** 0.5,
+                **_line(number),
+            )
     axes.set(xlim=(0, 1.005), ylim=(0, 1.005))
     _finish(axes, title, "recall", "precision", legend=bool(curves))
+    return figure
+
+
+def sensitivity_figure(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
+    """Share of the lesions that is found, by class of volume: a panel per sequence.
+
+    Parameters
+    ----------
+    panels : sequence → columns "method", "from ml", "below ml", "lesions", "found" (%); seeds of
+        a method are averaged
+    title : heading of the figure
+    """
+    figure = Figure(figsize=(4.2 * max(len(panels), 1), 4.2), dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left", parse_math=False)
+    subplots = figure.subplots(1, max(len(panels), 1), squeeze=False, sharey=True)[0]
+    for axes, (sequence, table) in zip(subplots, panels.items(), strict=False):
+        classes = table.groupby(["from ml", "below ml"], as_index=False)["lesions"].max()
+        names = [_class_name(*row) for row in classes.itertuples(index=False)]
+        place = {low: number for number, low in enumerate(classes["from ml"])}
+        for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
+            found = rows.groupby("from ml")["found"].mean().dropna()
+            x = [place[low] for low in found.index]
+            axes.plot(x, found, label=str(method), marker="o", markersize=4, **_line(number))
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.3, len(names) - 0.7)
+        axes.set_ylim(-2, 102)
+        _finish(axes, sequence, "lesion volume in ml", "lesions found in %", legend=False)
+    handles, names = subplots[0].get_legend_handles_labels()
+    if handles:
+        below = figure.legend(
+            handles, names, loc="outside lower center", ncols=4, fontsize=7.5, frameon=False
+        )
+        for text in below.get_texts():
+            text.set_parse_math(False)
+    return figure
+
+
+def _class_name(low: float, high: float, lesions: int) -> str:
+    between = f"≥ {low:g}" if np.isinf(high) else f"< {high:g}" if low == 0 else f"{low:g}–{high:g}"
+    return f"{between}\n{lesions} lesions"
+
+
+def sweep_figure(table: pd.DataFrame, title: str) -> Figure:
+    """A metric over the values of a hyper-parameter, one line per name.
+
+    Parameters
+    ----------
+    table : columns "name", "value", "AP"
+    title : heading of the figure
+    """
+    figure = Figure(figsize=(5.2, 4.0), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for number, (name, rows) in enumerate(table.groupby("name", sort=False)):
+        ordered = rows.sort_values("value")
+        axes.plot(
+            ordered["value"],
+            ordered["AP"],
+            label=str(name),
+            marker="o",
+            markersize=4,
+            **_line(number),
+        )
+    _finish(axes, title, "value", "AP in %", legend=len(table) > 0)
     return figure
 
 

@@ -31,12 +31,14 @@ class Prediction:
     anomaly : variant → post-processed score ≥ 0
     pseudo_healthy : in [0, 1], where the method has one
     extras : further volumes of the method, by name
+    vectors : (n,) what the method says of the image, by name
     """
 
     image: FloatArray
     anomaly: Mapping[str, FloatArray]
     pseudo_healthy: FloatArray | None = None
     extras: Mapping[str, FloatArray] = field(default_factory=dict)
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -69,6 +71,7 @@ def predict(method: Method, case: StandardCase, sequence: str, device: str) -> P
         anomaly=anomaly,
         pseudo_healthy=None if healthy is None else _array(to_standard(healthy, plans) * brain),
         extras={name: _array(to_standard(v, plans)) for name, v in found.extras.items()},
+        vectors={name: _array(v) for name, v in found.vectors.items()},
     )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import nibabel as nib
 import pandas as pd
 
 from dal_auto.atomic import replacing, write_json
 from dal_auto.case import RawCase, StandardCase
-from dal_auto.errors import DalError, InputError, UsageError, case_line
+from dal_auto.errors import DalError, DiskFull, InputError, UsageError, case_line
 from dal_auto.inference.outputs import write_outputs
 from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import Checkpoint
@@ -22,6 +25,7 @@ from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise
 from dal_auto.preprocessing.fingerprint import fingerprint_case
 from dal_auto.preprocessing.planner import decide_steps
+from dal_auto.preprocessing.run import case_bytes
 from dal_auto.stopwatch import Stopwatch
 from dal_auto.workers import Workforce, run_tasks
 
@@ -139,6 +143,7 @@ def predict_cases(
             list(tasks),
             workforce=workforce,
             title="predict",
+            task_bytes=max((_task_bytes(task) for task in tasks.values()), default=0),
         ):
             try:
                 if isinstance(outcome, DalError):
@@ -160,6 +165,8 @@ def predict_cases(
                     )
                     for sequence in standard.sequences
                 ]
+            except DiskFull:
+                raise
             except DalError as error:
                 summary.failures.append(case_line(case_id, error))
                 logger.error(summary.failures[-1])
@@ -171,8 +178,18 @@ def predict_cases(
             write_json(_record(output, case_id), {"hash": hashes[case_id], "rows": rows})
             summary.done.append(case_id)
     finally:
-        _write_table(output)
+        with suppress(DiskFull):  # then it is the disk that is the news
+            _write_table(output)
     return summary
+
+
+def _task_bytes(task: PrepareTask) -> int:
+    """Memory for a case whose images are not yet read: from their headers, skull included."""
+    voxels = 0
+    for path in task.case.sequences.values():
+        with suppress(Exception):  # what is wrong with a file is said when it is read
+            voxels += math.prod(nib.load(path).shape)  # type: ignore[attr-defined]
+    return case_bytes(voxels, strip=True)
 
 
 def _claim_folder(output: Path) -> None:

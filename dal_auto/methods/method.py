@@ -49,11 +49,13 @@ class Detection:
         intensity), tables show the one that scores best, and say which.
     pseudo_healthy : (x, y, z) in [0, 1], where the method has one
     extras : further volumes worth looking at (anatomy, edges), by name
+    vectors : (n,) what describes the image, by name; "… restored" of the pseudo-healthy image
     """
 
     scores: Mapping[str, Tensor]
     pseudo_healthy: Tensor | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    vectors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Method(ABC):

@@ -6,22 +6,21 @@ whole patients, since voxels and even cases of one patient are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from dal_auto.scoring.metrics import average_precision, dice_curve
-from dal_auto.scoring.pooled_curve import BINS, IntArray, ScoreCounts
+from dal_auto.scoring.case_counts import CaseCounts
 
 RESAMPLES = 1000
 _LEVEL = 0.95
-_BLOCK = 50  # resamples at once: bounds the memory
+
+FloatArray = npt.NDArray[np.float64]
 
 
 def average_precision_interval(
-    cases: Sequence[ScoreCounts], patients: Sequence[Hashable], *, seed: int = 0
+    cases: CaseCounts, patients: Sequence[Hashable], *, seed: int = 0
 ) -> tuple[float, float]:
     """95 % interval of the pooled average precision.
 
@@ -33,18 +32,23 @@ def average_precision_interval(
     -------
     (low, high), NaN if fewer than two patients
     """
-    lesion = sparse.csr_array(np.stack([one.lesion for one in cases]))
-    normal = sparse.csr_array(np.stack([one.normal for one in cases]))
-
-    def pooled(weights: IntArray) -> list[float]:
-        sums = zip(weights @ lesion, weights @ normal, strict=True)
-        return [average_precision(ScoreCounts(hits, misses)) for hits, misses in sums]
-
-    return _interval(pooled, patients, seed)
+    weights = _weights(patients, seed)
+    if weights is None:
+        return float("nan"), float("nan")
+    hits, called, area = (np.zeros(RESAMPLES) for _ in range(3))
+    for lesion, both in cases.falling_blocks():
+        steps = weights @ lesion
+        rising_hits = hits[:, None] + np.cumsum(steps, axis=1)
+        rising_called = called[:, None] + np.cumsum(weights @ both, axis=1)
+        # Precision counts where recall rises; there something is called.
+        area += np.sum(steps * rising_hits / np.maximum(rising_called, 1), axis=1)
+        hits, called = rising_hits[:, -1], rising_called[:, -1]
+    # A resample may hold no lesion.
+    return _quantiles(np.divide(area, hits, out=np.full(RESAMPLES, np.nan), where=hits > 0))
 
 
 def best_mean_dice_interval(
-    cases: Sequence[ScoreCounts], patients: Sequence[Hashable], *, seed: int = 0
+    cases: CaseCounts, patients: Sequence[Hashable], *, seed: int = 0
 ) -> tuple[float, float]:
     """95 % interval of the best mean Dice at one threshold, chosen anew in every resample.
 
@@ -54,37 +58,37 @@ def best_mean_dice_interval(
     -------
     (low, high), NaN if fewer than two patients have lesions
     """
-    having = [index for index, one in enumerate(cases) if one.lesion.any()]
-    curves = np.empty((len(having), BINS), np.float32)
-    for row, index in enumerate(having):
-        curves[row] = dice_curve(cases[index])
-
-    def best(weights: IntArray) -> list[float]:
-        means = (weights.astype(np.float32) @ curves) / weights.sum(axis=1, keepdims=True)
-        return [float(value) for value in means.max(axis=1)]
-
-    return _interval(best, [patients[index] for index in having], seed)
-
-
-def _interval(
-    values_of: Callable[[IntArray], list[float]], patients: Sequence[Hashable], seed: int
-) -> tuple[float, float]:
-    names = list(dict.fromkeys(patients))
-    if len(names) < 2:
+    having = cases.lesion_voxels() > 0
+    cases = cases.only(having)
+    weights = _weights([p for p, has in zip(patients, having, strict=True) if has], seed)
+    if weights is None:
         return float("nan"), float("nan")
-    owner = np.array([names.index(patient) for patient in patients])
-    values = [value for block in _weights(owner, len(names), seed) for value in values_of(block)]
-    finite = np.asarray(values)[np.isfinite(values)]  # a resample may hold no lesion
+    hits, called = np.zeros(len(cases)), np.zeros(len(cases))
+    lesions = cases.lesion_voxels()[:, None]
+    best = np.zeros(RESAMPLES)
+    for lesion, both in cases.falling_blocks():
+        rising_hits = hits[:, None] + np.cumsum(lesion, axis=1)
+        rising_called = called[:, None] + np.cumsum(both, axis=1)
+        means = weights @ (2 * rising_hits / (rising_called + lesions))
+        best = np.maximum(best, means.max(axis=1))
+        hits, called = rising_hits[:, -1], rising_called[:, -1]
+    return _quantiles(best / weights.sum(axis=1))
+
+
+def _quantiles(values: FloatArray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
     if not finite.size:
         return float("nan"), float("nan")
     low, high = np.quantile(finite, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return float(low), float(high)
 
 
-def _weights(owner: npt.NDArray[np.intp], patients: int, seed: int) -> Iterator[IntArray]:
-    """Blocks of (resample, case): how often each case occurs."""
+def _weights(patients: Sequence[Hashable], seed: int) -> FloatArray | None:
+    """(resample, case): how often each case occurs; None for fewer than two patients."""
+    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(patients))}
+    if len(numbers) < 2:
+        return None
     rng = np.random.default_rng(seed)
-    for start in range(0, RESAMPLES, _BLOCK):
-        size = min(_BLOCK, RESAMPLES - start)
-        drawn = rng.multinomial(patients, np.full(patients, 1 / patients), size=size)
-        yield drawn[:, owner].astype(np.int64)
+    share = np.full(len(numbers), 1 / len(numbers))
+    drawn = rng.multinomial(len(numbers), share, size=RESAMPLES)
+    return drawn[:, [numbers[patient] for patient in patients]].astype(np.float64)

@@ -49,6 +49,31 @@ def precision_recall(counts: ScoreCounts) -> tuple[FloatArray, FloatArray]:
     return hits / counts.lesion.sum(), hits / called
 
 
+def thinned(
+    recall: FloatArray, precision: FloatArray, points: int = 1000
+) -> tuple[FloatArray, FloatArray]:
+    """A curve with at most about `points` points, for drawing: of equal rounded recalls the last.
+
+    Parameters
+    ----------
+    recall, precision : of `precision_recall`
+    """
+    steps = np.round(recall * points)
+    keep = np.append(steps[1:] != steps[:-1], True)[: recall.size]
+    return recall[keep], precision[keep]
+
+
+def score_quantile(counts: ScoreCounts, share: float) -> float:
+    """Smallest score that at least `share` of all voxels do not exceed; NaN without voxels.
+
+    The inverse of the distribution, as `numpy.quantile` with method "inverted_cdf".
+    """
+    below = np.cumsum(counts.lesion + counts.normal)
+    if not below[-1]:
+        return float("nan")
+    return float(scores_of_bins()[np.searchsorted(below, share * below[-1])])
+
+
 def auroc(counts: ScoreCounts) -> float:
     """Probability that a lesion voxel scores higher than a normal one, ties counting half.
 
@@ -121,6 +146,19 @@ def best_mean_dice(subjects: Iterable[ScoreCounts]) -> tuple[float, float]:
         return float("nan"), float("nan")
     best = len(total) - 1 - int(np.argmax(total[::-1]))
     return float(total[best] / number), float(scores_of_bins()[best])
+
+
+def false_positive_voxels(counts: ScoreCounts, threshold: float) -> int:
+    """Number of normal voxels with (rounded) score ≥ `threshold`.
+
+    Raises
+    ------
+    ValueError
+        if the threshold is NaN
+    """
+    if np.isnan(threshold):
+        raise ValueError("the threshold is NaN; no mask follows from it")
+    return int(counts.normal[np.searchsorted(scores_of_bins(), threshold) :].sum())
 
 
 def threshold_at_false_positive_rate(counts: ScoreCounts, rate: float) -> float:

@@ -260,7 +260,7 @@ def test_the_area_under_the_drawn_steps_is_average_precision(order):
     score = truth * 0.4 + rng.random(200)
     precision, recall, _ = precision_recall_curve(truth, score)
     figure = precision_recall_figure(
-        {"DAL": (recall[::order], precision[::order]), "_$x$": ([0, 1], [1, 0])}, "T1"
+        {"DAL": [(recall[::order], precision[::order])], "_$x$": [([0, 1], [1, 0])]}, "T1"
     )
     line = figure.axes[0].lines[0]
     assert line.get_drawstyle() == "steps-pre"

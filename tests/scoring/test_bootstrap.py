@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dal_auto.scoring.bootstrap import average_precision_interval, best_mean_dice_interval
+from dal_auto.scoring import bootstrap, case_counts
+from dal_auto.scoring.case_counts import CaseCounts
 from dal_auto.scoring.metrics import average_precision, best_mean_dice
 from dal_auto.scoring.pooled_curve import ScoreCounts
 
@@ -25,6 +26,39 @@ def cohort(number: int, seed: int = 0) -> list[ScoreCounts]:
 
 CASES = cohort(25)
 PATIENTS = list(range(25))
+
+
+def average_precision_interval(cases, patients, **seed):
+    return bootstrap.average_precision_interval(CaseCounts.pack(cases), patients, **seed)
+
+
+def best_mean_dice_interval(cases, patients, **seed):
+    return bootstrap.best_mean_dice_interval(CaseCounts.pack(cases), patients, **seed)
+
+
+def drawn(cases: list[ScoreCounts], seed: int) -> list[list[ScoreCounts]]:
+    """The resamples, in plain words: every case as often as it was drawn."""
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(len(cases), [1 / len(cases)] * len(cases), size=bootstrap.RESAMPLES)
+    return [[one for one, n in zip(cases, row, strict=True) for _ in range(n)] for row in times]
+
+
+def middle(values: list[float]) -> tuple[float, float]:
+    return tuple(np.quantile(values, [0.025, 0.975]))
+
+
+def test_intervals_are_those_of_the_metrics_of_each_resample(monkeypatch):
+    """And blocks of bins make no difference."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 60)
+    monkeypatch.setattr(case_counts, "_BLOCK", 7)
+    samples = drawn(CASES[:8], seed=3)
+    pooled = [sum(sample, start=ScoreCounts.empty()) for sample in samples]
+    assert average_precision_interval(CASES[:8], PATIENTS[:8], seed=3) == pytest.approx(
+        middle([average_precision(one) for one in pooled]), abs=1e-12
+    )
+    assert best_mean_dice_interval(CASES[:8], PATIENTS[:8], seed=3) == pytest.approx(
+        middle([best_mean_dice(sample)[0] for sample in samples]), abs=1e-12
+    )
 
 
 def pooled_ap(indices: np.ndarray) -> float:
@@ -73,4 +107,11 @@ def test_one_patient_has_no_interval(interval):
 def test_cases_without_lesions_do_not_enter_the_mean_dice():
     healthy = ScoreCounts.from_volume(np.ones((5, 5, 5), np.float32), np.zeros((5, 5, 5), bool))
     with_healthy = best_mean_dice_interval([*CASES, healthy], [*PATIENTS, "healthy"])
-    assert with_healthy == best_mean_dice_interval(CASES, PATIENTS)
+    assert with_healthy == pytest.approx(best_mean_dice_interval(CASES, PATIENTS), abs=1e-12)
+
+
+def test_resamples_without_a_lesion_are_left_out_of_ap():
+    healthy = ScoreCounts.from_volume(np.ones((5, 5, 5), np.float32), np.zeros((5, 5, 5), bool))
+    low, high = average_precision_interval([healthy, CASES[0]], ["a", "b"])
+    assert 0 < low <= high <= 1
+    assert all(map(math.isnan, average_precision_interval([healthy, healthy], ["a", "b"])))

@@ -15,6 +15,10 @@ from dal_auto.scoring.metrics import (
     best_mean_dice,
     dice_at,
     dice_curve,
+    false_positive_voxels,
+    precision_recall,
+    score_quantile,
+    thinned,
     threshold_at_false_positive_rate,
 )
 from dal_auto.scoring.pooled_curve import BINS, ScoreCounts, scores_of_bins
@@ -194,3 +198,38 @@ def test_rates_that_are_none_are_refused(rate):
 def test_a_practical_threshold_needs_normal_voxels():
     with pytest.raises(ValueError, match="in 0 voxels"):
         threshold_at_false_positive_rate(ScoreCounts.empty(), 0.1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.999, 1.0])
+def test_the_quantile_is_numpys(share):
+    rng = np.random.default_rng(4)
+    score = rng.exponential(0.2, (20, 21, 22)).astype(np.float16)
+    counts = ScoreCounts.from_volume(score.astype(np.float32), rng.random(score.shape) < 0.3)
+    expected = np.quantile(score.astype(np.float64), share, method="inverted_cdf")
+    assert score_quantile(counts, share) == (0.0 if share == 0 else expected)
+    assert np.isnan(score_quantile(ScoreCounts.empty(), share))
+
+
+def test_a_thinned_curve_keeps_its_ends_and_its_area():
+    rng = np.random.default_rng(5)
+    lesion = rng.random((60, 60, 60)) < 0.02
+    score = (rng.exponential(0.1, lesion.shape) + 0.1 * lesion).astype(np.float32)
+    counts = ScoreCounts.from_volume(score, lesion)
+    recall, precision = precision_recall(counts)
+    few_recall, few_precision = thinned(recall, precision)
+    assert few_recall.size <= 1001 < recall.size
+    assert (few_recall[-1], few_precision[-1]) == (recall[-1], precision[-1])
+    area = np.sum(np.diff(few_recall, prepend=0) * few_precision)
+    assert area == pytest.approx(average_precision(counts), abs=1e-3)
+    assert thinned(np.empty(0), np.empty(0))[0].size == 0
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.30001, 70_000.0, np.inf])
+def test_false_positive_voxels_are_the_normal_ones_that_are_called(threshold):
+    rng = np.random.default_rng(6)
+    score, lesion = rng.random((9, 9, 9)).astype(np.float16), rng.random((9, 9, 9)) < 0.2
+    counts = ScoreCounts.from_volume(score.astype(np.float32), lesion)
+    expected = ((score.astype(float) >= threshold) & ~lesion).sum()
+    assert false_positive_voxels(counts, threshold) == expected
+    with pytest.raises(ValueError, match="NaN"):
+        false_positive_voxels(counts, float("nan"))

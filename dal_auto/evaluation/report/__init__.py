@@ -1,1 +1,1 @@
-"""The report: one HTML page that opens without a network."""
+"""The report: a folder of HTML pages that opens without a network."""

@@ -174,6 +174,7 @@ class DAL(GradientMethod):
             {"": (score * mask)[0, 0]},
             pseudo_healthy=restored[0, 0],
             extras={"anatomy": anatomy[0, 0], "edges": edges[0, 0]},
+            vectors={"modality": modality[0], "modality restored": net.E_M(halve(restored))[0]},
         )
 
 

@@ -1,0 +1,68 @@
+"""What tables must know of a run beside its records: read once, since a checkpoint is large."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dal_auto.errors import DalError
+from dal_auto.inference.runs import Run
+from dal_auto.methods.registry import find_method
+from dal_auto.plans import Plans
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run's checkpoint says of it.
+
+    Parameters
+    ----------
+    thresholds : "sequence" or "sequence/variant" → practical threshold
+    threshold_source : which cases gave the thresholds, in words
+    selection_cases : annotated cases that chose among the run's checkpoints, where it names some
+    model : hash of the checkpoint
+    versions : of the tools that trained it
+    """
+
+    plans: Plans
+    thresholds: Mapping[str, float]
+    threshold_source: str
+    selection_cases: frozenset[str]
+    model: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def trivial(self) -> bool:
+        """Whether the method knows nothing of anatomy; False where it is not installed."""
+        try:
+            return find_method(self.plans.method.name).trivial
+        except DalError:
+            return False
+
+
+def read_facts(runs: Sequence[Run]) -> tuple[dict[Run, RunFacts], list[str]]:
+    """Facts of each run that can be read, and what is wrong with the others."""
+    found: dict[Run, RunFacts] = {}
+    problems = []
+    for run in runs:
+        try:
+            checkpoint = run.load()
+        except DalError as error:
+            problems.append(f"{run}: {error}")
+            continue
+        found[run] = RunFacts(
+            plans=checkpoint.plans,
+            thresholds=checkpoint.thresholds,
+            threshold_source=checkpoint.threshold_source,
+            selection_cases=frozenset(checkpoint.progress.get("selection_cases", ())),
+            model=run.checkpoint_sha256(),
+            versions=_complete(run).get("versions", {}),
+        )
+    return found, problems
+
+
+def _complete(run: Run) -> dict[str, Any]:
+    path = run.folder / "complete.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -1,0 +1,34 @@
+"""What the report says in sentences: the method, for a paper, and what it cannot see."""
+
+from __future__ import annotations
+
+from dal_auto.plans import Plans
+
+LIMITS = (
+    "Mass effect and atrophy: a shifted or shrunken but otherwise normal structure yields normal "
+    "edges, and is restored as it is (paper §5.4).",
+    "Populations other than the training set's, children above all: what is normal there may be "
+    "marked here.",
+    "Sequences that the model was not trained on.",
+    "Lesions outside the brain mask, such as parts of meningiomas: maps are cut to the brain.",
+)
+
+
+def methods_paragraph(plans: Plans) -> str:
+    """What was done, in words to paste into a paper; generated from the plans."""
+    chain, grid, scoring = plans.preprocessing, plans.configuration, plans.scoring
+    spacing = "×".join(f"{mm:.2f}" for mm in grid.spacing_mm)
+    return (
+        "Images were corrected for bias fields with N4 (Tustison et al. 2010), registered rigidly "
+        f"to {chain.atlas} (Rohlfing et al. 2010) with {chain.registration}, skull-stripped with "
+        f"{chain.skull_strip}, and cropped or padded to {'×'.join(map(str, chain.target_shape))} "
+        "voxels of 1 mm. Intensities were matched piecewise linearly to the landmarks of "
+        f"{plans.training_set} (Nyúl & Udupa 1999). {plans.method.name} (dal_auto, preset "
+        f"“{plans.method.preset}”) was trained on {', '.join(plans.sequences)} of "
+        f"{plans.training_set} at {spacing} mm for {plans.training.steps} steps (Adam, learning "
+        f"rate {plans.training.learning_rate:g}). Anomaly maps are the {scoring.score} score, "
+        f"brought to 1 mm, filtered with a minimum of {scoring.min_filter_mm:g} mm and a mean of "
+        f"{scoring.mean_filter_mm:g} mm, and cut to the brain mask eroded by a kernel of "
+        f"{scoring.erosion_mm:g} mm. Average precision is pooled over all voxels of a dataset; DSC "
+        "is the mean over subjects at the one threshold that makes it best."
+    )

@@ -1,0 +1,275 @@
+"""Score runs on cases: what is kept, what is made again, and that no failure stops another."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dal_auto.case import Geometry, Grid, StandardCase
+from dal_auto.evaluation import run as evaluation_run
+from dal_auto.evaluation.records import FORMAT, HELD_OUT, read_scored
+from dal_auto.evaluation.run import evaluate
+from dal_auto.inference.predictor import predict
+from dal_auto.inference.runs import Run, run_of
+from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
+from dal_auto.methods.mean_brain import MeanBrain
+from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
+from dal_auto.preprocessing.run import case_records
+from dal_auto.scoring.lesionwise import false_positives, score_lesions
+from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.standard_files import write_case
+
+DRAW = evaluation_run._draw
+SIZE = 32
+PERCENTILES = PreprocessingPlan().percentiles
+LANDMARKS = tuple(float(v) for v in np.linspace(0.05, 0.9, len(PERCENTILES)))
+CONFIGURATION = ConfigurationPlan(
+    name="tiny", input_shape=(16,) * 3, spacing_mm=(2.0,) * 3, window=(16,) * 3
+)
+PLANS = Plans.parse(
+    {
+        "training_set": "Healthy",
+        "sequences": ["T1", "T2"],
+        "preprocessing": {"target_shape": [SIZE] * 3},
+        "intensity": {"landmarks": {"T1": LANDMARKS, "T2": LANDMARKS}},
+        "configuration": CONFIGURATION.model_dump(mode="json"),
+        "method": {"name": "mean-brain"},
+    }
+)
+
+
+def phantom(case_id: str, *, lesioned: bool) -> StandardCase:
+    """A ball with noise, and a bright cube in it."""
+    rng = np.random.default_rng(sum(case_id.encode()))
+    axes = np.meshgrid(*[np.linspace(-1, 1, SIZE)] * 3, indexing="ij")
+    brain = sum(a**2 for a in axes) < 0.8
+    lesion = np.zeros_like(brain)
+    lesion[18:24, 14:20, 12:18] = lesioned
+    lesion[:2, :2, :2] = lesioned  # outside the brain
+    images = np.stack([300 + 20 * rng.standard_normal(brain.shape) + 150 * lesion] * 2) * brain
+    grid = Grid((SIZE,) * 3, np.eye(4))
+    return StandardCase(
+        dataset="",
+        case_id=case_id,
+        patient_id=f"patient of {case_id}",
+        sequences=("T1", "T2"),
+        images=images.astype(np.float32),
+        brain_mask=brain,
+        lesion_mask=lesion if lesioned else None,
+        geometry=Geometry({"T1": grid, "T2": grid}, {"T1": np.eye(4), "T2": np.eye(4)}),
+        scale={"T1": 1.0, "T2": 1.0},
+        percentiles={
+            name: tuple(np.percentile(image[brain], PERCENTILES).tolist())
+            for name, image in zip(("T1", "T2"), images, strict=True)
+        },
+        quality={},
+        steps=(),
+    )
+
+
+@pytest.fixture
+def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A mean brain, with one held-out patient of its training set at hand."""
+    monkeypatch.setattr(evaluation_run, "check_atlas", lambda _: None)
+    monkeypatch.setattr(evaluation_run, "_draw", lambda path, *_: path.write_bytes(b"picture"))
+    for dataset, cases in {
+        "Healthy": [phantom("h1", lesioned=False), phantom("h2", lesioned=False)],
+        "Lesions": [phantom("a", lesioned=True), phantom("b", lesioned=True)],
+    }.items():
+        for case in cases:
+            write_case(home / "preprocessed" / dataset / "cases", case, f"hash of {case.case_id}")
+    return trained(0)
+
+
+def trained(seed: int, mean: float = 0.4, plans: Plans = PLANS) -> Run:
+    run = run_of(plans, {}, seed)
+    method = MeanBrain(plans)
+    tensors = {name: tensor + mean for name, tensor in method.tensors().items()}
+    thresholds = {"T1": 0.2, "T2": 0.1}
+    save_checkpoint(run.checkpoint_path, Checkpoint(plans, tensors, thresholds=thresholds))
+    content = {"validation_cases": ["h2"], "training_cases": ["h1"], "versions": {}}
+    (run.folder / "complete.json").write_text(json.dumps(content))
+    return run
+
+
+def score(*runs: Run) -> list[str]:
+    return evaluate(runs, {"Lesions": case_records("Lesions")}, device="cpu")
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    """All files that were kept, but for logs."""
+    root = run.folder / "evaluation"
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.parent.name != "logs"
+    }
+
+
+def test_every_case_is_kept_and_so_are_held_out_healthy_patients(run):
+    assert score(run) == []
+    records = read_scored([run], ["Lesions"])
+    keys = [(one.dataset, one.case_id, one.sequence) for one in records.scored]
+    assert keys == [("Lesions", c, s) for c in "ab" for s in ("T1", "T2")]
+    assert [(one.dataset, one.case_id) for one in records.held_out] == [(HELD_OUT, "h2")] * 2
+    assert records.problems == []
+
+
+def test_what_is_kept_is_what_was_predicted(run, monkeypatch):
+    monkeypatch.setattr(evaluation_run, "_draw", DRAW)
+    score(run)
+    (one,) = [
+        one
+        for one in read_scored([run], ["Lesions"]).scored
+        if (one.case_id, one.sequence) == ("a", "T1")
+    ]
+    case = phantom("a", lesioned=True)
+    method = run.load().build("cpu")
+    found = predict(method, replace(case, images=np.float16(case.images) * 1.0), "T1", "cpu")
+    (score_map,) = found.anomaly.values()
+    for region, within in (("grid", None), ("brain", case.brain_mask)):
+        expected = ScoreCounts.from_volume(score_map, case.lesion_mask, within)
+        assert np.array_equal(one.counts("", region).lesion, expected.lesion)
+        assert np.array_equal(one.counts("", region).normal, expected.normal)
+    assert one.lesions("") == score_lesions(score_map, case.lesion_mask, case.brain_mask, 0.001)
+    assert one.false_positives("") == false_positives(score_map, case.lesion_mask, 0.2)
+    assert one.content["lesion_ml"] == pytest.approx(0.224)
+    assert one.content["lesion_outside_brain"] == pytest.approx(8 / 224)
+    inside = case.brain_mask & case.lesion_mask
+    errors = np.abs(found.image - found.pseudo_healthy)
+    assert one.content["error_lesion"] == pytest.approx(errors[inside].mean(), rel=1e-5)
+    assert one.content["similarity"] is None and one.picture.stat().st_size > 1000
+    assert one.slices is not None and "seconds" not in one.content
+    assert one.seconds().keys() == {"predict", "keep"}
+
+
+def test_healthy_images_have_a_similarity(run):
+    from skimage.metrics import structural_similarity
+
+    score(run)
+    one = read_scored([run], ["Lesions"]).held_out[0]
+    case = phantom("h2", lesioned=False)
+    method = run.load().build("cpu")
+    found = predict(method, replace(case, images=np.float16(case.images) * 1.0), "T1", "cpu")
+    _, similarity = structural_similarity(
+        found.image, found.pseudo_healthy, full=True, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, data_range=1.0,
+    )  # fmt: skip
+    assert one.content["similarity"]["grid"] == pytest.approx(similarity.mean(), abs=1e-4)
+    brain = similarity[case.brain_mask].mean()
+    assert one.content["similarity"]["brain"] == pytest.approx(brain, abs=1e-4)
+
+
+def test_what_is_there_is_left_alone_and_what_is_made_again_has_the_same_bytes(run, monkeypatch):
+    score(run)
+    before = contents(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_run, "predict", None)  # nothing is predicted
+        assert score(run) == []
+    for path in (run.folder / "evaluation").rglob("*.*"):
+        path.unlink()
+    assert score(run) == []
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("spoil", ["older format", "half written", "no counts", "another case"])
+def test_a_record_that_does_not_hold_is_made_again(run, spoil):
+    score(run)
+    before = contents(run)
+    folder = run.folder / "evaluation" / "Lesions"
+    record = folder / "a_T1.json"
+    content = json.loads(record.read_text())
+    match spoil:
+        case "older format":  # as the first versions wrote it
+            del content["format"]
+            record.write_text(json.dumps(content | {"variants": [""]}))
+        case "half written":
+            record.write_text(record.read_text()[:50])
+        case "no counts":
+            (folder / "a_T1_brain.npz").unlink()
+        case "another case":
+            record.write_text(json.dumps(content | {"case_hash": "of another"}))
+    assert score(run) == []
+    assert contents(run) == before
+
+
+def test_records_of_another_checkpoint_are_not_used_and_made_again(run):
+    score(run)
+    trained(0, mean=0.6)
+    records = read_scored([run], ["Lesions"])
+    assert records.scored == [] and len(records.problems) == 6
+    assert "made with another checkpoint" in records.problems[0]
+    assert score(run) == []
+    assert len(read_scored([run], ["Lesions"]).scored) == 4
+
+
+def test_a_failing_case_stops_no_other_and_is_remembered_until_it_is_done(run, monkeypatch):
+    whole = evaluation_run.predict
+
+    def failing(method, case, sequence, device):
+        if case.case_id == "a" and sequence == "T2":
+            raise RuntimeError("out of memory")
+        return whole(method, case, sequence, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_run, "predict", failing)
+        (failure,) = score(run)
+    assert "case a failed at scoring" in failure and "out of memory" in failure
+    records = read_scored([run], ["Lesions"])
+    assert records.problems == [failure]
+    assert len(records.scored) == 3
+    assert score(run) == []
+    records = read_scored([run], ["Lesions"])
+    assert records.problems == [] and len(records.scored) == 4
+
+
+def test_a_failed_case_is_not_judged_by_an_old_record(run, monkeypatch):
+    score(run)
+    trained(0, mean=0.6)
+    monkeypatch.setattr(evaluation_run, "predict", lambda *_: 1 / 0)
+    assert len(score(run)) == 3
+    assert not (run.folder / "evaluation" / "Lesions" / "a_T1.json").exists()
+
+
+def test_a_run_that_cannot_be_loaded_stops_no_other(run):
+    broken = trained(1)
+    broken.checkpoint_path.write_bytes(b"this is no checkpoint")
+    (failure,) = score(broken, run)
+    assert "seed_1" in failure and "no safetensors file" in failure
+    records = read_scored([broken, run], ["Lesions"])
+    assert len(records.scored) == 4 and records.problems == [failure]
+
+
+def test_a_training_set_that_is_elsewhere_gives_no_healthy_cases(run, home):
+    for path in (home / "preprocessed" / "Healthy" / "cases").iterdir():
+        path.unlink()
+    assert score(run) == []
+    assert read_scored([run], ["Lesions"]).held_out == []
+
+
+def test_vectors_are_kept_where_a_method_has_some(run, monkeypatch):
+    whole = evaluation_run.predict
+
+    def with_vectors(*arguments):
+        found = whole(*arguments)
+        extras = {"anatomy": np.full((SIZE,) * 3, 0.5, np.float32)}
+        found = replace(found, extras=extras)
+        object.__setattr__(found, "vectors", {"modality": np.arange(5.0)})
+        return found
+
+    monkeypatch.setattr(evaluation_run, "predict", with_vectors)
+    score(run)
+    one = read_scored([run], ["Lesions"]).scored[0]
+    with np.load(one.vectors) as stored:
+        assert stored["modality"].tolist() == [0, 1, 2, 3, 4]
+        assert stored["anatomy"].shape == (4**3,) and (stored["anatomy"] == 0.5).all()
+
+
+def test_the_format_is_in_every_record(run):
+    score(run)
+    for path in (run.folder / "evaluation" / "Lesions").glob("*.json"):
+        assert json.loads(path.read_text())["format"] == FORMAT
