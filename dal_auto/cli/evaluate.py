@@ -14,6 +14,7 @@ from dal_auto.evaluation.presence import absent_datasets, annotated_datasets
 from dal_auto.evaluation.records import evaluated_datasets, read_scored
 from dal_auto.evaluation.run import evaluate
 from dal_auto.evaluation.summary import write_summary
+from dal_auto.evaluation.viewed_cases import keep_volumes
 from dal_auto.inference.runs import choose_runs
 from dal_auto.preprocessing.planner import Hardware
 
@@ -76,7 +77,9 @@ def _run(options: argparse.Namespace) -> int:
     try:
         if not options.report_only:
             remaining = left_out.thin(datasets)
-            failures += evaluate(runs, remaining, device=Hardware.measure(options.device).device)
+            device = Hardware.measure(options.device).device
+            failures += evaluate(runs, remaining, device=device)
+            failures += keep_volumes(runs, remaining, device=device)
     finally:
         summary = write_summary(
             paths.results() / "report",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +22,7 @@ from dal_auto.evaluation.manifest import write_manifest
 from dal_auto.evaluation.presence import Absent, absent_datasets, is_simulated, shared_cases_of
 from dal_auto.evaluation.records import Records, Scored
 from dal_auto.evaluation.report.page import Picture, Report, write_report
+from dal_auto.evaluation.rows import main_runs
 from dal_auto.evaluation.tables import (
     cases_table,
     lesion_sizes_table,
@@ -31,6 +32,7 @@ from dal_auto.evaluation.tables import (
     subsets_table,
     verdicts,
 )
+from dal_auto.evaluation.viewed_cases import kept_volumes, shown_runs
 from dal_auto.evaluation.wording import LIMITS, methods_paragraph
 from dal_auto.inference.runs import Run
 from dal_auto.stopwatch import Stopwatch
@@ -38,7 +40,6 @@ from dal_auto.stopwatch import Stopwatch
 logger = logging.getLogger(__name__)
 
 PAPER_TABLES, FIGURES, MANIFEST = "paper-tables", "figures", "manifest.json"
-_HIDDEN = ["variant", "run"]  # of tables on the page
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,9 @@ def write_summary(
         page = folder / "index.html"
         remarks = [*left_out.sentences(), *remarks]
         report = _report(tables, records, facts, absent, remarks, pictures, problems)
-        write_report(report, page)
+        names = [path.name for path in files if path.parent == folder]
+        report = replace(report, left_out=left_out.table(), files=[MANIFEST, *names])
+        pages = write_report(report, page)
     figures = _only(folder / FIGURES, {picture.path.stem for picture in pictures})
     write_manifest(
         folder / MANIFEST,
@@ -124,7 +127,7 @@ def write_summary(
         facts=facts,
         command=command,
         seconds=watch.seconds,
-        files=[*files, *figures, page],
+        files=[*files, *figures, *pages],
     )
     return Summary(page, tables, problems)
 
@@ -204,20 +207,23 @@ def _report(
     trivial = {run.method for run, one in facts.items() if one.trivial}
     main = next((one for run, one in facts.items() if run.method not in trivial), None)
     simulated = sorted(name for name in _dataset_names(records, facts) if is_simulated(name))
-    results = tables["results"]
+    results, shown = tables["results"], shown_runs(facts)
     return Report(
         title="dal_auto: lesions found without lesion labels",
         intro=[*_intro(simulated, facts), *_absent(absent), *remarks],
         simulated=bool(simulated),
         verdicts=[*verdicts(results, trivial), *subset_sentences(tables["subsets"])],
-        results=results.drop(columns=_HIDDEN, errors="ignore"),
-        cases=tables["cases"].drop(columns=_HIDDEN, errors="ignore"),
-        pictures=[*pictures, *_case_pictures(records.scored)],
+        results=results,
+        cases=tables["cases"],
+        pictures=[*pictures, *_case_pictures(one for one in records.scored if one.run in shown)],
         plans=[] if main is None else [(k, str(v), s) for k, v, s in main.plans.flat()],
         versions={} if main is None else dict(main.versions),
         failures=list(problems),
         methods_paragraph="" if main is None else methods_paragraph(main.plans),
         limits=list(LIMITS),
+        volumes=kept_volumes(records.scored, shown),
+        shown=[str(run) for run in shown],
+        labels={"/".join(name): label for name, label in main_runs(facts).items()},
     )
 
 
@@ -256,7 +262,7 @@ def _case_ids(scored: Sequence[Scored]) -> dict[str, set[str]]:
     return ids
 
 
-def _case_pictures(scored: Sequence[Scored]) -> list[Picture]:
+def _case_pictures(scored: Iterable[Scored]) -> list[Picture]:
     return [
         Picture(
             path=one.picture,
@@ -265,6 +271,7 @@ def _case_pictures(scored: Sequence[Scored]) -> list[Picture]:
             case_id=one.case_id,
             sequence=one.sequence,
             method=one.run.method,
+            run=str(one.run),
         )
         for one in scored
         if one.picture is not None

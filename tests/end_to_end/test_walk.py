@@ -29,10 +29,11 @@ def test_every_method_is_scored_on_both_sequences(home):
     assert results["AP"].between(0, 100).all() and (results["cases"] == 2).all()
 
 
-def test_the_report_is_one_offline_page_that_says_it_is_simulated(home):
+def test_the_report_is_an_offline_folder_that_says_it_is_simulated(home):
     page = (home.path / "results/report/index.html").read_text(encoding="utf-8")
     assert "simulated" in page.lower() and "not for diagnosis" in page
-    assert "data:image/png;base64," in page and 'src="http' not in page
+    assert 'href="datasets/' in page and 'src="http' not in page
+    assert list((home.path / "results/report/cases").glob("*.html"))
     assert "beat" in page
 
 
