@@ -108,7 +108,7 @@ class Geometry:
     Parameters
     ----------
     native : sequence → the grid of the image as it came
-    atlas_to_native : sequence → (4, 4) rigid matrix, atlas RAS mm → native RAS mm
+    atlas_to_native : sequence → (4, 4) rigid or affine matrix, atlas RAS mm → native RAS mm
         (the direction in which an image is resampled onto the atlas grid)
     """
 

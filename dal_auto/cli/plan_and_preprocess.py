@@ -12,7 +12,7 @@ from dal_auto import paths
 from dal_auto.atomic import write_json
 from dal_auto.cli import common, planning
 from dal_auto.datasets.registry import datasets_on_disk, find_dataset, load_records
-from dal_auto.errors import DalError, PlansError, UsageError
+from dal_auto.errors import DalError, DiskFull, PlansError, UsageError
 from dal_auto.plans import PreprocessingPlan, parse_assignment
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.planner import brain_size, brain_size_line
@@ -71,6 +71,8 @@ def _run(options: argparse.Namespace) -> int:
                 _plan(name, options, from_file)
             else:
                 failures += _preprocess(name, plan, options, from_file)
+        except DiskFull:
+            raise  # the next dataset would find no room either
         except DalError as error:
             if len(names) == 1:
                 raise

@@ -17,11 +17,12 @@ LIMITS = (
 def methods_paragraph(plans: Plans) -> str:
     """What was done, in words to paste into a paper; generated from the plans."""
     chain, grid, scoring = plans.preprocessing, plans.configuration, plans.scoring
+    registered = {"rigid": "rigidly", "affine": "affinely"}[chain.atlas_transform]
     spacing = "×".join(f"{mm:.2f}" for mm in grid.spacing_mm)
     return (
-        "Images were corrected for bias fields with N4 (Tustison et al. 2010), registered rigidly "
-        f"to {chain.atlas} (Rohlfing et al. 2010) with {chain.registration}, skull-stripped with "
-        f"{chain.skull_strip}, and cropped or padded to {'×'.join(map(str, chain.target_shape))} "
+        "Images were corrected for bias fields with N4 (Tustison et al. 2010), registered "
+        f"{registered} to {chain.atlas} (Rohlfing et al. 2010) with {chain.registration}, "
+        f"skull-stripped with {chain.skull_strip}, and cropped or padded to {'×'.join(map(str, chain.target_shape))} "
         "voxels of 1 mm. Intensities were matched piecewise linearly to the landmarks of "
         f"{plans.training_set} (Nyúl & Udupa 1999). {plans.method.name} (dal_auto, preset "
         f"“{plans.method.preset}”) was trained on {', '.join(plans.sequences)} of "

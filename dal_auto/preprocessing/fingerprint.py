@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: So many cases must agree on the true header before it is taken for one that does not tell itself.
 _ENOUGH_AGREEING = 3
+#: Peak of a worker with its libraries and the atlas, measured on two images of 320×320×256.
+_TASK_BYTES = 800_000_000
 
 
 class Fingerprint(Section):
@@ -90,6 +92,7 @@ def _measure(
         [case.case_id for case in cases],
         workforce=workforce,
         title=title,
+        task_bytes=_TASK_BYTES,
     ):
         if isinstance(outcome, DalError):
             outcome = CaseFingerprint(case_id=case_id, images={}, finding=str(outcome))
