@@ -22,7 +22,8 @@ def methods_paragraph(plans: Plans) -> str:
     return (
         "Images were corrected for bias fields with N4 (Tustison et al. 2010), registered "
         f"{registered} to {chain.atlas} (Rohlfing et al. 2010) with {chain.registration}, "
-        f"skull-stripped with {chain.skull_strip}, and cropped or padded to {'×'.join(map(str, chain.target_shape))} "
+        f"skull-stripped with {chain.skull_strip}, and cropped or padded to "
+        f"{'×'.join(map(str, chain.target_shape))} "
         "voxels of 1 mm. Intensities were matched piecewise linearly to the landmarks of "
         f"{plans.training_set} (Nyúl & Udupa 1999). {plans.method.name} (dal_auto, preset "
         f"“{plans.method.preset}”) was trained on {', '.join(plans.sequences)} of "
