@@ -8,11 +8,12 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 # Twice quiet: errors only.
 PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-all lint format clean
 
 help:
 	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
-	@echo "make test            lint, then all tests"
+	@echo "make test            lint, then the tests, but for those that take minutes each"
+	@echo "make test-all        lint, then all tests"
 	@echo "make lint            ruff and mypy"
 	@echo "make format          let ruff rewrite what it can"
 	@echo "make benchmark-NAME  run benchmarks/NAME.py: ours beside its peer"
@@ -44,6 +45,9 @@ demo: .venv/.ready
 	DAL_HOME=./demo .venv/bin/dal_demo
 
 test: lint
+	.venv/bin/python -m pytest -m "not long"
+
+test-all: lint
 	.venv/bin/python -m pytest
 
 lint: .venv/.ready

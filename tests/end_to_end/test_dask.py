@@ -20,7 +20,7 @@ from dal_auto.errors import CaseFailed
 from dal_auto.workers import Workforce, run_tasks
 
 pytest.importorskip("distributed", reason="pip install 'dal-auto[dask]'")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

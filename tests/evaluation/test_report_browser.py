@@ -23,7 +23,7 @@ from dal_auto.evaluation.volumes import read_volumes, take_volumes, write_volume
 from dal_auto.figures.png import save_png
 from dal_auto.inference.predictor import Prediction
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 RUN = "IXI/DAL__a/seed_0"
 SHAPE = (40, 50, 30)

@@ -21,7 +21,7 @@ from dal_auto.preprocessing.planner import CaseSteps
 from dal_auto.preprocessing.skull_strip_tools import TOOLS, Tool
 from dal_auto.stopwatch import Stopwatch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 STEPS = CaseSteps(bias_correct=False, coregister=False, register_to_atlas=True, strip=True)
 
 

@@ -240,6 +240,7 @@ def element(browser: Any, selector: str) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_browser_shows_the_page_without_a_complaint_and_loads_its_pictures(browser, page):
     browser.get(page.as_uri())
     assert shown(browser) == ["a10", "a9", EVIL, "b1"]
@@ -253,6 +254,7 @@ def test_a_browser_shows_the_page_without_a_complaint_and_loads_its_pictures(bro
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_browser_sorts_by_click_by_key_and_by_the_list(browser, page):
     browser.get(page.as_uri())
     headings = browser.find_elements("css selector", "table.list thead th")
@@ -281,6 +283,7 @@ def test_a_browser_sorts_by_click_by_key_and_by_the_list(browser, page):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_browser_filters_by_id_and_by_flags(browser, page):
     browser.get(page.as_uri())
     element(browser, "#wanted").send_keys("A")
@@ -295,6 +298,7 @@ def test_a_browser_filters_by_id_and_by_flags(browser, page):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_browser_enlarges_a_picture_and_walks_through_them(browser, page):
     browser.get(page.as_uri())
     dialog = element(browser, "dialog")
@@ -314,6 +318,7 @@ def test_a_browser_enlarges_a_picture_and_walks_through_them(browser, page):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("width", [320, 390])
 def test_a_phone_needs_no_sideways_scrolling_and_labels_every_figure(browser, page, width):
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
