@@ -6,9 +6,7 @@ Everything is opened from disk, as a reader would.
 from __future__ import annotations
 
 import base64
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,29 +91,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_report(report, folder / "report" / "index.html")
     return folder / "report"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium, where it, its driver and selenium are installed."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    binary = next(filter(None, map(shutil.which, names)), None)
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("no Chromium with its chromedriver is installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage"]
-    arguments.append("--force-prefers-reduced-motion")  # a click must not wait for a scroll
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        arguments.append("--no-sandbox")  # Chromium refuses to start as root with it
-    for argument in [*arguments, "--window-size=1366,900"]:
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.chrome.service.Service(driver)
-    with webdriver.Chrome(options=options, service=service) as found:
-        yield found
 
 
 def element(browser: Any, selector: str) -> Any:

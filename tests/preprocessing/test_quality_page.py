@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -204,28 +201,6 @@ def test_equal_cases_give_an_equal_page_and_a_thousand_rows_are_light(tmp_path):
         pages.append((tmp_path / name).read_bytes())
     assert pages[0] == pages[1]
     assert len(pages[0]) < 1_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium, where it, its driver and selenium are installed."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    binary = next(filter(None, map(shutil.which, names)), None)
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("no Chromium with its chromedriver is installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        arguments.append("--no-sandbox")  # Chromium refuses to start as root with it
-    for argument in [*arguments, "--window-size=1366,900"]:
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.chrome.service.Service(driver)
-    with webdriver.Chrome(options=options, service=service) as found:
-        yield found
 
 
 def shown(browser: Any) -> list[str]:
