@@ -33,7 +33,7 @@ def test_the_report_is_an_offline_folder_that_says_it_is_simulated(home):
     page = (home.path / "results/report/index.html").read_text(encoding="utf-8")
     assert "simulated" in page.lower() and "not for diagnosis" in page
     assert 'href="datasets/' in page and 'src="http' not in page
-    assert list((home.path / "results/report/cases").glob("*.html"))
+    assert list((home.path / "results/report/cases").rglob("*.html"))
     assert "beat" in page
 
 
