@@ -77,7 +77,8 @@ def train(plans: Plans) -> dict[str, float]:
     optimiser = torch.optim.Adam(method.network.parameters())
     subjects, size = plans.configuration.batch_subjects, plans.configuration.input_shape
     images = torch.rand(subjects, len(plans.sequences), *size)
-    batch = Batch(images, torch.ones(subjects, 1, *size))
+    whole = torch.ones(subjects, len(plans.sequences), dtype=torch.bool)
+    batch = Batch(images, torch.ones(subjects, 1, *size), whole)
     before, start = peak_gb(), time.perf_counter()
     for _ in range(2):
         loss = method.training_step(batch, 10**9)["loss"]

@@ -27,15 +27,19 @@ class Batch:
     ----------
     images : (subject, sequence, x, y, z) float32 in [0, 1], 0 outside the brain
     brain_mask : (subject, 1, x, y, z) float32, 0 or 1
+    present : (subject, sequence) bool; the images of a sequence that a subject lacks are 0
     """
 
     images: Tensor
     brain_mask: Tensor
+    present: Tensor
 
     def to(self, device: str) -> Batch:
-        return Batch(
-            self.images.to(device, non_blocking=True), self.brain_mask.to(device, non_blocking=True)
+        images, brain_mask, present = (
+            tensor.to(device, non_blocking=True)
+            for tensor in (self.images, self.brain_mask, self.present)
         )
+        return Batch(images, brain_mask, present)
 
 
 @dataclass(frozen=True, eq=False)

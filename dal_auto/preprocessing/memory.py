@@ -115,7 +115,9 @@ def count_training(plans: Plans, *, amp: bool) -> tuple[int, int]:
         for parameter in parameters:  # the last step's gradients live until the backward pass
             parameter.grad = torch.empty_like(parameter)
         batch = Batch(
-            torch.empty(subjects, len(plans.sequences), *size), torch.empty(subjects, 1, *size)
+            torch.empty(subjects, len(plans.sequences), *size),
+            torch.empty(subjects, 1, *size),
+            torch.ones(subjects, len(plans.sequences), dtype=torch.bool),
         )
         with _autocast(amp):
             loss = method.training_step(batch, _LATE_STEP)["loss"]

@@ -81,7 +81,8 @@ class Cohort:
     def batch(self, indices: Sequence[int]) -> Batch:
         """The cases at `indices` as one batch."""
         images, masks = zip(*(self.volumes(index) for index in indices), strict=True)
-        return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks)))
+        whole = torch.ones(len(images), len(self.plans.sequences), dtype=torch.bool)
+        return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks)), whole)
 
 
 def cohort_of(dataset_folder: Path, records: Sequence[CaseRecord], plans: Plans) -> Cohort:
@@ -137,7 +138,11 @@ class _StepLoader(SlimDataLoaderBase):
         chosen = subjects_of_step(len(cohort), self.batch_size, self._seed, self._step)
         self._step += self._stride
         batch = cohort.batch(chosen)
-        return {"images": batch.images, "brain_mask": batch.brain_mask}
+        return {
+            "images": batch.images,
+            "brain_mask": batch.brain_mask,
+            "present": batch.present,
+        }
 
 
 def batches(cohort: Cohort, seed: int, start: int, device: str) -> Iterator[Batch]:
@@ -152,4 +157,4 @@ def batches(cohort: Cohort, seed: int, start: int, device: str) -> Iterator[Batc
             pin_memory=device.startswith("cuda"),
         )
     for batch in loader:
-        yield Batch(batch["images"], batch["brain_mask"])
+        yield Batch(batch["images"], batch["brain_mask"], batch["present"])

@@ -71,7 +71,9 @@ def phantom_batch() -> Callable[..., Batch]:
     def make(*seeds: int, sequences: int = len(SEQUENCES)) -> Batch:
         images, masks = zip(*(phantom(seed) for seed in seeds), strict=True)
         return Batch(
-            torch.from_numpy(np.stack(images)[:, :sequences]), torch.from_numpy(np.stack(masks))
+            torch.from_numpy(np.stack(images)[:, :sequences]),
+            torch.from_numpy(np.stack(masks)),
+            torch.ones(len(seeds), sequences, dtype=torch.bool),
         )
 
     return make

@@ -67,7 +67,8 @@ def test_the_count_is_that_of_the_same_step_on_real_tensors():
         moments = [torch.zeros_like(p) for p in parameters for _ in range(2)]
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
-        batch = Batch(torch.rand(2, 2, 16, 24, 16), torch.ones(2, 1, 16, 24, 16))
+        whole = torch.ones(2, 2, dtype=torch.bool)
+        batch = Batch(torch.rand(2, 2, 16, 24, 16), torch.ones(2, 1, 16, 24, 16), whole)
         loss = method.training_step(batch, 10**6)["loss"]
         for parameter in parameters:
             parameter.grad = None
