@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from dal_auto.case import Grid
 from dal_auto.preprocessing.bias_field import correct_bias_field
@@ -60,10 +61,42 @@ def test_the_unit_of_the_intensities_does_not_matter(grid, brain, field):
     np.testing.assert_allclose(large[mask], first[mask] * 1000, rtol=0.02)
 
 
-def test_outside_the_mask_the_field_is_divided_out_and_zero_stays_zero(grid, brain, field):
-    corrected = correct_bias_field(brain * field, brain > 50, grid, **SETTINGS)
+def test_the_field_is_the_one_that_n4_gives_at_full_resolution(grid, brain, field):
+    image, mask = (brain * field).astype(np.float32), brain > 50
+    itk, itk_mask = (sitk.GetImageFromArray(a.T) for a in (image, mask.astype(np.uint8)))
+    for one in (itk, itk_mask):
+        one.SetSpacing(grid.spacing_mm)
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetMaximumNumberOfIterations(SETTINGS["iterations"])
+    n4.SetNumberOfThreads(1)
+    shrink = [2, 2, 1]  # 8 mm of 4, 4 and 6 mm
+    n4.Execute(sitk.Shrink(itk, shrink), sitk.Shrink(itk_mask, shrink))
+    whole = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(itk)).T)
+    expected = image / (whole / whole[mask].mean())
+    corrected = correct_bias_field(image, mask, grid, **SETTINGS)
+    np.testing.assert_allclose(corrected[mask], expected[mask], rtol=0.02)
+    assert np.abs(corrected[mask] / expected[mask] - 1).mean() < 0.004
+
+
+def test_far_from_the_mask_the_image_stays_as_it_is_and_zero_stays_zero(grid, brain, field):
+    image, mask = (brain * field).astype(np.float32), brain > 50
+    mask[:15] = False
+    corrected = correct_bias_field(image, mask, grid, **SETTINGS)
     assert np.isfinite(corrected).all()
     np.testing.assert_array_equal(corrected[brain == 0], 0)
+    np.testing.assert_array_equal(corrected[:12], image[:12])
+    # The voxels beside the mask, from which its surface is interpolated, are corrected, too.
+    beside = (np.abs(corrected[13:15] - image[13:15]) > 1) & (image[13:15] > 50)
+    assert beside.any(axis=(1, 2)).all()
+
+
+def test_three_slices_are_enough_and_an_empty_mask_is_refused(grid, brain):
+    thin = Grid((40, 48, 3), grid.affine)
+    image = brain[:, :, 12:15]
+    corrected = correct_bias_field(image, image > 50, thin, **SETTINGS)
+    assert unevenness(corrected, image, image > 50) < 0.05
+    with pytest.raises(ValueError, match="empty"):
+        correct_bias_field(image, image > 1e9, thin, **SETTINGS)
 
 
 def test_what_lies_outside_the_mask_takes_no_part(grid, brain, field):
