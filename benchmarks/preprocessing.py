@@ -166,7 +166,7 @@ def measure(folder: Path, threads: int, at_most: int, with_peer: bool) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2, help="of each tool, on every side")
+    parser.add_argument("--threads", type=int, default=1, help="of each tool, on every side")
     parser.add_argument("--cases", type=int, default=3, help="how many to time, at most")
     parser.add_argument("--without-brainles", action="store_true", help="its figure is null")
     options = parser.parse_args()

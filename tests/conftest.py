@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,6 +26,18 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; DAL_TEST_DATA names their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def miniature() -> ModuleType:
+    """The module that writes miniature trees of all known datasets, with real images."""
+    path = ROOT / "tests" / "datasets" / "miniature.py"
+    spec = importlib.util.spec_from_file_location("miniature", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["miniature"] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")

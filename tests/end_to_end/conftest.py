@@ -54,3 +54,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def bare_home(tmp_path: Path) -> Home:
     """A DAL_HOME with nothing in it."""
     return Home(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A DAL_HOME with nothing in it, shared by the tests of a file."""
+    return Home(tmp_path_factory.mktemp("own"))

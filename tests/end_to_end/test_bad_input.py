@@ -81,6 +81,21 @@ def test_an_output_folder_that_cannot_be_written_is_an_error(home, tmp_path):
     assert "cannot be written" in outcome.stderr and "Traceback" not in outcome.stderr
 
 
+def test_the_folder_of_the_scans_is_not_written_into(home):
+    scans = home.path / "scans"
+    outcome = home.run("dal_predict", "-i", scans, "-o", scans, "-m", "DAL")
+    assert outcome.returncode == 1 and "name another folder for the maps" in outcome.stderr
+
+
+def test_a_list_names_the_line_with_a_file_that_is_not_there(home, tmp_path):
+    (tmp_path / "list.csv").write_text("case,T1\na,a_T1.nii.gz\n")
+    outcome = home.run(
+        "dal_predict", "-i", tmp_path / "list.csv", "-o", tmp_path / "maps", "-m", "DAL"
+    )
+    assert outcome.returncode == 1
+    assert "list.csv: 1 of its files are not there (line 2: " in outcome.stderr
+
+
 def test_a_pickled_checkpoint_is_refused_unread(home, tmp_path):
     torch.save({"weights": torch.zeros(3)}, tmp_path / "best.safetensors")
     outcome = home.run(
@@ -121,8 +136,8 @@ def _spoil(folder: Path, good: Path) -> dict[str, str]:
         "zero": "the file is empty",
         "page": "it is a web page",
         "checksum": "its compressed data are damaged",
-        "nowhere": "[Nn]o such file",
-        "hollow": "it is a folder|Is a directory",
+        "nowhere": "which is not there",
+        "hollow": "it is a folder",
         "slice": "a 3-D image was expected",
         "complex": "complex numbers",
         "colours": "its voxels are colours",
@@ -146,6 +161,8 @@ def test_bad_scans_are_named_and_the_good_one_is_done(home, tmp_path):
         lines = [line for line in outcome.stderr.splitlines() if f"{case}_T1.nii" in line]
         assert any(re.search(finding, line) for line in lines), (case, lines)
     assert "Traceback" not in outcome.stderr
+    page = (maps / "index.html").read_text(encoding="utf-8")
+    assert "good_T1.png" in page and all(f"case {case} " in page for case in expected)
 
 
 def test_any_format_in_a_folder_that_may_only_be_read_is_done(home, tmp_path):
