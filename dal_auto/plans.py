@@ -144,16 +144,45 @@ class MethodPlan(Section):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class AugmentationPlan(Section):
+    """How training cases are varied; everything is off unless asked for, as in the paper."""
+
+    mirror: float = ours(
+        0.0, "off as in the paper; how often left and right are swapped", ge=0, le=1
+    )
+    rotation_degrees: float = ours(
+        0.0, "off as in the paper; at most, about each axis", ge=0, le=45
+    )
+    scaling: float = ours(0.0, "off as in the paper; at most, as a share of the size", ge=0, lt=1)
+    gamma: float = ours(0.0, "off as in the paper; exponent drawn from 1/(1+γ) to 1+γ", ge=0)
+    contrast: float = ours(0.0, "off as in the paper; range scaled by up to this share", ge=0, lt=1)
+    noise: float = ours(0.0, "off as in the paper; largest standard deviation", ge=0, le=1)
+
+
 class TrainingPlan(Section):
-    """The optimiser and its schedule."""
+    """The optimiser and its schedule, and how the best checkpoint is chosen."""
 
     steps: int = ours(200, "set by the planner: paper's 150 epochs, or the demo's minutes", ge=1)
     learning_rate: float = paper(1e-4, "§4.2.1, Adam", gt=0)
     amp: bool = paper(True, "§4.2.1; on CUDA, off elsewhere")
+    accumulation: int = ours(
+        1, "batches whose gradients make one step; pairs stay within each", ge=1
+    )
+    compile: bool = ours(False, "torch.compile of the networks: needs a compiler, starts slowly")
     validation_fraction: float = ours(
         0.05, "patients held out for the practical threshold and for best.safetensors", ge=0, lt=1
     )
     checkpoint_every: int = ours(50, "steps lost at most when a run is killed", ge=1)
+    validations: int = ours(100, "evenly spread, each at a checkpoint: a few % of the time", ge=1)
+    select_on: str = ours("", "dataset whose AP chooses best.safetensors; empty: pasted lesions")
+    select_subjects: int = paper(64, "§4.2.1: 64 random subjects of select_on", ge=1)
+    select_without_overlap: bool = ours(
+        False, "whether select_on's scans that another test set holds too are no choice"
+    )
+    patience: int | None = ours(
+        None, "validations without a better one after which training ends; null: never", ge=1
+    )
+    augmentation: AugmentationPlan = AugmentationPlan()
 
 
 class ScoringPlan(Section):

@@ -101,13 +101,17 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_seeds(parser: argparse.ArgumentParser, default: str | None) -> None:
-    parser.add_argument(
+    """``--seeds 3`` is three seeds, ``--seeds 0,1,2`` the same by name, ``--seed 2`` only that."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "--seeds",
         type=_seeds,
         default=None if default is None else _seeds(default),
-        metavar="0,1,2",
-        help=f"seeds (default: {'all' if default is None else default})",
+        metavar="N|0,1,2",
+        help="how many seeds, or which (3 is 0,1,2); default: "
+        f"{'all' if default is None else default}",
     )
+    group.add_argument("--seed", type=_one_seed, dest="seeds", metavar="N", help="the one seed N")
 
 
 def _positive(text: str) -> int:
@@ -125,10 +129,23 @@ def _seconds(text: str) -> float:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
+    """A list with a comma, else a number of seeds; 0, which counts none, is the seed 0."""
     try:
-        return tuple(int(part) for part in text.split(","))
+        numbers = tuple(int(part) for part in text.rstrip(",").split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like 0,1,2") from None
+        numbers = (-1,)
+    if min(numbers) < 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a number of seeds like 3 nor a list like 0,1,2"
+        )
+    return numbers if "," in text else tuple(range(max(1, numbers[0])))
+
+
+def _one_seed(text: str) -> tuple[int, ...]:
+    seed = int(text)
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no seed: seeds are 0 or more")
+    return (seed,)
 
 
 def run_command(

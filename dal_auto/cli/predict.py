@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dal_auto.case import RawCase
 from dal_auto.cli import common
-from dal_auto.datasets import bids, folder
+from dal_auto.datasets import bids, case_list, folder, nnunet
+from dal_auto.datasets.filenames import stem_of
+from dal_auto.errors import InputError, UsageError
+from dal_auto.inference.request import OUTPUTS
 from dal_auto.inference.run import predict_cases
 from dal_auto.inference.runs import choose_run
 from dal_auto.preprocessing.planner import Hardware
 
 logger = logging.getLogger(__name__)
 
-_FURTHER_OUTPUTS = ("pseudo-healthy", "atlas-space")
+#: Names of our own outputs, which may lie among scans.
+_OURS = re.compile(r".+_[^_]+_(anomaly|mask|pseudo-healthy|anatomy)(_space-atlas)?")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.StrictParser(
         prog="dal_predict",
         description="Write anomaly maps, masks and pictures for every scan in a folder, in the "
-        "scan's own space. Names end in _T1/_T2, _0000/_0001 (T1, T2) or BIDS suffixes.",
+        "scan's own space, and a page that shows them. Names end in _T1/_T2, _0000/_0001 (T1, T2) "
+        "or BIDS suffixes; or a list names the files of each case.",
         example="dal_predict -i scans -o maps",
     )
-    parser.add_argument("-i", required=True, type=Path, metavar="FOLDER", help="raw scans")
+    parser.add_argument(
+        "-i",
+        required=True,
+        type=Path,
+        metavar="FOLDER_OR_LIST",
+        help="raw scans: a flat folder, a BIDS tree, an nnU-Net folder, or a .json or .csv file "
+        "with case, T1, T2, …",
+    )
     parser.add_argument("-o", required=True, type=Path, metavar="FOLDER", help="output")
     parser.add_argument("-m", metavar="METHOD", help="method, where runs of several exist")
     parser.add_argument("-r", metavar="RUN", help="a run: its folder, or a part of its name")
@@ -35,10 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=_outputs,
         default=frozenset(),
         metavar="A,B",
-        help=f"further outputs: {', '.join(_FURTHER_OUTPUTS)}",
+        help=f"further outputs: {', '.join(OUTPUTS)} (the mask is always written)",
     )
     parser.add_argument(
-        "--threshold", type=float, help="for the masks (default: the run's practical threshold)"
+        "--threshold",
+        type=_threshold,
+        help="for the masks (default: the run's practical threshold)",
+    )
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep what is there and belongs to the same scans, model and options (default)",
     )
     common.add_device(parser)
     common.add_workers(parser)
@@ -47,18 +70,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _outputs(text: str) -> frozenset[str]:
-    chosen = frozenset(text.split(","))
-    if unknown := chosen - set(_FURTHER_OUTPUTS):
-        raise argparse.ArgumentTypeError(f"unknown output {', '.join(sorted(unknown))}")
+    chosen = frozenset(part.strip() for part in text.split(","))
+    if unknown := chosen - set(OUTPUTS):
+        raise argparse.ArgumentTypeError(
+            f"unknown output {', '.join(sorted(unknown))}; known: {', '.join(OUTPUTS)}"
+        )
     return chosen
+
+
+def _threshold(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no score above 0")
+    return value
 
 
 def _run(options: argparse.Namespace) -> int:
     run = choose_run(options.m, options.r)
-    if options.sequence is None and bids.is_bids(options.i):
-        cases = bids.find_cases(options.i, "folder")
-    else:
-        cases = folder.find_cases(options.i, sequence=options.sequence)
+    cases = _find_cases(options.i, options.o, options.sequence)
     logger.info("%d cases, model %s", len(cases), run)
     summary = predict_cases(
         cases,
@@ -68,6 +97,7 @@ def _run(options: argparse.Namespace) -> int:
         save=options.save,
         threshold=options.threshold,
         workforce=common.workforce(options),
+        resume=options.resume,
     )
     logger.info(
         "%d cases done, %d kept from before, %d failed; table: %s",
@@ -76,4 +106,50 @@ def _run(options: argparse.Namespace) -> int:
         len(summary.failures),
         options.o / "cases.csv",
     )
-    return common.report_failures(summary.failures)
+    logger.info("look at the maps: %s", options.o / "index.html")
+    code = common.report_failures(summary.failures)
+    if (written := len(summary.done) + len(summary.kept)) != len(cases):
+        logger.error("%d of %d cases have maps", written, len(cases))
+        return 1
+    return code
+
+
+def _find_cases(source: Path, output: Path, sequence: str | None) -> list[RawCase]:
+    """The cases of a list or a folder; never what an earlier run wrote.
+
+    Raises
+    ------
+    UsageError
+        if the output folder is the one that holds the scans.
+    InputError
+        if there is no scan, or nothing but our own outputs.
+    """
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
+    if case_list.is_list(source):
+        return case_list.find_cases(source, sequence)
+    if sequence is None and nnunet.is_nnunet(source):
+        cases = nnunet.find_cases(source, folder.DATASET)
+    elif sequence is None and bids.is_bids(source):
+        cases = bids.find_cases(source, folder.DATASET)
+    else:
+        cases = _in_flat_folder(source, sequence)
+    if not cases:
+        raise InputError(source, "it holds no T1, T2 or FLAIR scan", "Name a folder that does.")
+    return cases
+
+
+def _in_flat_folder(source: Path, sequence: str | None) -> list[RawCase]:
+    found = folder.find_cases(source, sequence=sequence)
+    cases = [case for case in found if not all(map(_is_ours, case.sequences.values()))]
+    if len(cases) < len(found):
+        logger.warning(
+            "%s: %d files are outputs of dal_predict by their names, and left out",
+            source,
+            len(found) - len(cases),
+        )
+    return cases
+
+
+def _is_ours(path: Path) -> bool:
+    return _OURS.fullmatch(stem_of(path) or "") is not None

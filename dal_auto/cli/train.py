@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import sys
 from collections.abc import Sequence
 
-import pandas as pd
-
+from dal_auto import distributed
 from dal_auto.cli import common, planning
 from dal_auto.errors import UsageError
-from dal_auto.figures.curves import training_curves
-from dal_auto.figures.png import save_png
-from dal_auto.inference.runs import Run
-from dal_auto.plans import parse_assignment
+from dal_auto.plans import Plans, parse_assignment
+from dal_auto.preprocessing.planned_run import PlannedRun
 from dal_auto.preprocessing.planner import Hardware
 from dal_auto.training.run import plan_training, train
 
@@ -24,8 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.StrictParser(
         prog="dal_train",
         description="Train on a preprocessed healthy dataset. Without options: DAL on IXI, in the "
-        "largest configuration that fits the device. Run it again to resume.",
-        example="dal_train -d IXI -c paper --seeds 0,1,2",
+        "largest configuration that fits the device. Run it again to resume. On several GPUs: "
+        "torchrun --nproc-per-node 2 --no-python dal_train …",
+        example="dal_train -d IXI -c paper --seeds 3",
     )
     parser.add_argument("-d", metavar="DATASET", help="training set (default: IXI)")
     parser.add_argument("-c", metavar="CONFIG", help="paper, fullres, small or demo")
@@ -39,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="KEY=VALUE",
         help="override a value of the plans, e.g. training.steps=500",
     )
+    parser.add_argument(
+        "--select-on",
+        metavar="DATASET",
+        help="preprocessed dataset with lesion masks whose AP chooses the best weights, as the "
+        "paper does on BraTS-GLI; default: lesions pasted into held-out healthy cases",
+    )
     planning.add_planning(parser)
     common.add_seeds(parser, "0")
     common.add_device(parser)
@@ -47,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    options.device = distributed.local_device(options.device)
     from_file = planning.plans_file(options)
+    assignments = dict(parse_assignment(text) for text in options.set)
+    if options.select_on is not None:
+        assignments["training.select_on"] = options.select_on
 
     run = plan_training(
         planning.settled("-d", options.d, from_file, "training_set", "IXI"),
@@ -57,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
             configuration=options.c,
             method=options.m,
             preset=options.preset,
-            assignments=dict(parse_assignment(text) for text in options.set),
+            assignments=assignments,
         ),
         hardware=planning.hardware_of(options, options.device),
     )
@@ -73,23 +83,28 @@ def _run(options: argparse.Namespace) -> int:
             f"--device-memory plans for {run.hardware.device}, and this machine would train on "
             f"{device}: add --plan-only to see the plans, or --device {device}"
         )
+    with distributed.group(device):
+        return _train(run, options.seeds, device)
+
+
+def _train(run: PlannedRun, seeds: Sequence[int], device: str) -> int:
+    if distributed.rank() != 0:
+        logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
+    # GPUs may differ a little in memory: all processes take the first one's plans.
+    plans = Plans.parse(json.loads(distributed.told(json.dumps(run.plans.to_json()), device)))
     logger.info(
-        "%s on %s, configuration %s (%s)",
-        run.plans.method.name,
-        run.plans.training_set,
-        run.plans.configuration.name,
-        run.plans.value_sources["configuration.name"],
+        "%s on %s, configuration %s (%s)%s",
+        plans.method.name,
+        plans.training_set,
+        plans.configuration.name,
+        plans.value_sources["configuration.name"],
+        f", {distributed.world_size()} processes" if distributed.is_distributed() else "",
     )
-    for seed in options.seeds:
-        trained = train(run.plans, overrides=run.overrides, seed=seed, device=device)
-        _draw(trained)
+    for seed in seeds:
+        trained = train(plans, overrides=run.overrides, seed=seed, device=device)
         logger.info("trained: %s", trained.folder)
     return 0
 
 
-def _draw(run: Run) -> None:
-    """The loss curves, for those who would rather look than read."""
-    log = run.folder / "log.jsonl"
-    if log.is_file():
-        figure = training_curves(pd.read_json(log, lines=True))
-        save_png(figure, run.folder / "training.png")
+if __name__ == "__main__":  # torchrun -m dal_auto.cli.train
+    sys.exit(main())

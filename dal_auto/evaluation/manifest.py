@@ -82,7 +82,9 @@ def commands(facts: Mapping[Run, RunFacts], datasets: Iterable[str]) -> list[str
 def _training(plans: Plans, seeds: Iterable[int]) -> str:
     words = ["dal_train", "-d", plans.training_set, "-c", plans.configuration.name]
     words += ["-m", plans.method.name, "--preset", plans.method.preset]
-    words += ["--sequences", *plans.sequences, "--seeds", ",".join(map(str, seeds))]
+    numbers = [str(seed) for seed in seeds]
+    words += ["--sequences", *plans.sequences]
+    words += ["--seed", *numbers] if len(numbers) == 1 else ["--seeds", ",".join(numbers)]
     return shlex.join([*words, *_set(plans, _RUN)])
 
 

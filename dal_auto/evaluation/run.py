@@ -42,9 +42,9 @@ from dal_auto.evaluation.records import (
 )
 from dal_auto.figures.panels import three_view_panel
 from dal_auto.figures.png import save_png
+from dal_auto.inference.model import check_atlas
 from dal_auto.inference.outputs import panel_volumes
 from dal_auto.inference.predictor import Prediction, predict
-from dal_auto.inference.run import check_atlas
 from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import threshold_key
 from dal_auto.methods.method import Method

@@ -18,8 +18,8 @@ from dal_auto.evaluation.records import Scored, evaluation_folder, read_scored
 from dal_auto.evaluation.report.content import CaseVolumes
 from dal_auto.evaluation.rows import main_runs
 from dal_auto.evaluation.volumes import read_volumes, take_volumes, write_volumes
+from dal_auto.inference.model import check_atlas
 from dal_auto.inference.predictor import predict
-from dal_auto.inference.run import check_atlas
 from dal_auto.inference.runs import Run
 from dal_auto.methods.method import Method
 from dal_auto.scoring.metrics import average_precision

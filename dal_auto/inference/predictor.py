@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dal_auto.case import FloatArray, StandardCase
 from dal_auto.inference.sliding_window import tile
-from dal_auto.methods.method import Method
+from dal_auto.methods.method import Method, Tile
+from dal_auto.plans import Plans
 from dal_auto.preprocessing.configuration_grid import (
     image_to_configuration,
     mask_to_configuration,
@@ -52,14 +53,7 @@ def predict(method: Method, case: StandardCase, sequence: str, device: str) -> P
     image = matched_image(case, sequence, plans)
     small = image_to_configuration(image, case.brain_mask, plans).to(device)
     small_mask = mask_to_configuration(case.brain_mask, plans).to(device)
-    configuration = plans.configuration
-
-    def in_windows(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
-        return tile(
-            network, volume, window=configuration.window, overlap=configuration.window_overlap
-        )
-
-    found = method.detect(small, small_mask, sequence, in_windows)
+    found = method.detect(small, small_mask, sequence, windows_of(plans, device))
     brain = torch.from_numpy(case.brain_mask).to(device)
     anomaly = {
         variant: _filtered(to_standard(score, plans), brain, method)
@@ -73,6 +67,25 @@ def predict(method: Method, case: StandardCase, sequence: str, device: str) -> P
         extras={name: _array(to_standard(v, plans)) for name, v in found.extras.items()},
         vectors={name: _array(v) for name, v in found.vectors.items()},
     )
+
+
+def windows_of(plans: Plans, device: str) -> Tile:
+    """How a network runs over a volume on `device`: in the plans' windows, as many at once as a
+    training step holds images, in half precision where it was trained so."""
+    configuration, cuda = plans.configuration, device.startswith("cuda")
+    half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
+
+    def in_windows(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
+        with torch.autocast(device.split(":")[0], half, enabled=plans.training.amp and cuda):
+            return tile(
+                network,
+                volume,
+                window=configuration.window,
+                overlap=configuration.window_overlap,
+                at_once=configuration.batch_subjects * len(plans.sequences),
+            )
+
+    return in_windows
 
 
 def _filtered(score: Tensor, brain: Tensor, method: Method) -> FloatArray:

@@ -1,100 +1,61 @@
-"""A folder of raw scans → anomaly maps in native space: chain, model, export."""
+"""A folder of raw scans → anomaly maps in native space: chain, model, export.
+
+Workers prepare the next cases and threads write the last ones while the device computes.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import math
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import nibabel as nib
-import pandas as pd
-
-from dal_auto.atomic import replacing, write_json
-from dal_auto.case import RawCase, StandardCase
-from dal_auto.errors import DalError, DiskFull, InputError, UsageError, case_line
-from dal_auto.inference.outputs import write_outputs
+from dal_auto.atomic import remove_leftovers, replacing
+from dal_auto.case import RawCase
+from dal_auto.errors import DalError, DiskFull, InputError, case_line, failure_row
+from dal_auto.inference.background import Background
+from dal_auto.inference.model import Model, load_model
+from dal_auto.inference.outputs import Export, write_outputs
+from dal_auto.inference.page import write_page
+from dal_auto.inference.predictor import Prediction
+from dal_auto.inference.prepare import (
+    Prepared,
+    PrepareTask,
+    as_failure,
+    decisions,
+    prepare,
+    task_bytes,
+    usable,
+)
+from dal_auto.inference.request import Request, is_done, read_records, record_path
 from dal_auto.inference.runs import Run
-from dal_auto.methods.checkpoint import Checkpoint
-from dal_auto.plans import PreprocessingPlan
-from dal_auto.preprocessing.atlas import load_atlas
-from dal_auto.preprocessing.chain import standardise
-from dal_auto.preprocessing.fingerprint import fingerprint_case
-from dal_auto.preprocessing.planner import decide_steps
-from dal_auto.preprocessing.run import case_bytes
+from dal_auto.inference.table import write_tables
+from dal_auto.preprocessing.quality import flags
 from dal_auto.stopwatch import Stopwatch
 from dal_auto.workers import Workforce, run_tasks
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class PrepareTask:
-    """One raw case for one worker."""
-
-    case: RawCase
-    plan: PreprocessingPlan
-    threads: int
+_WRITERS = 2
+_WAITING = 3  # a case under way holds about 0.5 GB
+_READERS = 4
 
 
 @dataclass
 class PredictionSummary:
-    """What became of the cases of a folder."""
+    """What became of the cases of a folder; `failed` has the step and the cause of each failure."""
 
     done: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
 
-
-def prepare(task: PrepareTask) -> tuple[StandardCase, dict[str, float]]:
-    """Measure a case, decide its steps, run the chain; returns it with the seconds by step."""
-    watch = Stopwatch()
-    with watch.step("fingerprint"):
-        measured = fingerprint_case(task.case)
-    if measured.finding is not None:
-        raise DalError(measured.finding)
-    steps = decide_steps(task.case, measured)
-    case = standardise(task.case, steps, task.plan, load_atlas(), threads=task.threads, watch=watch)
-    return case, watch.seconds
-
-
-def check_atlas(checkpoint: Checkpoint) -> None:
-    """Refuse to predict in another space than the model was trained in.
-
-    Raises
-    ------
-    UsageError
-        if the atlas found here is not the one in the plans.
-    """
-    plan, atlas = checkpoint.plans.preprocessing, load_atlas()
-    if plan.atlas_sha256 != atlas.sha256:
-        raise UsageError(
-            f"the model was trained in the space of {plan.atlas} ({plan.atlas_sha256[:12]}…), but "
-            f"the atlas found here is {atlas.name} ({atlas.sha256[:12]}…). Install the same one."
-        )
-
-
-def usable_sequences(case: RawCase, checkpoint: Checkpoint) -> RawCase:
-    """The case with the sequences that the model knows; the others are named in a warning.
-
-    Raises
-    ------
-    UsageError
-        if none is left; the message says to retrain.
-    """
-    known = {n: p for n, p in case.sequences.items() if n in checkpoint.plans.sequences}
-    for name in sorted(set(case.sequences) - set(known)):
-        logger.warning("%s: %s is left out, the model was not trained on it", case.case_id, name)
-    if not known:
-        raise UsageError(
-            f"case {case.case_id} has only {', '.join(case.sequences)}; the model was trained on "
-            f"{', '.join(checkpoint.plans.sequences)}. Retrain with these sequences."
-        )
-    return replace(case, sequences=known)
+    def fail(self, case_id: str, error: DalError) -> None:
+        self.failures.append(case_line(case_id, error))
+        self.failed.append(failure_row(case_id, error))
+        logger.error(self.failures[-1])
 
 
 def predict_cases(
@@ -106,94 +67,144 @@ def predict_cases(
     save: frozenset[str],
     threshold: float | None,
     workforce: Workforce,
+    resume: bool = True,
 ) -> PredictionSummary:
-    """Predict every case, writing maps, masks, a picture and a row of ``cases.csv`` for each.
+    """Predict every case: maps, masks, pictures, tables and a page of all.
 
     Parameters
     ----------
-    save : further outputs, of {"pseudo-healthy", "atlas-space"}
+    save : further outputs, of `request.OUTPUTS`
     threshold : for the binary mask; None takes the checkpoint's practical threshold
+    resume : keep what is there whole and was made of the same files, model, options and tools
+
+    Raises
+    ------
+    UsageError, InputError
+        if nothing can be predicted at all: another atlas, no threshold, an output folder that
+        cannot be written to.
+    DiskFull
+        if there is no room for a file; what is done by then is kept by the next run.
     """
-    checkpoint = run.load()
-    check_atlas(checkpoint)
+    model = load_model(run, device=device, save=save, threshold=threshold)
     _claim_folder(output)
-    method = checkpoint.build(device)
-    model_hash = run.checkpoint_sha256()
     summary = PredictionSummary()
     tasks: dict[str, PrepareTask] = {}
-    hashes: dict[str, str] = {}
+    left_out: dict[str, list[str]] = {}
     for case in cases:
         try:
-            usable = usable_sequences(case, checkpoint)
-            hashes[case.case_id] = _request_hash(usable, model_hash, save, threshold)
+            taken, left_out[case.case_id] = usable(case, model.plans.sequences)
         except DalError as error:
-            summary.failures.append(case_line(case.case_id, error))
-            logger.error(summary.failures[-1])
+            record_path(output, case.case_id).unlink(missing_ok=True)
+            summary.fail(case.case_id, as_failure(case.case_id, "choice of sequences", error))
             continue
-        if _is_done(output, case.case_id, hashes[case.case_id]):
-            summary.kept.append(case.case_id)
-        else:
-            tasks[case.case_id] = PrepareTask(
-                usable, checkpoint.plans.preprocessing, workforce.threads
-            )
+        tasks[case.case_id] = PrepareTask(taken, model.request, workforce.threads)
+    if resume:
+        summary.kept = _done_before(output, tasks, model.request)
+    for case_id in summary.kept:
+        del tasks[case_id]
     try:
-        for case_id, outcome in run_tasks(
-            prepare,
-            list(tasks.values()),
-            list(tasks),
-            workforce=workforce,
-            title="predict",
-            task_bytes=max((_task_bytes(task) for task in tasks.values()), default=0),
-        ):
-            try:
-                if isinstance(outcome, DalError):
-                    raise outcome
-                standard, seconds = outcome
-                watch = Stopwatch(seconds)
-                rows = [
-                    write_outputs(
-                        method,
-                        checkpoint,
-                        tasks[case_id].case,
-                        standard,
-                        sequence,
-                        output,
-                        device=device,
-                        save=save,
-                        threshold=threshold,
-                        watch=watch,
-                    )
-                    for sequence in standard.sequences
-                ]
-            except DiskFull:
-                raise
-            except DalError as error:
-                summary.failures.append(case_line(case_id, error))
-                logger.error(summary.failures[-1])
-                continue
-            write_json(
-                output / "logs" / f"{case_id}.json",
-                {"seconds": {name: round(value, 3) for name, value in watch.seconds.items()}},
-            )
-            write_json(_record(output, case_id), {"hash": hashes[case_id], "rows": rows})
-            summary.done.append(case_id)
+        _predict_all(model, output, tasks, left_out, summary, workforce)
     finally:
+        for lines in (summary.done, summary.kept, summary.failures):
+            lines.sort()  # workers finish in any order
         with suppress(DiskFull):  # then it is the disk that is the news
-            _write_table(output)
+            records = list(read_records(output))
+            write_tables(output, records, summary.failed)
+            write_page(output, records, summary.failures)
     return summary
 
 
-def _task_bytes(task: PrepareTask) -> int:
-    """Memory for a case whose images are not yet read: from their headers, skull included."""
-    voxels = 0
-    for path in task.case.sequences.values():
-        with suppress(Exception):  # what is wrong with a file is said when it is read
-            voxels += math.prod(nib.load(path).shape)  # type: ignore[attr-defined]
-    return case_bytes(voxels, strip=True)
+def _predict_all(
+    model: Model,
+    output: Path,
+    tasks: dict[str, PrepareTask],
+    left_out: dict[str, list[str]],
+    summary: PredictionSummary,
+    workforce: Workforce,
+) -> None:
+    """Every task through workers, device and writers; what becomes of each is noted."""
+
+    def note(case_id: str, error: DalError | None) -> None:
+        if isinstance(error, DiskFull):
+            raise error
+        if error is None:
+            summary.done.append(case_id)
+        else:
+            # The old record belongs to other inputs: it must not be taken for this case's.
+            record_path(output, case_id).unlink(missing_ok=True)
+            summary.fail(case_id, error)
+
+    missing = _say_once()
+    prepared = run_tasks(
+        prepare,
+        list(tasks.values()),
+        list(tasks),
+        workforce=workforce,
+        title="predict",
+        task_bytes=max(map(task_bytes, tasks.values()), default=0),
+    )
+    writers = Background(write_outputs, threads=_WRITERS, waiting=_WAITING)
+    with closing(prepared), writers:
+        for case_id, outcome in prepared:
+            try:
+                if isinstance(outcome, DalError):
+                    raise outcome
+                outcome = replace(outcome, warnings=(*outcome.warnings, *left_out[case_id]))
+                _tell(case_id, outcome, model)
+                export = _through_the_network(model, tasks[case_id].case, outcome, output)
+            except Exception as error:  # one bad case stops no other
+                logger.debug("case %s", case_id, exc_info=True)
+                note(case_id, as_failure(case_id, "network", error))
+                continue
+            missing(model.request.save, next(iter(export.predictions.values())))
+            for finished in writers.add(case_id, export):
+                note(*finished)
+        for finished in writers.rest():
+            note(*finished)
+
+
+def _done_before(output: Path, tasks: dict[str, PrepareTask], request: Request) -> list[str]:
+    """The cases whose outputs are there, whole, and those of this request."""
+    with ThreadPoolExecutor(_READERS) as readers:  # reading and hashing let go of Python's lock
+        found = readers.map(lambda task: is_done(output, task.case, request), tasks.values())
+        return [case_id for case_id, done in zip(tasks, found, strict=True) if done]
+
+
+def _through_the_network(model: Model, raw: RawCase, prepared: Prepared, output: Path) -> Export:
+    watch = Stopwatch(dict(prepared.seconds))
+    with watch.step("network, score and filters"):
+        predictions = model.predict(prepared.case)
+    return Export(model, raw, prepared, predictions, output, watch.seconds)
+
+
+def _tell(case_id: str, prepared: Prepared, model: Model) -> None:
+    """What was decided for a case, and what a human should look at."""
+    logger.info("%s: %s", case_id, decisions(prepared.steps, model.request.plan))
+    for warning in prepared.warnings:
+        logger.warning("%s: %s", case_id, warning)
+    for flag in flags(prepared.case.quality):
+        logger.warning("%s: %s", case_id, flag)
+
+
+def _say_once() -> Callable[[frozenset[str], Prediction], None]:
+    """Warns of volumes that were asked for and that the method does not have, at the first case."""
+    said: set[str] = set()
+
+    def say(save: frozenset[str], prediction: Prediction) -> None:
+        there = {
+            "pseudo-healthy": prediction.pseudo_healthy is not None,
+            "anatomy": "anatomy" in prediction.extras,
+        }
+        for name, has in there.items():
+            if name in save and not has and name not in said:
+                said.add(name)
+                logger.warning("the method has no %s volume: none is written", name)
+
+    return say
 
 
 def _claim_folder(output: Path) -> None:
-    """Make the output folder, and see that it can be written to."""
+    """Make the output folder, see that it can be written to, and remove what a killed run left."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         with replacing(output / ".writable") as temporary:
@@ -205,43 +216,5 @@ def _claim_folder(output: Path) -> None:
             f"the output folder cannot be written ({error.strerror})",
             "Name another with -o.",
         ) from error
-
-
-def _record(output: Path, case_id: str) -> Path:
-    return output / "records" / f"{case_id}.json"
-
-
-def _request_hash(
-    case: RawCase, model_hash: str, save: frozenset[str], threshold: float | None
-) -> str:
-    """Hash of what a case's outputs depend on."""
-    digest = hashlib.sha256(model_hash.encode())
-    for name, path in case.sequences.items():
-        try:
-            digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
-        except OSError as error:
-            raise InputError(path, f"it cannot be read ({error.strerror})", "Check it.") from error
-    asked = {"save": sorted(save), "threshold": threshold, "claims": asdict(case.claims)}
-    digest.update(json.dumps(asked, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _is_done(output: Path, case_id: str, wanted: str) -> bool:
-    path = _record(output, case_id)
-    if not path.is_file():
-        return False
-    content = json.loads(path.read_text(encoding="utf-8"))
-    maps = [output / f"{case_id}_{row['sequence']}_anomaly.nii.gz" for row in content["rows"]]
-    return content["hash"] == wanted and all(file.is_file() for file in maps)
-
-
-def _write_table(output: Path) -> None:
-    """Rebuild ``cases.csv`` from the records of all cases done so far."""
-    records = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((output / "records").glob("[!.]*.json"))
-    ]
-    with replacing(output / "cases.csv") as temporary:
-        pd.DataFrame([row for record in records for row in record["rows"]]).to_csv(
-            temporary, index=False
-        )
+    for folder in (output, output / "records", output / "logs"):
+        remove_leftovers(folder)

@@ -6,9 +6,11 @@ Nothing is ever unpickled: a file that is not safetensors is refused unread.
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 import dal_auto
 from dal_auto.atomic import replacing
 from dal_auto.errors import InputError
-from dal_auto.methods.method import Method
+from dal_auto.methods.method import GradientMethod, Method
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
 
+logger = logging.getLogger(__name__)
+
 _FORMAT = "dal_auto checkpoint 1"
+#: CVE-2026-24747: below, a crafted pickle can run code even with ``weights_only=True``.
+_SAFE_TORCH = "2.10"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,7 @@ class Checkpoint:
     threshold_source : which cases gave the thresholds, in words
     optimiser : the optimiser's tensors, in ``last.safetensors`` only
     progress : what else a resumed training must know
+    path : the file that it was read from
     """
 
     plans: Plans
@@ -49,12 +57,43 @@ class Checkpoint:
     threshold_source: str = ""
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
     def build(self, device: str) -> Method:
-        """The method with its tensors, on `device`."""
+        """The method with its tensors, on `device`.
+
+        Raises
+        ------
+        InputError
+            if they are of another architecture than the method has today.
+        """
         method = find_method(self.plans.method.name)(self.plans)
+        if isinstance(method, GradientMethod):
+            require_same_architecture(method, self)
         method.load_tensors({name: tensor.to(device) for name, tensor in self.tensors.items()})
         return method.to(device)
+
+
+def require_same_architecture(method: GradientMethod, checkpoint: Checkpoint) -> None:
+    """Refuse weights of another architecture, naming the first that differs.
+
+    Raises
+    ------
+    InputError
+        with the weight's name, and its shape here and there.
+    """
+    ours = {name: tuple(tensor.shape) for name, tensor in method.tensors().items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    for name in [*ours, *theirs]:
+        here, there = ours.get(name, "missing"), theirs.get(name, "missing")
+        if here != there:
+            raise InputError(
+                checkpoint.path or "the checkpoint",
+                f"its weights are of another architecture: {name} is {there} in it, and {here} in "
+                f"{method.name} by these plans",
+                "Use the plans and the version of dal_auto that it was trained with, or train "
+                "again in another folder.",
+            )
 
 
 def threshold_key(sequence: str, variant: str) -> str:
@@ -104,6 +143,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     PlansError
         if its plans do not hold, for instance when another version wrote them.
     """
+    _warn_of_old_torch()
     remedy = "Name a run that dal_train wrote; pickled checkpoints are never opened."
     if not path.is_file():
         raise InputError(path, "no such checkpoint", "Train one with dal_train, or check the path.")
@@ -128,4 +168,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         threshold_source=content["threshold_source"],
         optimiser=under("optimiser."),
         progress=content["progress"],
+        path=path,
     )
+
+
+@cache
+def _warn_of_old_torch() -> None:
+    """Said once: it does not concern this package, and may concern others beside it."""
+    version = TorchVersion(torch.__version__)
+    if version < TorchVersion(_SAFE_TORCH):
+        logger.warning(
+            "torch %s is older than 2.10: its torch.load can be made to run code, even with "
+            "weights_only=True (CVE-2026-24747). dal_auto unpickles nothing and is not concerned; "
+            "update torch if you load other people's .pt files.",
+            version,
+        )

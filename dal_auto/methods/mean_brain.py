@@ -33,8 +33,9 @@ class MeanBrain(CohortMethod):
     def fit_cohort(self, batches: Iterable[Batch]) -> None:
         total, count = torch.zeros_like(self._mean), torch.zeros_like(self._mean)
         for batch in batches:
-            total += batch.images.sum(dim=0)
-            count += batch.brain_mask.sum(dim=0)
+            present = batch.present[..., None, None, None]
+            total += torch.where(present, batch.images, 0).sum(dim=0)
+            count += (batch.brain_mask * present).sum(dim=0)
         self._mean = total / count.clamp(min=1)
 
     def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:

@@ -131,6 +131,11 @@ class GradientMethod(Method):
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
         """What is wrong with the figures of `watch`, and what to try."""
 
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Volumes (x, y, z) in [0, 1] of the batch's first subject, by name, to look at while
+        training; no gradients."""
+        return {}
+
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.network.state_dict())
 

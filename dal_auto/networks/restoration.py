@@ -39,19 +39,22 @@ class AdaptationLayer(nn.Module):
 
     Parameters
     ----------
-    vector_length : length of the modality vector M
+    vector_length : length of the modality vector M; 0 for none, which leaves the normalisation
     channels : channels of the features F
     """
 
     def __init__(self, vector_length: int, channels: int) -> None:
         super().__init__()
-        self.gamma = nn.Linear(vector_length, channels)
-        self.beta = nn.Linear(vector_length, channels)
+        if vector_length > 0:
+            self.gamma = nn.Linear(vector_length, channels)
+            self.beta = nn.Linear(vector_length, channels)
 
-    def forward(self, features: Tensor, modality: Tensor) -> Tensor:
+    def forward(self, features: Tensor, modality: Tensor | None) -> Tensor:
         """Features (N, c, x, y, z) and vectors (N, m) → features of the same shape."""
         # One group per channel is instance normalisation, and keeps the channels-last layout.
         normalised = F.group_norm(features, features.shape[1])
+        if modality is None:
+            return normalised
         gamma = self.gamma(modality)[:, :, None, None, None]
         beta = self.beta(modality)[:, :, None, None, None]
         return (1 + gamma) * normalised + beta
@@ -65,7 +68,7 @@ class RepresentationCombiner(nn.Module):
     ----------
     channels : channels of the code and of every layer
     upsamplings : as many as the encoders downsample
-    vector_length : length of the modality vector
+    vector_length : length of the modality vector; 0 for a combiner that is given none
     """
 
     def __init__(self, channels: int, upsamplings: int, vector_length: int) -> None:
@@ -80,7 +83,7 @@ class RepresentationCombiner(nn.Module):
         )
         self.output = nn.Conv3d(channels, 1, 1)
 
-    def forward(self, code: Tensor, modality: Tensor) -> Tensor:
+    def forward(self, code: Tensor, modality: Tensor | None) -> Tensor:
         """Code (N, c, x/s, y/s, z/s) and M (N, m) → image (N, 1, x, y, z), unbounded."""
         features = self.adapt[0](code, modality)
         for level, (convolve, adapt) in enumerate(

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.checkpoint import CheckpointError
 
 from dal_auto.methods.method import Batch, GradientMethod
 from dal_auto.methods.registry import find_method
@@ -84,7 +85,10 @@ def memory_of(plans: Plans, kind: str) -> Memory | None:
     if not issubclass(find_method(plans.method.name), GradientMethod):
         return None
     try:
-        weights, training = count_training(plans, amp=plans.training.amp and kind == "cuda")
+        try:
+            weights, training = count_training(plans, amp=plans.training.amp and kind == "cuda")
+        except CheckpointError:  # what is computed again is so outside the mode that stands for AMP
+            weights, training = count_training(plans, amp=False)  # a little more
         prediction = count_prediction(plans)
     except (NotImplementedError, RuntimeError):
         logger.debug("the memory of %s cannot be counted", plans.method.name, exc_info=True)

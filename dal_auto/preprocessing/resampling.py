@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
+import SimpleITK as sitk
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
+
+Shape = tuple[int, int, int]
+Box = tuple[slice, ...]
 
 
 def resample(
@@ -25,33 +32,63 @@ def resample(
     -------
     (x, y, z) float32 on `target`
     """
-    return _sample(np.asarray(array, np.float32), source, target, target_to_source, order=1)
+    array = np.asarray(array, np.float32)
+    voxel_map = _voxel_map(source, target, target_to_source)
+    result = np.zeros(target.shape, np.float32)
+    content, box = _content(array, voxel_map, target.shape)
+    if all(part.start < part.stop for part in box):
+        # A rim of one voxel: how ITK rounds at its border must not decide, `_covered` does.
+        image = sitk.GetImageFromArray(np.pad(array[content], 1, mode="edge"))
+        # The world is the source's voxels. SimpleITK counts axes from the last one on.
+        image.SetOrigin([part.start - 1.0 for part in reversed(content)])
+        transform = sitk.AffineTransform(3)
+        transform.SetMatrix(voxel_map[2::-1, 2::-1].ravel().tolist())
+        transform.SetTranslation(voxel_map[2::-1, 3].tolist())
+        size = [int(part.stop - part.start) for part in reversed(box)]
+        origin = [float(part.start) for part in reversed(box)]
+        sampled = sitk.Resample(image, size, transform, sitk.sitkLinear, origin)
+        # Where the outermost voxels are 0, so is all that lies between them and the border.
+        faces = (array[[0, -1]], array[:, [0, -1]], array[:, :, [0, -1]])
+        rim = any(face.any() for face in faces)
+        covered = _covered(voxel_map, source.shape, box) if rim else True
+        np.copyto(result[box], sitk.GetArrayViewFromImage(sampled), where=covered)
+    return result
 
 
-def _sample(
-    array: FloatArray, source: Grid, target: Grid, target_to_source: FloatArray, order: int
-) -> FloatArray:
-    voxel_map = np.linalg.inv(source.affine) @ target_to_source @ target.affine
-    # Rounding keeps a lattice that coincides from being interpolated by 1e-13 of a voxel.
-    voxel_map = np.round(voxel_map, 9)
-    sampled = ndimage.affine_transform(
-        array,
-        voxel_map[:3, :3],
-        voxel_map[:3, 3],
-        output_shape=target.shape,
-        order=order,
-        mode="nearest",
-        prefilter=False,
+def _content(array: FloatArray, voxel_map: FloatArray, target_shape: Shape) -> tuple[Box, Box]:
+    """The box of `array` outside of which all is 0, and the target's box that it can reach.
+
+    Most of a map, and of a stripped image, is 0: half of the work or more falls away.
+    """
+    ends, content, filled = [], [], array != 0
+    for axis, size in enumerate(array.shape):
+        found = np.flatnonzero(filled.any(axis=tuple({0, 1, 2} - {axis})))
+        if not found.size:
+            return (slice(0, 0),) * 3, (slice(0, 0),) * 3
+        first, last = int(found[0]), int(found[-1])
+        ends.append((first - 1, last + 1))  # interpolation reaches less than a voxel further
+        content.append(slice(max(0, first - 1), min(size, last + 2)))
+    corners = np.array([[*corner, 1] for corner in itertools.product(*ends)])
+    reached = (corners @ np.linalg.inv(voxel_map).T)[:, :3]
+    box = tuple(
+        slice(max(0, math.floor(low)), min(size, math.ceil(high) + 1))
+        for low, high, size in zip(reached.min(0), reached.max(0), target_shape, strict=True)
     )
-    return np.where(_covered(voxel_map, source, target), sampled, array.dtype.type(0))
+    return tuple(content), box
 
 
-def _covered(voxel_map: FloatArray, source: Grid, target: Grid) -> BoolArray:
-    """Which voxels of `target` have their centre inside the source's box, half a voxel of rim
+def _voxel_map(source: Grid, target: Grid, target_to_source: FloatArray) -> FloatArray:
+    """(4, 4), voxels of `target` → voxels of `source`."""
+    # Rounding keeps a lattice that coincides from being interpolated by 1e-13 of a voxel.
+    return np.round(np.linalg.inv(source.affine) @ target_to_source @ target.affine, 9)
+
+
+def _covered(voxel_map: FloatArray, source_shape: Shape, box: Box) -> BoolArray:
+    """Which voxels of the target's `box` have their centre inside the source, half a voxel of rim
     included: an image reaches as far as its outer voxels do, as in ITK."""
-    index = np.ogrid[tuple(slice(size) for size in target.shape)]
-    inside = np.ones(target.shape, bool)
-    for row, size in zip(voxel_map[:3], source.shape, strict=True):
+    index = np.ogrid[box]
+    inside = np.ones([part.stop - part.start for part in box], bool)
+    for row, size in zip(voxel_map[:3], source_shape, strict=True):
         place = row[0] * index[0] + row[1] * index[1] + row[2] * index[2] + row[3]
         inside &= (place >= -0.5) & (place <= size - 0.5)
     return inside
@@ -84,5 +121,15 @@ def resample_lesions(
     there and back      Dice 0.977             Dice 0.945
     ==================  =====================  ==============================
     """
-    sampled = _sample(mask.astype(np.uint8), source, target, target_to_source, order=0)
-    return sampled.astype(bool)
+    voxel_map = _voxel_map(source, target, target_to_source)
+    sampled = ndimage.affine_transform(
+        mask.astype(np.uint8),
+        voxel_map[:3, :3],
+        voxel_map[:3, 3],
+        output_shape=target.shape,
+        order=0,
+        mode="nearest",
+        prefilter=False,
+    )
+    whole = tuple(slice(0, size) for size in target.shape)
+    return sampled.astype(bool) & _covered(voxel_map, source.shape, whole)

@@ -25,6 +25,10 @@ from dal_auto.preprocessing.planned_run import PlannedRun, Wishes
 from dal_auto.preprocessing.planner import Hardware
 from dal_auto.standard_files import CaseRecord
 
+_SETTINGS = "method.settings."
+#: The setting of a method that trades time for memory, where it has one.
+_AGAIN = "checkpoint_activations"
+
 
 def plan_run(
     *,
@@ -53,15 +57,18 @@ def plan_run(
         _require_same_chain(key, value, preprocessing, training_set)
     usable = _usable(training_set, records, wishes.sequences)
 
-    def planned(name: str, width: float) -> PlannedRun:
+    def planned(name: str, width: float, again: bool = False) -> PlannedRun:
         plans, overrides = _assembled(
-            name, width, training_set, preprocessing, usable, hardware, wishes
+            name, width, again, training_set, preprocessing, usable, hardware, wishes
         )
         return PlannedRun(plans, hardware, overrides, memory_of(plans, hardware.kind))
 
     tried = []
     for name, width in _candidates(wishes.configuration, wishes, hardware):
-        tried.append(planned(name, width))
+        for again in _ways(wishes):
+            tried.append(planned(name, width, again))
+            if tried[-1].fits:
+                break
         if tried[-1].fits:
             break
     run = tried[-1]
@@ -89,6 +96,17 @@ def _candidates(name: str | None, wishes: Wishes, hardware: Hardware) -> list[tu
         return pairs
     own = [pair for pair in pairs if pair[1] == width]
     return own or [pair for pair in pairs if pair[1] == 1]
+
+
+def _ways(wishes: Wishes) -> tuple[bool, ...]:
+    """Whether activations are kept, and where the method offers it also computed again: slower,
+    but to the same result, so before any smaller network or coarser grid."""
+    fields = find_method(wishes.method).Settings.model_fields
+    return (
+        (False, True)
+        if _AGAIN in fields and f"{_SETTINGS}{_AGAIN}" not in wishes.values
+        else (False,)
+    )
 
 
 def _remedy(run: PlannedRun) -> str:
@@ -130,6 +148,7 @@ def _usable(
 def _assembled(
     name: str,
     width: float,
+    again: bool,
     training_set: str,
     preprocessing: PreprocessingPlan,
     usable: Sequence[CaseRecord],
@@ -141,6 +160,8 @@ def _assembled(
     chosen = row.plan(name, width=width, target_shape=preprocessing.target_shape)
     wished, noted = _with_wishes(chosen, wishes.values, preprocessing)
     settings = kind.default_settings(wishes.preset, wished)
+    if again:
+        settings = settings.model_copy(update={_AGAIN: True})
     low_high = IntensityPlan().standard_range
     landmarks = {
         sequence: learn_landmarks((record.percentiles[sequence] for record in usable), low_high)
@@ -149,7 +170,9 @@ def _assembled(
     training = {key: value for key, (value, _) in row.training.items()}
     training["amp"] = hardware.kind == "cuda"
     sources = _asked(training_set, wishes) | _chain_sources(preprocessing) | row.sources()
-    sources |= settings.sources("method.settings") | noted
+    sources |= settings.sources(_SETTINGS.rstrip(".")) | noted
+    if again:
+        sources[f"{_SETTINGS}{_AGAIN}"] = f"{hardware.source}; to keep them takes more"
     if not training["amp"]:
         sources["training.amp"] = (
             "ours: off without CUDA; on a CPU with AVX512-BF16 it was no faster"
@@ -262,12 +285,17 @@ def _reason(tried: Sequence[PlannedRun], wishes: Wishes, hardware: Hardware) -> 
     else:
         reason = hardware.source
     needs = {
-        run.plans.configuration.name: f"{run.memory.training_gb:.1f} GB"
+        _called(run.plans): f"{run.memory.training_gb:.1f} GB"
         for run in tried
         if run.memory is not None
     }
     told = [f"{name} needs {need}" for name, need in reversed(needs.items())]
     return "; ".join([reason, ", ".join(told)]) if told else reason
+
+
+def _called(plans: Plans) -> str:
+    again = plans.method.settings.get(_AGAIN) is True
+    return f"{plans.configuration.name}{', activations computed again,' if again else ''}"
 
 
 def _narrowing(run: PlannedRun) -> dict[str, str]:
@@ -279,5 +307,5 @@ def _narrowing(run: PlannedRun) -> dict[str, str]:
         find_method(method.name).default_settings(method.preset, one).model_dump()
         for one in (configuration.model_copy(update={"width": 1.0}), configuration)
     )
-    changed = {f"method.settings.{key}" for key in own if own[key] != narrow[key]}
+    changed = {f"{_SETTINGS}{key}" for key in own if own[key] != narrow[key]}
     return dict.fromkeys({"configuration.width"} | changed, source)

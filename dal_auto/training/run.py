@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from dal_auto import distributed
 from dal_auto.atomic import write_json
 from dal_auto.datasets.registry import load_records
 from dal_auto.errors import UsageError
@@ -23,7 +25,10 @@ from dal_auto.preprocessing.planned_run import PlannedRun, Wishes
 from dal_auto.preprocessing.planner import Hardware
 from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
 from dal_auto.preprocessing.run_plans import plan_run
+from dal_auto.standard_files import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
+from dal_auto.training.memory_advice import advice_on_memory
+from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
 from dal_auto.training.validation import practical_thresholds
 
@@ -53,50 +58,78 @@ def plan_training(training_set: str, *, wishes: Wishes, hardware: Hardware) -> P
 def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str) -> Run:
     """Train one seed; a complete run is left as it is, an interrupted one goes on.
 
+    Of several processes (``torchrun``) each calls this; the first one alone writes files.
+
     Raises
     ------
     UsageError
-        if no healthy case has all sequences, or the folder holds a run with other plans.
+        if no healthy case has one of the sequences, or the folder holds a run with other plans.
+    OutOfMemory
+        if the device's memory does not suffice; the message names what would fit.
     """
-    run = run_of(plans, overrides, seed)
-    _claim(run, plans)
+    run, first = run_of(plans, overrides, seed), distributed.rank() == 0
+    if first:
+        _claim(run, plans)
+    distributed.barrier()
     if run.complete:
         logger.info("%s is complete: nothing to do", run)
         return run
-    usable = []
-    for record in case_records(plans.training_set):
-        missing = set(plans.sequences) - set(record.sequences)
-        if missing:
-            logger.warning("%s is left out: no %s", record.case_id, ", ".join(sorted(missing)))
-        elif record.has_lesion_mask:
-            logger.warning("%s is left out: it has a lesion mask", record.case_id)
-        else:
-            usable.append(record)
-    if not usable:
-        raise UsageError(
-            f"no healthy case of {plans.training_set} has all of {', '.join(plans.sequences)}"
-        )
     training_records, validation_records = split_by_patient(
-        usable, plans.training.validation_fraction
+        _usable(plans), plans.training.validation_fraction
     )
     folder = folder_of(plans.training_set)
     training = cohort_of(folder, training_records, plans)
     validation = cohort_of(folder, validation_records, plans)
-    training.fill_cache()
 
     torch.manual_seed(seed)
     method = find_method(plans.method.name)(plans)
+    selection = None
     if isinstance(method, GradientMethod):
-        trainer = Trainer(method, training, validation, seed, device, run.folder)
-        trainer.resume()
-        trainer.run()
+        selection = choose_selection(plans, validation)
+    if first:
+        for cohort in (training, *([selection.cohort] if selection else [])):
+            cohort.fill_cache()
+    distributed.barrier()
+    if isinstance(method, GradientMethod):
+        chooser = selection or ("losses" if validation_records else "no one: the last are the best")
+        logger.info("the best weights are chosen by %s", chooser)
+        trainer = Trainer(method, training, validation, seed, device, run.folder, selection)
+        with advice_on_memory(plans, device):
+            trainer.resume()
+            trainer.run()
+        if not first:
+            return run
         best = load_checkpoint(trainer.best_path)
     else:
         assert isinstance(method, CohortMethod), f"{method.name} is of no known kind"
+        if not first:
+            return run  # one pass over the cohort is not worth sharing
         method.fit_cohort(_one_by_one(training))
         best = Checkpoint(plans, method.tensors(), progress={"seed": seed})
-    _finish(run, best, training, validation, device)
+    with distributed.solo():
+        _finish(run, best, training, validation, device)
     return run
+
+
+def _usable(plans: Plans) -> list[CaseRecord]:
+    """Healthy cases with one of the sequences at least."""
+    usable, lacking = [], Counter[str]()
+    for record in case_records(plans.training_set):
+        missing = [name for name in plans.sequences if name not in record.sequences]
+        if record.has_lesion_mask:
+            logger.warning("%s is left out: it has a lesion mask", record.case_id)
+        elif len(missing) == len(plans.sequences):
+            logger.warning("%s is left out: no %s", record.case_id, " or ".join(missing))
+        else:
+            usable.append(record)
+            lacking.update(missing)
+    if not usable:
+        raise UsageError(
+            f"no healthy case of {plans.training_set} has one of {', '.join(plans.sequences)}"
+        )
+    for name, count in sorted(lacking.items()):
+        logger.info("%d of %d cases have no %s: they train what they can", count, len(usable), name)
+    return usable
 
 
 def _claim(run: Run, plans: Plans) -> None:
@@ -141,6 +174,8 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
             "threshold_source": source,
             "training_cases": [record.case_id for record in training.records],
             "validation_cases": [record.case_id for record in validation.records],
+            "selection_cases": sorted(best.progress.get("selection_cases", ())),
+            "processes": best.progress.get("processes", 1),
             "versions": versions(),
         },
     )

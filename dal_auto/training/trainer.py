@@ -1,13 +1,14 @@
-"""The one trainer for all methods with gradients: Adam, AMP, checkpoints, exact resume.
+"""The one trainer for all methods with gradients: steps, checkpoints, exact resume.
 
 What a step does is a function of (plans, seed, step, weights, optimiser): random numbers are seeded
 at every step and batches are drawn from (seed, step). A run that is killed and started again ends
-with the weights of one that was not.
+with the weights of one that was not. Of several processes (``torchrun``) all take steps, and the
+first alone validates and writes.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import math
 from collections.abc import Mapping
@@ -16,16 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from dal_auto.atomic import write_text
+from dal_auto import distributed
 from dal_auto.errors import DalError
-from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dal_auto.methods.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    require_same_architecture,
+    save_checkpoint,
+)
 from dal_auto.methods.method import GradientMethod
-from dal_auto.training.cohort import Cohort, batches
-from dal_auto.training.validation import validate
+from dal_auto.training.board import Board
+from dal_auto.training.cohort import Cohort
+from dal_auto.training.loading import Share, batches
+from dal_auto.training.log import Log
+from dal_auto.training.optimisation import Optimiser
+from dal_auto.training.selection import Selection, selection_precision
+from dal_auto.training.standing import Standing
+from dal_auto.training.validation import first_pair, validate
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +54,10 @@ class Trainer:
     Parameters
     ----------
     method : trained in place
-    training, validation : cohorts; without validation cases the last weights are the best
+    training, validation : cohorts; with neither validation cases nor a selection the last weights
+        are the best
     folder : where checkpoints and log go
+    selection : images with lesions that choose among the checkpoints; without, the losses do
     """
 
     method: GradientMethod
@@ -54,25 +66,15 @@ class Trainer:
     seed: int
     device: str
     folder: Path
+    selection: Selection | None = None
     step: int = 0
-    best_value: float = float("inf")
-    _log: list[dict[str, Any]] = field(default_factory=list)
-    _pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
+    standing: Standing = field(default_factory=Standing)
 
     def __post_init__(self) -> None:
         self.plans = self.method.plans
         self.method.to(self.device)
-        self.optimiser = torch.optim.Adam(
-            self.method.network.parameters(), lr=self.plans.training.learning_rate
-        )
-        cuda = self.device.startswith("cuda")
-        self.amp = self.plans.training.amp and cuda
-        self.amp_dtype = (
-            torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
-        )
-        self.scaler = torch.amp.GradScaler(
-            "cuda", enabled=self.amp and self.amp_dtype == torch.float16
-        )
+        self.optimiser = Optimiser(self.method, self.device)
+        self.log = Log(self.log_path)
 
     @property
     def last_path(self) -> Path:
@@ -87,70 +89,80 @@ class Trainer:
         return self.folder / "log.jsonl"
 
     def resume(self) -> bool:
-        """Go on from ``last.safetensors``, if there is one."""
+        """Go on from ``last.safetensors``, if there is one.
+
+        Raises
+        ------
+        InputError
+            if its weights are of another architecture.
+        """
         if not self.last_path.is_file():
             return False
         checkpoint = load_checkpoint(self.last_path)
+        require_same_architecture(self.method, checkpoint)
         self.method.load_tensors(checkpoint.tensors)
-        _restore_optimiser(self.optimiser, checkpoint.optimiser, self.device)
+        self.optimiser.restore(checkpoint.optimiser, checkpoint.progress["scaler"])
         self.step = checkpoint.step
-        best = checkpoint.progress["best_value"]
-        self.best_value = float("inf") if best is None else best
-        self.scaler.load_state_dict(checkpoint.progress["scaler"])
-        if self.log_path.is_file():
-            lines = [json.loads(line) for line in self.log_path.read_text().splitlines()]
-            # Lines written after the checkpoint belong to steps that are about to be taken again.
-            self._log = [line for line in lines if line["step"] <= self.step]
+        self.standing = Standing.from_json(checkpoint.progress)
+        before, now = checkpoint.progress.get("processes", 1), distributed.world_size()
+        if before != now:
+            logger.warning(
+                "WARNING: %s was trained by %d processes and goes on with %d: its batches change",
+                self.last_path,
+                before,
+                now,
+            )
+        self.log.resume(self.step)
         logger.info("resumed at step %d", self.step)
         return True
 
     def run(self) -> None:
-        """Train up to the plans' number of steps."""
-        steps = self.plans.training.steps
-        stream = batches(self.training, self.seed, self.step, self.device)
-        images_per_step = self.plans.configuration.batch_subjects * len(self.plans.sequences)
-        with (
-            SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step) as board,
-            tqdm(
-                total=steps, initial=self.step, desc="train", unit="step", dynamic_ncols=True
-            ) as bar,
-        ):
-            while self.step < steps:
-                losses = self._take_step(next(stream).to(self.device))
+        """Train up to the plans' number of steps, or until nothing has become better for long."""
+        training, first = self.plans.training, distributed.rank() == 0
+        share = Share(distributed.rank(), distributed.world_size())
+        stream = batches(self.training, self.seed, self.step, self.device, share)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.closing(stream))
+            board = (
+                stack.enter_context(Board(self.folder / "tensorboard", self.step))
+                if first
+                else None
+            )
+            bar = stack.enter_context(
+                tqdm(
+                    total=training.steps,
+                    initial=self.step,
+                    desc="train",
+                    unit="step",
+                    dynamic_ncols=True,
+                    disable=not first,
+                )
+            )
+            while self.step < training.steps and not self.standing.stopped:
+                micro = [next(stream).to(self.device) for _ in range(training.accumulation)]
+                losses = self.optimiser.step(micro, self.step, self.seed)
                 self.step += 1
                 bar.update()
-                self._pending.append((self.step, losses))
-                due = self.step % self.plans.training.checkpoint_every == 0 or self.step == steps
-                if due or len(self._pending) >= _LOG_EVERY:
-                    values = self._flush(board)
-                    rate = bar.format_dict["rate"]
-                    speed = f"{rate * images_per_step:.1f}" if rate else "?"
-                    bar.set_postfix_str(f"loss {values['loss']:.4f}, {speed} images/s")
+                self.log.note(self.step, losses)
+                due = self.step % training.checkpoint_every == 0 or self.step == training.steps
+                if due or self.log.pending >= _LOG_EVERY:
+                    self._report(board, bar, share.processes)
                 if due:
                     self._checkpoint(board)
 
-    def _take_step(self, batch: Any) -> dict[str, Tensor]:
-        self.method.network.train()
-        torch.manual_seed(1_000_003 * self.seed + self.step)
-        with torch.autocast(self.device.split(":")[0], self.amp_dtype, enabled=self.amp):
-            losses = self.method.training_step(batch, self.step)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(losses["loss"]).backward()
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        return {name: value.detach() for name, value in losses.items()}
-
-    def _flush(self, board: SummaryWriter) -> dict[str, float]:
+    def _report(self, board: Board | None, bar: Any, processes: int) -> None:
         """Bring the pending losses from the device into the log."""
-        values: dict[str, float] = {}
-        for step, losses in self._pending:
-            values = {name: float(value) for name, value in losses.items()}
-            self._require_finite(step, values)
-            self._log.append({"step": step, **values})
-            for name, value in values.items():
-                board.add_scalar(f"loss/{name}", value, step)
-        self._pending.clear()
-        return values
+        for line in self.log.fetch():
+            self._require_finite(line["step"], {k: v for k, v in line.items() if k != "step"})
+            if board is not None:
+                board.losses(line)
+        if bar.disable:
+            return
+        training, configuration = self.plans.training, self.plans.configuration
+        subjects = configuration.batch_subjects * training.accumulation * processes
+        rate = bar.format_dict["rate"]
+        speed = f"{rate * subjects * len(self.plans.sequences):.1f}" if rate else "?"
+        bar.set_postfix_str(f"loss {self.log.lines[-1]['loss']:.4f}, {speed} images/s")
 
     def _require_finite(self, step: int, losses: Mapping[str, float]) -> None:
         if not all(map(math.isfinite, losses.values())):
@@ -159,59 +171,86 @@ class Trainer:
                 "good weights; lower training.learning_rate, or set training.amp=false."
             )
 
-    def _checkpoint(self, board: SummaryWriter) -> None:
-        """Validate, then write the log, the best and the last checkpoint, in this order."""
+    def _checkpoint(self, board: Board | None) -> None:
+        """The first process keeps the run as it stands; the others wait, and learn whether to stop.
+
+        What is written, and in this order: the log, the best and the last checkpoint. A run that is
+        killed in between goes on from the old last one, and writes the same again.
+        """
+        if board is not None:
+            with distributed.solo():
+                self._require_finite_weights()
+                figures = self._validate(board) if self._validates() else None
+                if figures is not None:
+                    self.log.annotate(figures)
+                self.log.write()
+                if self._is_best(figures):
+                    save_checkpoint(self.best_path, self.snapshot(with_optimiser=False))
+                save_checkpoint(self.last_path, self.snapshot(with_optimiser=True))
+                if figures is not None:
+                    self.log.draw()
+        self.standing.stopped = distributed.told(str(self.standing.stopped), self.device) == "True"
+        if self.standing.stopped:
+            logger.info(
+                "stopped at step %d: no validation of the last %d was better (training.patience)",
+                self.step,
+                self.standing.since_best,
+            )
+
+    def _validates(self) -> bool:
+        """Whether this checkpoint is one of the plans' number of validations, the last one always.
+
+        A function of the step, so that a resumed run validates where an uninterrupted one does.
+        """
+        training = self.plans.training
+        before = max(0, self.step - training.checkpoint_every)
+        due = self.step * training.validations // training.steps
+        return self.step == training.steps or due > before * training.validations // training.steps
+
+    def _require_finite_weights(self) -> None:
+        """The step's own loss was taken before its weights: only now would they show as spoilt."""
+        weights = [p.detach().isfinite().all() for p in self.method.network.parameters()]
+        if not bool(torch.stack(weights).all()):
+            raise TrainingFailed(
+                f"weights are not finite after step {self.step}. {self.last_path} holds the last "
+                "good ones; lower training.learning_rate, or set training.amp=false."
+            )
+
+    def _validate(self, board: Board) -> dict[str, float]:
         figures = validate(self.method, self.validation, self.training, self.device)
-        # The step's own loss was taken before its weights: only now would they show as spoilt.
         self._require_finite(self.step, {"validation loss": figures["loss"]})
-        for name, value in figures.items():
-            board.add_scalar(f"validation/{name}", value, self.step)
-        self._log[-1] |= {f"val_{name}": value for name, value in figures.items()}
-        in_warm_start = "warm_start" in self._log[-1]
+        in_warm_start = "warm_start" in self.log.lines[-1]
+        if self.selection is not None and not in_warm_start:
+            figures |= selection_precision(self.method, self.selection, self.device)
+        board.validation(figures, self.step)
+        batch = first_pair(self.validation, self.training).to(self.device)
+        board.pictures(self.method.pictures(batch), self.step)
         if not in_warm_start:
-            for warning in self.method.warnings(figures):
-                logger.warning("step %d: %s", self.step, warning)
-        write_text(self.log_path, "".join(json.dumps(line) + "\n" for line in self._log))
+            warnings = self.method.warnings(figures) + self.standing.warnings(figures)
+            for warning in warnings:
+                logger.warning("WARNING, step %d: %s", self.step, warning)
+        return figures
+
+    def _is_best(self, figures: Mapping[str, float] | None) -> bool:
         is_last = self.step == self.plans.training.steps
-        if not in_warm_start and (figures["loss"] < self.best_value or len(self.validation) == 0):
-            self.best_value = figures["loss"]
-            save_checkpoint(self.best_path, self.snapshot(with_optimiser=False))
-        elif is_last and not self.best_path.is_file():
-            save_checkpoint(self.best_path, self.snapshot(with_optimiser=False))
-        save_checkpoint(self.last_path, self.snapshot(with_optimiser=True))
+        if figures is None or "warm_start" in self.log.lines[-1]:
+            return is_last and not self.best_path.is_file()
+        judged = self.selection is not None or len(self.validation) > 0
+        return self.standing.update(figures, judged, self.plans.training.patience)
 
     def snapshot(self, *, with_optimiser: bool) -> Checkpoint:
         """The run as it stands."""
-        finite = self.best_value if self.best_value < float("inf") else None
+        chose = [] if self.selection is None else self.selection.case_ids
         return Checkpoint(
             plans=self.plans,
             tensors=self.method.tensors(),
             step=self.step,
-            optimiser=_optimiser_tensors(self.optimiser) if with_optimiser else {},
+            optimiser=self.optimiser.tensors() if with_optimiser else {},
             progress={
-                "best_value": finite,
+                **self.standing.to_json(),
+                **({"selection_cases": chose} if chose else {}),
                 "seed": self.seed,
-                "scaler": self.scaler.state_dict(),
+                "processes": distributed.processes_in_all(),
+                "scaler": self.optimiser.scaler_state(),
             },
         )
-
-
-def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's moments and counters as flat tensors: ``<parameter index>.<name>``."""
-    return {
-        f"{index}.{name}": torch.as_tensor(value)
-        for index, state in optimiser.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-
-
-def _restore_optimiser(
-    optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], device: str
-) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    content = optimiser.state_dict()
-    content["state"] = state
-    optimiser.load_state_dict(content)

@@ -6,7 +6,7 @@ import torch
 
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import threshold_key
-from dal_auto.methods.method import GradientMethod, Method
+from dal_auto.methods.method import Batch, GradientMethod, Method
 from dal_auto.scoring.metrics import threshold_at_false_positive_rate
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.standard_files import read_case
@@ -31,11 +31,21 @@ def validate(
     method.network.eval()
     totals: dict[str, float] = {}
     for start in starts:
-        batch = cohort.batch([(start + i) % len(cohort) for i in range(size)]).to(device)
+        batch = _pair(cohort, start).to(device)
         figures = method.training_step(batch, method.plans.training.steps) | method.watch(batch)
         for name, value in figures.items():
             totals[name] = totals.get(name, 0.0) + float(value) / len(starts)
     return totals
+
+
+def first_pair(validation: Cohort, training: Cohort) -> Batch:
+    """The cases that pictures show: always the same ones."""
+    return _pair(validation if len(validation) else training, 0)
+
+
+def _pair(cohort: Cohort, start: int) -> Batch:
+    size = cohort.plans.configuration.batch_subjects
+    return cohort.batch([(start + i) % len(cohort) for i in range(size)])
 
 
 def practical_thresholds(method: Method, cohort: Cohort, device: str) -> dict[str, float]:
@@ -52,7 +62,7 @@ def practical_thresholds(method: Method, cohort: Cohort, device: str) -> dict[st
     counts: dict[str, ScoreCounts] = {}
     for record in cohort.records[:_CALIBRATION_CASES]:
         case = read_case(record)
-        for sequence in method.plans.sequences:
+        for sequence in (name for name in method.plans.sequences if name in case.sequences):
             found = predict(method, case, sequence, device)
             for variant, score in found.anomaly.items():
                 key = threshold_key(sequence, variant)

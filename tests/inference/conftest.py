@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from dal_auto.case import Geometry, Grid, StandardCase
+from dal_auto.case import Geometry, Grid, RawCase, StandardCase
+from dal_auto.inference.export import standard_grid
+from dal_auto.inference.prepare import Prepared, PrepareTask
+from dal_auto.inference.request import tools_of
+from dal_auto.inference.run import PredictionSummary, predict_cases
+from dal_auto.inference.runs import Run
+from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
+from dal_auto.nifti import write_image
 from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
+from dal_auto.preprocessing.planner import CaseSteps
+from dal_auto.workers import Workforce
 
 SIZE = 48
 SMALL = 24
@@ -70,3 +81,94 @@ def case() -> StandardCase:
         quality={},
         steps=(),
     )
+
+
+@pytest.fixture
+def plans(make_plans) -> Plans:
+    """Plans of the mean brain."""
+    return make_plans(method__name="mean-brain")
+
+
+@pytest.fixture
+def run(tmp_path, plans) -> Run:
+    """A complete run of the mean brain, which is 0.5 everywhere."""
+    folder = tmp_path / "results" / "Phantoms" / "mean-brain__tiny__robust" / "seed_0"
+    folder.mkdir(parents=True)
+    checkpoint = Checkpoint(
+        plans,
+        {"mean": torch.full((2, SMALL, SMALL, SMALL), 0.5)},
+        thresholds={"T1": 0.25, "T2": 0.25},
+        threshold_source="3 healthy validation cases",
+    )
+    save_checkpoint(folder / "best.safetensors", checkpoint)
+    (folder / "complete.json").write_text("{}")
+    return Run(folder)
+
+
+@pytest.fixture
+def scans(tmp_path, plans) -> Callable[..., list[RawCase]]:
+    """Scans on disk, on the standard grid; what is in them only tells one from another."""
+    grid = standard_grid(plans)
+
+    def make(*names: str, sequences: tuple[str, ...] = ("T1", "T2")) -> list[RawCase]:
+        cases = []
+        for name in names:
+            files = {s: tmp_path / "scans" / f"{name}_{s}.nii.gz" for s in sequences}
+            for number, file in enumerate(files.values()):
+                values = np.full(grid.shape, float(number + 1))
+                values[0, 0, 0] = sum(map(ord, name))
+                write_image(file, values, grid)
+            cases.append(RawCase("folder", name, name, files))
+        return cases
+
+    return make
+
+
+@pytest.fixture
+def prepared(case, plans) -> Callable[..., Prepared]:
+    """Stands in for the chain: the ball of brain on the standard grid, brighter in its middle."""
+    grid = standard_grid(plans)
+    steps = CaseSteps(bias_correct=True, coregister=False, register_to_atlas=False, strip=False)
+
+    def make(task: PrepareTask, blob: int = 8, warnings: tuple[str, ...] = ()) -> Prepared:
+        names = tuple(task.case.sequences)
+        images = np.stack([case.image(name) for name in names]).copy()
+        middle = slice(SIZE // 2 - blob, SIZE // 2 + blob)
+        images[:, middle, middle, middle] = 500
+        standard = replace(
+            case,
+            case_id=task.case.case_id,
+            sequences=names,
+            images=images,
+            geometry=Geometry(dict.fromkeys(names, grid), dict.fromkeys(names, np.eye(4))),
+            percentiles={name: case.percentiles[name] for name in names},
+            quality={"brain_ml": 1400.0, "atlas_dice": 0.5},
+            steps=("N4: by nobody",),
+        )
+        return Prepared(
+            standard,
+            steps,
+            tools_of(steps, task.request.plan),
+            warnings,
+            task.request.hash_of(task.case),
+            {"N4": 1.5},
+        )
+
+    return make
+
+
+@pytest.fixture
+def predicting(monkeypatch, prepared, run, tmp_path) -> Callable[..., PredictionSummary]:
+    """`predict_cases` with the stand-in for the chain; `prepare` may be another."""
+    monkeypatch.setattr("dal_auto.inference.model.check_atlas", lambda checkpoint: None)
+
+    def start(
+        cases: list[RawCase], prepare: Callable[[PrepareTask], Any] | None = None, **options: Any
+    ) -> PredictionSummary:
+        monkeypatch.setattr("dal_auto.inference.run.prepare", prepare or prepared)
+        defaults = {"device": "cpu", "save": frozenset(), "threshold": None}
+        return predict_cases(
+            cases, tmp_path / "maps", run, workforce=Workforce(1), **{**defaults, **options}
+        )
+
+    return start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from scipy import ndimage
 
 from dal_auto.errors import UsageError
-from dal_auto.inference.predictor import predict
+from dal_auto.inference.predictor import predict, windows_of
 from dal_auto.methods.method import Detection, Method
 from dal_auto.methods.raw_intensity import RawIntensity
 
@@ -59,7 +60,41 @@ def test_the_input_is_carried_onto_the_landmarks_of_the_plans(make_plans, case):
 def test_networks_run_in_the_windows_of_the_plans(make_plans, case):
     method = Recorder(make_plans())
     predict(method, case, "T1", "cpu")
-    assert method.windows == [(1, 1, 16, 24, 24)] * 2
+    assert method.windows == [(2, 1, 16, 24, 24)]
+
+
+def test_as_many_windows_at_once_as_a_training_step_holds_images(make_plans):
+    plans = make_plans(configuration__window=[8, 8, 8], configuration__batch_subjects=3)
+    seen = []
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return x
+
+    windows_of(plans, "cpu")(network, torch.zeros(1, 1, 24, 24, 24))
+    assert sum(seen) == 5**3 and max(seen) == 3 * 2, "3 subjects, T1 and T2"
+
+
+@pytest.mark.parametrize(
+    ("device", "amp", "half"),
+    [("cpu", True, False), ("mps", True, False), ("cuda:1", True, True), ("cuda", False, False)],
+)
+def test_half_precision_is_for_cuda_where_the_plans_trained_so(
+    make_plans, monkeypatch, device, amp, half
+):
+    asked = []
+
+    def autocast(kind: str, dtype: torch.dtype, enabled: bool) -> contextlib.AbstractContextManager:
+        asked.append((kind, enabled))
+        assert dtype in (torch.bfloat16, torch.float16)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    windows = windows_of(make_plans(training__amp=amp), device)
+    result = windows(lambda x: x.bfloat16(), torch.ones(1, 1, 24, 24, 24))
+    assert asked == [(device.split(":")[0], half)]
+    assert result.dtype == torch.float32
 
 
 def test_all_results_lie_on_the_standard_grid(make_plans, case):

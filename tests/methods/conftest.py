@@ -80,6 +80,18 @@ def phantom_batch() -> Callable[..., Batch]:
 
 
 @pytest.fixture(scope="session")
+def narrow() -> dict[str, Any]:
+    """Settings of DAL for double precision, whose convolutions are slow."""
+    return {
+        "anatomy_widths": (2, 4),
+        "modality_widths": (2, 4),
+        "modality_pooled": (1, 2, 1),
+        "code_channels": 2,
+        "context_widths": (2, 4),
+    }
+
+
+@pytest.fixture(scope="session")
 def in_windows() -> Tile:
     """Windows of half the phantom along x."""
     return partial(tile, window=(SIZE // 2, SIZE, SIZE), overlap=0.5)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from dal_auto.errors import InputError, PlansError
 from dal_auto.methods import checkpoint as module
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dal_auto.methods.registry import find_method
 
 
 class Payload:
@@ -136,3 +137,31 @@ def test_the_metadata_is_json_that_names_the_versions(whole, tmp_path):
     with module.safe_open(tmp_path / "x", "pt") as file:
         content = json.loads(file.metadata()["content"])
     assert set(content["versions"]) == {"dal_auto", "torch", "python"}
+
+
+def test_weights_of_another_architecture_are_refused_by_name(small_plans, tmp_path):
+    plans = small_plans("DAL")
+    method = find_method("DAL")(plans)
+    tensors = method.tensors()
+    name = next(iter(tensors))
+    save_checkpoint(tmp_path / "x", Checkpoint(plans, tensors | {name: torch.zeros(1, 2)}))
+    checkpoint = load_checkpoint(tmp_path / "x")
+    with pytest.raises(InputError, match=rf"another architecture: {name} is \(1, 2\)") as caught:
+        checkpoint.build("cpu")
+    assert caught.value.file == tmp_path / "x"
+    fewer = {key: value for key, value in tensors.items() if key != name}
+    with pytest.raises(InputError, match=f"{name} is missing in it"):
+        Checkpoint(plans, fewer).build("cpu")
+
+
+@pytest.mark.parametrize(("version", "warns"), [("2.9.1+cpu", True), ("2.10.0", False)])
+def test_a_torch_that_can_be_made_to_run_code_is_warned_of_once(
+    whole, tmp_path, monkeypatch, caplog, version, warns
+):
+    save_checkpoint(tmp_path / "x", whole)
+    monkeypatch.setattr(torch, "__version__", version)
+    module._warn_of_old_torch.cache_clear()
+    for _ in range(2):
+        load_checkpoint(tmp_path / "x")
+    module._warn_of_old_torch.cache_clear()
+    assert caplog.text.count("CVE-2026-24747") == warns

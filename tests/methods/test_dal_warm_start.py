@@ -5,12 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.cluster.vq import kmeans2, vq
 from sklearn.cluster import KMeans
 from torch.nn import functional as F
 
-from dal_auto.methods.dal.warm_start import tissue_classes, warm_start_loss
+from dal_auto.methods.dal import warm_start
 
 IGNORED = -100
+
+
+def tissue_classes(image: torch.Tensor, mask: torch.Tensor, classes: int) -> torch.Tensor:
+    """Of one image."""
+    return warm_start.tissue_classes(image[None], mask[None], classes)[0]
+
+
+def warm_start_loss(
+    logits: torch.Tensor, images: torch.Tensor, mask: torch.Tensor, reference: int
+) -> torch.Tensor:
+    """With all sequences there."""
+    everyone = torch.ones(images.shape[:2])
+    return warm_start.warm_start_loss(logits, images, mask, everyone, reference)
 
 
 def mixture(seed: int = 0, shape: tuple[int, int, int] = (14, 15, 16)):
@@ -34,6 +48,63 @@ def test_classes_are_those_of_k_means_in_the_order_of_intensity():
     rank = np.argsort(np.argsort(reference.cluster_centers_[:, 0]))
     np.testing.assert_array_less(0.999, np.mean(labels == rank[reference.labels_]))
     assert np.mean(labels == truth[inside].numpy()) > 0.95
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_labels_are_those_of_scipys_k_means_from_the_same_start(seed, classes):
+    image, _, mask = mixture(seed, (20, 21, 22))
+    inside = mask > 0
+    values = image[inside].double().numpy()
+    start = np.quantile(values, (np.arange(classes) + 0.5) / classes)
+    # The centres after scipy's ten steps, and the labels that they give.
+    centres, _ = kmeans2(values[:, None], start[:, None], iter=10, minit="matrix")
+    labels, _ = vq(values[:, None], centres)
+    found = tissue_classes(image, mask, classes)[inside].numpy()
+    assert np.mean(found == labels) > 0.9995, "but for voxels within rounding of an edge"
+
+
+def test_subjects_of_a_batch_are_classed_each_for_itself():
+    images, _, masks = (torch.stack(parts) for parts in zip(mixture(0), mixture(1), strict=True))
+    images[1] = images[1] / 2 + 0.1 * masks[1]
+    together = warm_start.tissue_classes(images, masks, 3)
+    for image, mask, labels in zip(images, masks, together, strict=True):
+        assert torch.equal(labels, tissue_classes(image, mask, 3))
+
+
+def test_a_brain_of_one_value_and_an_empty_one_do_no_harm():
+    image, _, mask = mixture()
+    for odd in (mask * 0.5, mask * 0):
+        assert set(tissue_classes(odd, mask, 3)[mask > 0].tolist()) == {0}
+    assert (tissue_classes(image, mask * 0, 3) == IGNORED).all()
+
+
+def test_nothing_waits_for_the_device():
+    # A meta tensor has no values: whatever asks for one, or a shape that depends on one, raises.
+    on = {"device": "meta"}
+    logits = torch.zeros(2, 2, 3, 6, 7, 8, **on)
+    images, mask = torch.zeros(2, 2, 6, 7, 8, **on), torch.zeros(2, 1, 6, 7, 8, **on)
+    present = torch.ones(2, 2, **on)
+    assert warm_start.warm_start_loss(logits, images, mask, present, reference=0).shape == ()
+
+
+def test_who_lacks_the_reference_or_the_sequence_teaches_nothing():
+    images = torch.stack([torch.stack([mixture(s)[0], mixture(s + 9)[0]]) for s in (0, 1, 2)])
+    masks = torch.stack([mixture(s)[2][None] for s in (0, 1, 2)])
+    logits = torch.randn(3, 2, 3, *images.shape[2:], requires_grad=True)
+    present = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    loss = warm_start.warm_start_loss(logits, images, masks, present, reference=0)
+    # A mean over the voxels of (0, 0), (0, 1) and (1, 0).
+    total = voxels = 0.0
+    for p, s in [(0, 0), (0, 1), (1, 0)]:
+        inside = masks[p, 0] > 0
+        labels = tissue_classes(images[p, 0], masks[p, 0], 3)[inside]
+        log_likelihood = logits[p, s].log_softmax(0)[:, inside].gather(0, labels[None])
+        total, voxels = total - float(log_likelihood.detach().sum()), voxels + int(inside.sum())
+    assert float(loss.detach()) == pytest.approx(total / voxels, rel=1e-5)
+    loss.backward()
+    moved = logits.grad.flatten(2).abs().sum(2) > 0
+    assert moved.tolist() == [[True, True], [True, False], [False, False]]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])

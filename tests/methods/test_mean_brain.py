@@ -31,3 +31,14 @@ def test_a_cohort_of_one_brain_finds_nothing_in_it(small_plans, phantom_batch, i
     method.fit_cohort([batch])
     found = method.detect(batch.images[0, 0], batch.brain_mask[0, 0], "T1", in_windows)
     assert float(found.scores[""].max()) == 0
+
+
+def test_who_lacks_a_sequence_has_no_part_in_its_mean(small_plans, phantom_batch, in_windows):
+    batches = [phantom_batch(seed) for seed in range(2)]
+    batches[1].present[0, 1] = False
+    batches[1].images[0, 1] = 0.7  # must not be looked at
+    method = MeanBrain(small_plans("mean-brain"))
+    method.fit_cohort(batches)
+    t1, t2 = method.tensors()["mean"]
+    np.testing.assert_allclose(t2, batches[0].images[0, 1])
+    np.testing.assert_allclose(t1, (batches[0].images[0, 0] + batches[1].images[0, 0]) / 2)

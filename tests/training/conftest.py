@@ -55,7 +55,9 @@ def make_plans() -> Callable[..., Plans]:
     return make
 
 
-def phantom(case_id: str, patient_id: str, seed: int) -> StandardCase:
+def phantom(
+    case_id: str, patient_id: str, seed: int, sequences: Sequence[str] = SEQUENCES
+) -> StandardCase:
     """Grey shell, white core, two blobs of fluid somewhere; T1 and T2 in some scanner's units."""
     random = np.random.default_rng(seed)
     axes = np.meshgrid(*[np.linspace(-1, 1, SIZE)] * 3, indexing="ij")
@@ -66,24 +68,31 @@ def phantom(case_id: str, patient_id: str, seed: int) -> StandardCase:
     mask = radius < 0.9
     contrasts = np.array([[0.2, 0.5, 0.8], [0.9, 0.5, 0.3]])
     images = (contrasts[:, tissue] + random.normal(0, 0.04, (2, *tissue.shape))).clip(0.01) * mask
+    images = images[[SEQUENCES.index(name) for name in sequences]]
     grid = Grid((SIZE,) * 3, np.eye(4))
     return StandardCase(
         dataset="Phantoms",
         case_id=case_id,
         patient_id=patient_id,
-        sequences=SEQUENCES,
+        sequences=tuple(sequences),
         images=images.astype(np.float32),
         brain_mask=mask,
         lesion_mask=None,
-        geometry=Geometry(dict.fromkeys(SEQUENCES, grid), dict.fromkeys(SEQUENCES, np.eye(4))),
-        scale=dict.fromkeys(SEQUENCES, 500.0),
+        geometry=Geometry(dict.fromkeys(sequences, grid), dict.fromkeys(sequences, np.eye(4))),
+        scale=dict.fromkeys(sequences, 500.0),
         percentiles={
             name: tuple(np.percentile(image[mask], PERCENTILES).tolist())
-            for name, image in zip(SEQUENCES, images, strict=True)
+            for name, image in zip(sequences, images, strict=True)
         },
         quality={},
         steps=("made for a test",),
     )
+
+
+@pytest.fixture(scope="session")
+def make_phantom() -> Callable[..., StandardCase]:
+    """`phantom`, for tests that want another one."""
+    return phantom
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +101,16 @@ def dataset_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("Phantoms")
     for index, patient in enumerate(["p0", "p1", "p2", "p3", "p4", "p4"]):
         write_case(folder / "cases", phantom(f"case{index}", patient, index), f"hash{index}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def incomplete_folder(tmp_path_factory) -> Path:
+    """Six cases of six patients on disk; case 1 has no T2, case 4 no T1."""
+    folder = tmp_path_factory.mktemp("Incomplete")
+    for index, sequences in enumerate([SEQUENCES, ["T1"], SEQUENCES, SEQUENCES, ["T2"], SEQUENCES]):
+        case = phantom(f"case{index}", f"p{index}", index, sequences)
+        write_case(folder / "cases", case, f"hash{index}")
     return folder
 
 

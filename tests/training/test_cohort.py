@@ -1,15 +1,13 @@
-"""Batches as a function of (seed, step), splits by patient, a cache that knows what it holds."""
+"""Splits by patient, a cache that knows what it holds, and cases that lack a sequence."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections import Counter
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,53 +15,8 @@ from dal_auto.errors import InputError
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.raw_intensity import RawIntensity
 from dal_auto.standard_files import CaseRecord, read_case, read_records
-from dal_auto.training.cohort import batches, split_by_patient, subjects_of_step
-
-SEEDS = st.integers(0, 2**32 - 1)
-
-
-def first(stream, count: int) -> list:
-    """The first batches of an endless stream, which is closed then."""
-    taken = list(itertools.islice(stream, count))
-    stream.close()
-    return taken
-
-
-@given(cases=st.integers(2, 40), size=st.integers(1, 5), seed=SEEDS, step=st.integers(0, 10**6))
-def test_a_steps_subjects_follow_from_seed_and_step(cases, size, seed, step):
-    chosen = subjects_of_step(cases, size, seed, step)
-    assert chosen == subjects_of_step(cases, size, seed, step)
-    assert len(chosen) == size and set(chosen) <= set(range(cases))
-    if size <= cases:
-        assert len(set(chosen)) == size, "a batch holds different subjects"
-
-
-@given(per_epoch=st.integers(1, 12), size=st.integers(1, 5), seed=SEEDS, epoch=st.integers(0, 99))
-def test_every_case_is_seen_once_in_each_epoch(per_epoch, size, seed, epoch):
-    cases = per_epoch * size
-    steps = range(epoch * per_epoch, (epoch + 1) * per_epoch)
-    seen = Counter(index for step in steps for index in subjects_of_step(cases, size, seed, step))
-    assert seen == dict.fromkeys(range(cases), 1)
-
-
-@given(cases=st.integers(2, 30), seed=SEEDS)
-def test_cases_that_fill_no_batch_wait_for_another_epoch(cases, seed):
-    seen = [i for step in range(cases // 2) for i in subjects_of_step(cases, 2, seed, step)]
-    assert len(seen) == len(set(seen)) == cases // 2 * 2
-
-
-def test_epochs_and_seeds_have_orders_of_their_own():
-    def order(seed: int, epoch: int) -> list[int]:
-        steps = range(epoch * 15, epoch * 15 + 15)
-        return [index for step in steps for index in subjects_of_step(30, 2, seed, step)]
-
-    orders = [order(0, 0), order(0, 1), order(1, 0), order(1, 1)]
-    assert all(sorted(o) == list(range(30)) for o in orders)
-    assert len({tuple(o) for o in orders}) == 4
-
-
-def test_a_lone_case_still_fills_a_batch():
-    assert subjects_of_step(1, 2, seed=0, step=3) == [0, 0]
+from dal_auto.training import run as run_module
+from dal_auto.training.cohort import cohort_of, split_by_patient
 
 
 @given(patients=st.lists(st.integers(0, 12), min_size=1, max_size=30), fraction=st.floats(0, 0.99))
@@ -138,7 +91,10 @@ def test_what_changes_the_volumes_changes_the_cache(make_cohort, make_plans, cha
     assert images.shape != others.shape or not np.array_equal(images, others)
 
 
-@pytest.mark.parametrize("change", [{"training__steps": 7}, {"scoring__score": "l1"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"training__steps": 7}, {"scoring__score": "l1"}, {"configuration__batch_subjects": 4}],
+)
 def test_what_does_not_change_the_volumes_shares_the_cache(make_cohort, make_plans, change):
     assert make_cohort(make_plans()).cache == make_cohort(make_plans(**change)).cache
 
@@ -153,25 +109,54 @@ def test_a_case_that_was_made_anew_is_not_taken_from_the_cache(make_cohort, make
         dataclasses.replace(cohort, records=(anew,)).volumes(0)
 
 
-def test_batches_hold_the_cases_of_their_step(make_cohort, make_plans):
-    cohort = make_cohort(make_plans())
-    for step, batch in enumerate(first(batches(cohort, 3, 0, "cpu"), 4)):
-        for position, index in enumerate(subjects_of_step(6, 2, 3, step)):
-            images, mask = cohort.volumes(index)
-            np.testing.assert_array_equal(batch.images[position], images)
-            np.testing.assert_array_equal(batch.brain_mask[position], mask)
+def test_a_case_that_lacks_a_sequence_has_zeros_and_says_so(make_plans, incomplete_folder):
+    cohort = cohort_of(incomplete_folder, read_records(incomplete_folder / "cases"), make_plans())
+    batch = cohort.batch([1, 0, 4])
+    assert batch.present.tolist() == [[True, False], [True, True], [False, True]]
+    assert not batch.images[0, 1].any() and not batch.images[2, 0].any()
+    assert batch.images[~batch.present].eq(0).all()
+    assert all(image.any() for image in batch.images[batch.present])
 
 
-# A device that is not the CPU is fed by background processes; which one does not matter here.
-# When they are stopped, batchgenerators' reading thread may find the sender of a tensor gone.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize(("device", "start"), [("cpu", 3), ("mps", 0), ("mps", 3)])
-def test_batches_from_a_step_on_are_the_tail_of_all(make_cohort, make_plans, device, start):
-    cohort = make_cohort(make_plans())
+@pytest.mark.parametrize(
+    "change", [{"sequences": ["T2", "T1"]}, {"percentiles": {"T1": [1.0], "T2": [2.0]}}]
+)
+def test_equal_voxels_of_which_something_else_is_said_are_another_entry(
+    make_cohort, make_plans, change
+):
+    cohort = make_cohort(make_plans(), [0])
+    record = cohort.records[0]
+    other = dataclasses.replace(cohort, records=(CaseRecord(record.path, record.content | change),))
+    assert cohort._path(0) != other._path(0)
+
+
+def test_many_cases_are_brought_to_the_grid_by_workers(make_cohort, make_plans, monkeypatch):
+    monkeypatch.setattr("dal_auto.training.cohort._WORTH_WORKERS", 2)
+    monkeypatch.setattr("dal_auto.training.cohort.available_cores", lambda: 2)
+    cohort = make_cohort(make_plans(configuration__name="by-workers"))
     cohort.fill_cache()
-    whole = first(batches(cohort, 0, 0, "cpu"), 8)[start:]
-    tail = first(batches(cohort, 0, start, device), 8 - start)
-    assert len(whole) == len(tail) == 8 - start
-    for one, other in zip(whole, tail, strict=True):
-        assert torch.equal(one.images, other.images)
-        assert torch.equal(one.brain_mask, other.brain_mask)
+    alone = make_cohort(make_plans(configuration__name="alone"))
+    for index in range(len(cohort)):
+        assert cohort._path(index).read_bytes() and cohort._path(index).is_file()
+        for one, other in zip(cohort.volumes(index), alone.volumes(index), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_only_a_case_without_any_sequence_is_left_out(
+    make_plans, incomplete_folder, monkeypatch, caplog
+):
+    records = read_records(incomplete_folder / "cases")
+    monkeypatch.setattr(run_module, "case_records", lambda dataset: records)
+    plans = make_plans(sequences=["T2"], intensity__landmarks={"T2": [0.1 * i for i in range(11)]})
+    with caplog.at_level(logging.INFO):
+        assert len(run_module._usable(make_plans())) == 6
+    assert "1 of 6 cases have no T1" in caplog.text and "1 of 6 cases have no T2" in caplog.text
+    caplog.clear()
+    assert [r.case_id for r in run_module._usable(plans)] == [
+        "case0",
+        "case2",
+        "case3",
+        "case4",
+        "case5",
+    ]
+    assert "case1 is left out: no T2" in caplog.text

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+from dal_auto.errors import InputError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint
 from dal_auto.methods.dal.model import DAL
 from dal_auto.methods.method import Batch, Detection, GradientMethod
 from dal_auto.plans import Plans
 from dal_auto.training import trainer as module
+from dal_auto.training.log import Log
+from dal_auto.training.selection import Selection
 from dal_auto.training.trainer import Trainer, TrainingFailed
 
 
@@ -70,11 +74,28 @@ def one_weight_plans(make_plans) -> Plans:
 def make_trainer(make_cohort) -> Callable[..., Trainer]:
     """A trainer of four phantoms, validated on `validation` (numbers of cases)."""
 
-    def make(method: GradientMethod, folder: Path, *, seed: int = 5, validation=(4, 5)) -> Trainer:
+    def make(
+        method: GradientMethod, folder: Path, *, seed: int = 5, validation=(4, 5), pasted=False
+    ) -> Trainer:
         training, held_out = (make_cohort(method.plans, c) for c in ([0, 1, 2, 3], validation))
-        return Trainer(method, training, held_out, seed, "cpu", folder)
+        selection = Selection(held_out, annotated=False) if pasted else None
+        return Trainer(method, training, held_out, seed, "cpu", folder, selection)
 
     return make
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_pasted() -> Iterator[None]:
+    """Two images with lesions are enough for a tiny run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dal_auto.training.selection._PASTED", 2)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_drawing(monkeypatch) -> None:
+    """Most of a tiny run's time would go into its picture; the run `whole` has one."""
+    monkeypatch.setattr(Log, "draw", lambda self: None)
 
 
 class Killed(Exception):
@@ -83,9 +104,12 @@ class Killed(Exception):
 
 @pytest.fixture(scope="module")
 def dal_plans(make_plans) -> Plans:
-    """Six steps of DAL through the end of its warm start, a checkpoint at every second."""
+    """Six steps of DAL through the end of its warm start, a checkpoint at every second; each step
+    adds up two batches of varied cases."""
     return make_plans(
         training__steps=6,
+        training__accumulation=2,
+        training__augmentation={"mirror": 0.5, "gamma": 0.2, "noise": 0.02},
         training__learning_rate=2e-3,
         training__checkpoint_every=2,
         method__settings__warm_start_steps=2,
@@ -99,7 +123,7 @@ def start(dal_plans, make_trainer) -> Callable[[Path], Trainer]:
     def make(folder: Path) -> Trainer:
         fresh = not (folder / "last.safetensors").is_file()
         torch.manual_seed(0 if fresh else 99)
-        trainer = make_trainer(DAL(dal_plans), folder)
+        trainer = make_trainer(DAL(dal_plans), folder, pasted=True)
         assert trainer.resume() is not fresh
         return trainer
 
@@ -147,9 +171,35 @@ def test_a_run_killed_at_a_step_ends_as_one_that_was_not(
     assert_same_run(tmp_path, whole)
 
 
-def test_a_run_killed_between_its_files_ends_as_one_that_was_not(
-    start, whole, tmp_path, monkeypatch
+#: Where a run is killed: what is called there, and at which of its calls.
+PLACES = {
+    "while it looks for lesions": ("selection_precision", 2),
+    "before the best weights": ("save_checkpoint", 3),
+    "before the last weights": ("save_checkpoint", 4),
+}
+
+
+@pytest.mark.parametrize(("called", "time"), PLACES.values(), ids=PLACES)
+def test_a_run_killed_at_a_checkpoint_ends_as_one_that_was_not(
+    start, whole, tmp_path, monkeypatch, called, time
 ):
+    real, calls = getattr(module, called), []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == time:
+            raise Killed
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, called, killed)
+        with pytest.raises(Killed):
+            start(tmp_path).run()
+    start(tmp_path).run()
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_run_killed_between_its_files_has_the_old_ones(start, tmp_path, monkeypatch):
     save = module.save_checkpoint
 
     def killed(path: Path, checkpoint: Checkpoint) -> None:
@@ -164,10 +214,7 @@ def test_a_run_killed_between_its_files_ends_as_one_that_was_not(
     # The log and the best weights are of step 4 already, the last checkpoint is of step 2.
     assert load_checkpoint(tmp_path / "best.safetensors").step == 4
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4
-    resumed = start(tmp_path)
-    assert resumed.step == 2
-    resumed.run()
-    assert_same_run(tmp_path, whole)
+    assert start(tmp_path).step == 2
 
 
 def test_a_finished_run_takes_no_further_step(start, whole):
@@ -276,8 +323,8 @@ def test_warnings_of_the_method_are_shown_with_their_step_but_not_in_the_warm_st
     with caplog.at_level(logging.WARNING):
         make_trainer(method, tmp_path).run()
     assert [record.message for record in caplog.records] == [
-        "step 6: the weight is -0.6",
-        "step 8: the weight is -0.8",
+        "WARNING, step 6: the weight is -0.6",
+        "WARNING, step 8: the weight is -0.8",
     ]
 
 
@@ -316,3 +363,113 @@ def test_weights_that_a_good_loss_spoilt_are_not_kept(
     last = load_checkpoint(trainer.last_path)
     assert last.step == 2
     assert last.tensors["weight"].isfinite().all()
+
+
+def judged_by(monkeypatch, values: list[float]) -> None:
+    """The AP of the validations, in turn."""
+    turns = iter(values)
+    monkeypatch.setattr(module, "selection_precision", lambda *_: {"AP": next(turns)})
+
+
+def test_the_highest_precision_chooses_and_the_loss_only_between_equals(
+    one_weight_plans, make_trainer, tmp_path, monkeypatch
+):
+    judged_by(monkeypatch, [0.3, 0.5, 0.5, 0.4])
+    # The loss is lowest at step 6, the third validation.
+    method = OneWeight(one_weight_plans, validation_loss=lambda w: (w + 0.6).square())
+    trainer = make_trainer(method, tmp_path, pasted=True)
+    trainer.run()
+    best = load_checkpoint(trainer.best_path)
+    assert best.step == 6
+    assert best.progress["best_precision"] == 0.5
+    lines = [json.loads(line) for line in trainer.log_path.read_text().splitlines()]
+    assert [line["val_AP"] for line in lines if "val_AP" in line] == [0.3, 0.5, 0.5, 0.4]
+
+
+def test_annotated_cases_that_chose_are_named_in_the_checkpoint(
+    one_weight_plans, make_trainer, tmp_path, monkeypatch
+):
+    judged_by(monkeypatch, [0.3, 0.5, 0.5, 0.4])
+    trainer = make_trainer(OneWeight(one_weight_plans), tmp_path)
+    trainer.selection = Selection(trainer.validation, annotated=True)
+    trainer.run()
+    assert load_checkpoint(trainer.best_path).progress["selection_cases"] == ["case4", "case5"]
+
+
+def test_training_ends_early_where_nothing_becomes_better(
+    make_plans, make_trainer, tmp_path, monkeypatch, caplog
+):
+    plans = make_plans(training__steps=20, training__checkpoint_every=2, training__patience=2)
+    judged_by(monkeypatch, [0.3, 0.5, 0.5, 0.4, 0.9])
+    trainer = make_trainer(OneWeight(plans, validation_loss=lambda w: -w), tmp_path, pasted=True)
+    with caplog.at_level(logging.INFO):
+        trainer.run()
+    assert trainer.step == 8 and "stopped at step 8" in caplog.text
+    assert load_checkpoint(trainer.best_path).step == 4
+    again = make_trainer(OneWeight(plans), tmp_path, pasted=True)
+    assert again.resume()
+    again.run()
+    assert again.step == 8, "a run that has ended stays ended"
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "validations", "expected"),
+    [(8, 2, 100, [2, 4, 6, 8]), (8, 2, 2, [4, 8]), (9, 2, 1, [9]), (12, 3, 3, [6, 9, 12])],
+)
+def test_validations_are_spread_over_the_checkpoints(
+    make_plans, make_trainer, tmp_path, steps, every, validations, expected
+):
+    plans = make_plans(
+        training__steps=steps, training__checkpoint_every=every, training__validations=validations
+    )
+    make_trainer(OneWeight(plans), tmp_path).run()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "val_loss" in line] == expected
+
+
+def test_a_diverging_run_is_warned_of(one_weight_plans, make_trainer, tmp_path, caplog):
+    method = OneWeight(one_weight_plans, validation_loss=lambda w: 0.01 + w.square())
+    with caplog.at_level(logging.WARNING):
+        make_trainer(method, tmp_path).run()
+    warned = [r.message for r in caplog.records if "diverges" in r.message]
+    assert warned and warned[0].startswith("WARNING, step 4: training diverges")
+    assert "training.learning_rate" in warned[0]
+
+
+def test_the_gradients_of_accumulated_batches_are_their_mean(make_plans, make_trainer, tmp_path):
+    """Of two batches with the gradients 1 and 3, a step of plain descent would be 2."""
+    plans = make_plans(training__steps=1, training__accumulation=2)
+    method = OneWeight(plans)
+    factors = iter([1.0, 3.0])
+    method.loss = lambda step: next(factors) * method.network.weight.sum()
+    make_trainer(method, tmp_path).run()
+    (gradient,) = (parameter.grad for parameter in method.network.parameters())
+    assert float(gradient) == pytest.approx(2.0)
+
+
+def test_weights_of_another_architecture_are_refused_by_name(
+    start, whole, dal_plans, make_trainer, tmp_path
+):
+    (tmp_path / "last.safetensors").write_bytes((whole / "last.safetensors").read_bytes())
+    wider = dal_plans.override({"method.settings.code_channels": 16}, "test")
+    trainer = make_trainer(DAL(wider), tmp_path)
+    with pytest.raises(InputError, match=r"another architecture: R_A\.\S+ is \(8.*\(16.*the plans"):
+        trainer.resume()
+
+
+def test_the_networks_may_be_compiled(one_weight_plans, make_trainer, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, *_: compiled.append(type(self).__name__))
+    plans = one_weight_plans.override({"training.compile": True}, "test")
+    method = OneWeight(plans)
+    method.network = nn.Sequential(nn.Linear(1, 1, bias=False))
+    make_trainer(method, tmp_path)
+    assert compiled == ["Linear"]
+
+
+def test_pictures_and_curves_are_drawn(start, whole):
+    events = EventAccumulator(str(whole / "tensorboard"))
+    events.Reload()
+    assert {"T1 input", "T1 anatomy", "T1 edges", "T1 restored"} <= set(events.Tags()["images"])
+    assert "loss/loss" in events.Tags()["scalars"] and "validation/AP" in events.Tags()["scalars"]
+    assert (whole / "training.png").read_bytes().startswith(b"\x89PNG")

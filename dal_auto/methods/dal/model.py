@@ -5,45 +5,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from dal_auto import distributed
 from dal_auto.errors import PlansError
 from dal_auto.methods.dal import losses
-from dal_auto.methods.dal.settings import DalSettings, settings_for
+from dal_auto.methods.dal.edge_noise import mislabelled
+from dal_auto.methods.dal.settings import PAIR_TERMS, DalSettings, settings_for
+from dal_auto.methods.dal.sub_networks import SubNetworks, restore
 from dal_auto.methods.dal.warm_start import warm_start_loss
+from dal_auto.methods.dal.watching import figures_of, warnings_about
 from dal_auto.methods.method import Batch, Detection, GradientMethod, Tile
-from dal_auto.networks.anatomy import (
-    AnatomyExtractor,
-    differentiable_one_hot,
-    halve,
-    merge_channels,
-)
-from dal_auto.networks.canny import canny_edges
-from dal_auto.networks.modality import ModalityExtractor
-from dal_auto.networks.restoration import CodeEncoder, RepresentationCombiner
+from dal_auto.networks.anatomy import differentiable_one_hot, halve, merge_channels
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.scoring.anomaly_score import anomaly_score
 
-#: Least share of the brain in a tissue class; below it the anatomy has collapsed.
-_LEAST_OCCUPANCY = 0.02
-
-
-class Networks(nn.Module):
-    """The five sub-networks, named as in the paper."""
-
-    def __init__(self, settings: DalSettings) -> None:
-        super().__init__()
-        self.E_A = AnatomyExtractor(settings.anatomy_widths, settings.classes)
-        self.E_M = ModalityExtractor(settings.modality_widths, settings.modality_pooled)
-        encoder = (settings.code_channels, settings.downsamplings, settings.context_widths)
-        self.R_A = CodeEncoder(*encoder)
-        self.R_E = CodeEncoder(*encoder)
-        self.R_D = RepresentationCombiner(
-            settings.code_channels, settings.downsamplings, self.E_M.length
-        )
+logger = logging.getLogger(__name__)
 
 
 class DAL(GradientMethod):
@@ -52,130 +34,176 @@ class DAL(GradientMethod):
     name = "DAL"
     Settings = DalSettings
     settings: DalSettings
-    network: Networks
+    network: SubNetworks
 
     def __init__(self, plans: Plans) -> None:
         super().__init__(plans)
         _check_sizes(plans.configuration, 2**self.settings.downsamplings)
-        self.network = Networks(self.settings)
+        self.network = SubNetworks(self.settings, len(plans.sequences))
         self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._on = self.settings.losses(len(plans.sequences))
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> DalSettings:
         return settings_for(preset, configuration)
 
-    def edges(self, anatomy: Tensor) -> Tensor:
-        """E = Canny(A): (N, 1, x, y, z) → the same shape, 0 or 1, without gradient."""
-        s = self.settings
-        return canny_edges(
-            anatomy,
-            sigma_voxels=s.canny_sigma_voxels,
-            low=s.canny_low,
-            high=s.canny_high,
-            hysteresis_steps=s.canny_hysteresis_steps,
-        )
-
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        net, s = self.network, self.settings
-        subjects, sequences = batch.images.shape[:2]
-        images = _channels_last(batch.images.flatten(0, 1)[:, None])
-        mask = batch.brain_mask.repeat_interleave(sequences, dim=0)
-        logits = net.E_A(images)
-        if step < s.warm_start_steps:
-            by_subject = logits.unflatten(0, (subjects, sequences))
-            reference = self.plans.sequences.index("T1") if "T1" in self.plans.sequences else 0
-            loss = warm_start_loss(by_subject, batch.images, batch.brain_mask, reference)
+        """Losses (Eq. 5–11) and their sum (Eq. 13), those of Eq. 5–8 over all processes' subjects.
+
+        Each network is called once, for all subjects, sequences and combinations (i, j).
+        """
+        if len(self.plans.sequences) == 1:
+            _say_once(
+                f"{self.plans.sequences[0]} is the only sequence: {', '.join(PAIR_TERMS)} and the "
+                "cross terms of Eq. 9 and 11 compare sequences, and are left out"
+            )
+        present = batch.present.to(batch.images.dtype)
+        batch = _without_absent(batch)
+        if not self.settings.disentangling:
+            parts = self._parts_from_image_edges(batch, present)
+        elif step < self.settings.warm_start_steps:
+            loss = self._warm_start(batch, present)
             return {"loss": loss, "warm_start": loss}
+        else:
+            parts = self._parts(batch, present)
+        return {"loss": losses.total_loss(parts, self.settings.weights()), **parts}
 
-        one_hot = differentiable_one_hot(logits) * mask
+    def _warm_start(self, batch: Batch, present: Tensor) -> Tensor:
+        logits = self.network.run("E_A", batch.images.flatten(0, 1)[:, None])
+        reference = self.plans.sequences.index("T1") if "T1" in self.plans.sequences else 0
+        logits = logits.unflatten(0, present.shape)
+        return warm_start_loss(logits, batch.images, batch.brain_mask, present, reference)
+
+    def _parts(self, batch: Batch, present: Tensor) -> dict[str, Tensor]:
+        """The losses that are on, by name."""
+        net, s, shape = self.network, self.settings, present.shape
+        images = batch.images.flatten(0, 1)[:, None]
+        mask = batch.brain_mask.repeat_interleave(shape[1], dim=0)
+        one_hot = differentiable_one_hot(net.run("E_A", images)) * mask
         anatomy = merge_channels(one_hot, mask)
-        vectors = net.E_M(halve(images))
-        encoded, restored = net.R_A(anatomy), net.R_E(self.edges(anatomy))
-        by_subject = vectors.unflatten(0, (subjects, sequences))
-        # One call of R_D for both codes and all (i, j): [code, p, i, j].
-        codes = torch.stack([encoded, restored]).unflatten(1, (subjects, sequences))
-        codes = codes[:, :, :, None].expand(-1, -1, -1, sequences, -1, -1, -1, -1)
-        modality = by_subject[None, :, None].expand(2, -1, sequences, -1, -1)
-        combined = net.R_D(_channels_last(codes.flatten(0, 3)), modality.flatten(0, 3))
-        combined = combined[:, 0].unflatten(0, (2, subjects, sequences, sequences))
-        combined = combined * batch.brain_mask[None, :, :, None]
-
-        compared = (one_hot if s.similarity_of == "onehot" else anatomy).unflatten(
-            0, (subjects, sequences)
-        )
+        vectors = net.run("E_M", halve(images)).unflatten(0, shape)
+        codes = [net.run("R_A", anatomy)]
+        if "rest" in self._on:
+            noisy = s.edge_noise > 0 and net.training
+            seen = mislabelled(anatomy, mask, s.edge_noise, s.classes) if noisy else anatomy
+            codes.append(net.run("R_E", net.edges(seen)))
+        share = losses.shares(present)
         parts = {
-            "recon": losses.image_error(combined[0], batch.images, batch.brain_mask),
-            "rest": losses.image_error(combined[1], batch.images, batch.brain_mask),
-            "con_A": losses.anatomy_consistency(compared),
-            "sim_A": losses.anatomy_similarity(compared, s.margin_anatomy),
-            "con_M": losses.modality_consistency(by_subject),
-            "sim_M": losses.modality_similarity(by_subject, s.margin_modality),
-            "con_AE": losses.code_consistency(
-                restored, encoded, normalised=s.code_consistency == "normalised"
-            ),
+            name: losses.image_error(combined, batch.images, batch.brain_mask, share)
+            for name, combined in zip(
+                ("recon", "rest"), self._combined(codes, vectors), strict=False
+            )
         }
-        loss = (
-            s.weight_reconstruction * (parts["recon"] + parts["rest"])
-            + s.weight_anatomy * (parts["con_A"] + parts["sim_A"])
-            + s.weight_modality * (parts["con_M"] + parts["sim_M"])
-            + s.weight_code * parts["con_AE"]
-        )
-        return {"loss": loss, **parts}
+        everywhere, all_vectors = distributed.gathered(present), distributed.gathered(vectors)
+        if not s.modality_reuse and net.training:
+            net.remember_modality(all_vectors.float(), everywhere)
+        if self._on & {"con_A", "sim_A"}:
+            compared = one_hot if s.similarity_of == "onehot" else anatomy
+            cos = losses.cosines(distributed.gathered(compared.unflatten(0, shape)))
+            if "con_A" in self._on:
+                parts["con_A"] = losses.anatomy_consistency(cos, everywhere)
+            if "sim_A" in self._on:
+                parts["sim_A"] = losses.anatomy_similarity(cos, everywhere, s.margin_anatomy)
+        if self._on & {"con_M", "sim_M"}:
+            cos = losses.cosines(all_vectors)
+            if "con_M" in self._on:
+                parts["con_M"] = losses.modality_consistency(cos, everywhere)
+            if "sim_M" in self._on:
+                parts["sim_M"] = losses.modality_similarity(cos, everywhere, s.margin_modality)
+        if "con_AE" in self._on:
+            encoded, restored = codes
+            normalised = s.code_consistency == "normalised"
+            parts["con_AE"] = losses.code_consistency(
+                restored, encoded, present.flatten(), normalised=normalised
+            )
+        return parts
+
+    def _combined(self, codes: list[Tensor], vectors: Tensor) -> Tensor:
+        """R_D(C_i, M_j) of every code and all (i, j).
+
+        Parameters
+        ----------
+        codes : each (P·S, c, …)
+        vectors : (P, S, m)
+
+        Returns
+        -------
+        (len(codes), P, S, S, x, y, z), [code, p, i, j]
+        """
+        subjects, sequences = vectors.shape[:2]
+        shape = (len(codes), subjects, sequences, sequences)
+        stacked = torch.stack(codes).unflatten(1, (subjects, sequences))[:, :, :, None]
+        anatomy = stacked.expand(*shape, *stacked.shape[4:]).flatten(0, 3)
+        modality = vectors[None, :, None].expand(*shape, -1).flatten(0, 3)
+        return self.network.run("R_D", anatomy, modality)[:, 0].unflatten(0, shape)
+
+    def _parts_from_image_edges(self, batch: Batch, present: Tensor) -> dict[str, Tensor]:
+        """Eq. 11 without disentangling (Table 7): x_i from its own edges; nothing to cross with."""
+        net = self.network
+        images = batch.images.flatten(0, 1)[:, None]
+        restored = net.run("R_D", net.run("R_E", net.edges(images)), None)
+        mask = batch.brain_mask.repeat_interleave(present.shape[1], dim=0)
+        share = losses.shares(present).diagonal(dim1=1, dim2=2).flatten()[:, None, None]
+        return {"rest": losses.image_error(restored[:, None], images, mask, share)}
 
     @torch.no_grad()
     def watch(self, batch: Batch) -> dict[str, Tensor]:
-        """Occupancy of each class, agreement of the sequences' labels, edge density, code scale."""
-        images = _channels_last(batch.images.flatten(0, 1)[:, None])
-        sequences = batch.images.shape[1]
-        mask = batch.brain_mask.repeat_interleave(sequences, dim=0)
-        labels = self.network.E_A(images).argmax(dim=1, keepdim=True)
-        inside = mask > 0
-        figures = {
-            f"occupancy_{c + 1}": (labels[inside] == c).float().mean()
-            for c in range(self.settings.classes)
-        }
-        if sequences > 1:
-            by_subject = labels.unflatten(0, (-1, sequences))
-            agree = (by_subject[:, :1] == by_subject[:, 1:]).float().mean(dim=1)
-            figures["label_agreement"] = (agree * batch.brain_mask).sum() / batch.brain_mask.sum()
-        anatomy = (labels + 1) / self.settings.classes * mask
-        edges = self.edges(anatomy)
-        figures["edge_density"] = edges[inside].mean()
-        figures["code_std"] = self.network.R_A(anatomy).std()
-        return figures
+        return figures_of(self.network, _without_absent(batch), self.plans.sequences)
 
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
-        found = [
-            f"anatomy has collapsed: class {name[-1]} holds {value:.1%} of the brain. Try "
-            "method.settings.similarity_of=onehot, more method.settings.warm_start_steps, or a "
-            "lower training.learning_rate"
-            for name, value in figures.items()
-            if name.startswith("occupancy_") and value < _LEAST_OCCUPANCY
-        ]
-        if figures.get("code_std", 1.0) < 1e-3:
-            found.append("codes have shrunk: try method.settings.code_consistency=normalised")
-        return found
+        return warnings_about(figures)
+
+    @torch.no_grad()
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Per sequence that the first subject has: the input, and what `restore` makes of it."""
+        names = self.plans.sequences
+        here = [i for i, is_present in enumerate(batch.present[0].tolist()) if is_present]
+        images = batch.images[0, here][:, None]
+        mask = batch.brain_mask[:1].expand(len(here), -1, -1, -1, -1)
+        found = restore(self.network, images, mask, here, lambda network, volume: network(volume))
+        kinds = {"input": images, "anatomy": found.anatomy, "edges": found.edges}
+        kinds["restored"] = found.image
+        return {
+            f"{names[i]} {kind}": volumes[place, 0]
+            for place, i in enumerate(here)
+            for kind, volumes in kinds.items()
+            if volumes is not None
+        }
 
     @torch.no_grad()
     def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:
-        """Eq. 14 and 15: anatomy in windows, edges and modality of the whole brain, restoration."""
-        net = self.network.eval()
+        """Eq. 15 of the image and the pseudo-healthy one (Eq. 14, `restore`)."""
+        self.network.eval()
         x, mask = image[None, None], brain_mask[None, None]
-        anatomy = merge_channels(differentiable_one_hot(tile(net.E_A, x)), mask)
-        edges = self.edges(anatomy)
-        modality = net.E_M(halve(x))
-        restored = tile(lambda e: net.R_D(net.R_E(e), modality.expand(len(e), -1)), edges) * mask
-        restored = restored.clamp(0, 1)
+        place = self.plans.sequences.index(sequence)
+        found = restore(self.network, x, mask, [place], tile)
         scoring = self.plans.scoring
         score = anomaly_score(
-            x, restored, kind=scoring.score, sigma_voxels=scoring.ssim_sigma_voxels
+            x, found.image, kind=scoring.score, sigma_voxels=scoring.ssim_sigma_voxels
         )
+        extras = {"anatomy": found.anatomy, "edges": found.edges}
+        vectors = {}
+        if found.modality is not None:
+            after = self.network.run("E_M", halve(found.image))
+            vectors = {"modality": found.modality[0], "modality restored": after[0]}
         return Detection(
             {"": (score * mask)[0, 0]},
-            pseudo_healthy=restored[0, 0],
-            extras={"anatomy": anatomy[0, 0], "edges": edges[0, 0]},
-            vectors={"modality": modality[0], "modality restored": net.E_M(halve(restored))[0]},
+            pseudo_healthy=found.image[0, 0],
+            extras={name: volume[0, 0] for name, volume in extras.items() if volume is not None},
+            vectors=vectors,
         )
+
+
+@cache
+def _say_once(text: str) -> None:
+    """Warn, once in this process."""
+    logger.warning(text)
+
+
+def _without_absent(batch: Batch) -> Batch:
+    """The batch with 0, whatever was there, for sequences that a subject lacks."""
+    present = batch.present[..., None, None, None]
+    return Batch(torch.where(present, batch.images, 0), batch.brain_mask, batch.present)
 
 
 def _check_sizes(configuration: ConfigurationPlan, factor: int) -> None:
@@ -185,8 +213,3 @@ def _check_sizes(configuration: ConfigurationPlan, factor: int) -> None:
         if any(size % factor for size in shape):
             rule = f"the code is {factor} times coarser: sizes must be multiples of {factor}"
             raise PlansError(f"configuration.{key}", shape, rule)
-
-
-def _channels_last(volumes: Tensor) -> Tensor:
-    """The memory layout that convolutions on CPU and GPU are fastest with."""
-    return volumes.contiguous(memory_format=torch.channels_last_3d)

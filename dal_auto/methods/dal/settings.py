@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
 
+from dal_auto.errors import PlansError
 from dal_auto.plans import ConfigurationPlan, Section, Shape, ours, paper
 
 #: The code's grid stays at this or finer: at 16 mm the restored image was a smooth blur.
 _COARSEST_CODE_MM = 6.0
+
+LossTerm = Literal["con_A", "sim_A", "con_M", "sim_M", "con_AE"]
+#: Terms that compare sequences: one sequence alone has none of them.
+PAIR_TERMS = ("con_A", "sim_A", "sim_M")
 
 
 class DalSettings(Section):
@@ -45,6 +51,61 @@ class DalSettings(Section):
     canny_low: float = ours(0.05, "a step of 1/3, smoothed, has a gradient of 0.19", ge=0)
     canny_high: float = ours(0.10, "as canny_low", ge=0)
     canny_hysteresis_steps: int = ours(8, "fixed, so that the device need not wait", ge=0)
+
+    loss_terms: tuple[LossTerm, ...] = paper(
+        ("con_A", "sim_A", "con_M", "sim_M", "con_AE"),
+        "Eq. 13; Table 6 leaves some out, never Eq. 9 and 11",
+    )
+    edge_to_image: bool = paper(True, "§3.3; Table 7 restores from the anatomy without it")
+    disentangling: bool = paper(
+        True, "§3.2; Table 7 restores from the image's own edges without it"
+    )
+    modality_reuse: bool = paper(True, "Eq. 14; Table 7 takes another M without it")
+    edge_noise: float = ours(
+        0.0,
+        "off as in the paper; share of the brain mislabelled before Canny (§4.8.2)",
+        ge=0,
+        le=1,
+    )
+    checkpoint_activations: bool = ours(
+        False, "recompute activations image by image: less memory, a third more time"
+    )
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any], prefix: str = "") -> Self:
+        """Validate each value, and that they go together."""
+        settings = super().parse(content, prefix)
+        for key, rule in settings._conflicts():
+            raise PlansError(f"{prefix}.{key}" if prefix else key, getattr(settings, key), rule)
+        return settings
+
+    def _conflicts(self) -> Iterator[tuple[str, str]]:
+        """(key, rule) of values that contradict others."""
+        if len(set(self.loss_terms)) < len(self.loss_terms):
+            yield "loss_terms", "each term once"
+        if not self.disentangling and not self.edge_to_image:
+            yield "edge_to_image", "without disentangling, edges are all that is left: leave it on"
+        if not self.disentangling and not self.modality_reuse:
+            yield "modality_reuse", "without disentangling there is no modality: leave it on"
+        if self.edge_noise > 0 and not (self.disentangling and self.edge_to_image):
+            yield "edge_noise", "it mislabels anatomy whose edges are restored: both must be on"
+
+    def weights(self) -> dict[str, float]:
+        """λ of Eq. 13 by name."""
+        names = ("reconstruction", "anatomy", "modality", "code")
+        return {name: getattr(self, f"weight_{name}") for name in names}
+
+    def losses(self, sequences: int) -> frozenset[str]:
+        """Which losses there are: those listed, where their modules and pairs exist."""
+        found = {"recon"} if self.disentangling else set()
+        found |= {"rest"} if self.edge_to_image else set()
+        if self.disentangling:
+            found |= set(self.loss_terms)
+        if not self.edge_to_image:
+            found -= {"con_AE"}
+        if sequences < 2:
+            found -= set(PAIR_TERMS)
+        return frozenset(found)
 
 
 def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:

@@ -2,54 +2,85 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
 from torch import Tensor
 from torch.nn import functional as F
 
+from dal_auto import distributed
 
-def tissue_classes(image: Tensor, brain_mask: Tensor, classes: int) -> Tensor:
-    """Voxels of one image put into classes of increasing intensity by k-means.
+#: Of this class is what teaches nothing: `cross_entropy` leaves it out.
+_NO_CLASS = -100
+#: A fixed number, since "until nothing changes" would wait for the device.
+_LLOYD_STEPS = 10
 
-    On T1 the order is CSF < GM < WM, as the merging of Eq. 4 presumes.
+
+def tissue_classes(images: Tensor, brain_mask: Tensor, classes: int) -> Tensor:
+    """Voxels of each image put into classes of increasing intensity by k-means (Lloyd 1982).
+
+    On T1 the order is CSF < GM < WM, as the merging of Eq. 4 presumes. The centres start at
+    quantiles of the brain.
 
     Parameters
     ----------
-    image, brain_mask : (x, y, z)
+    images : (P, x, y, z)
+    brain_mask : (P, x, y, z), 0 or 1
 
     Returns
     -------
-    (x, y, z) int64, 0 … classes − 1; outside the brain −100, which cross-entropy ignores
+    (P, x, y, z) int64, 0 … classes − 1; outside the brain −100, which cross-entropy ignores
     """
-    inside = brain_mask > 0
-    values = image[inside].detach().cpu().numpy().astype(np.float64)
-    start = np.quantile(values, (np.arange(classes) + 0.5) / classes)
-    centres, _ = kmeans2(values[:, None], start[:, None], minit="matrix")
-    edges = np.convolve(np.sort(centres[:, 0]), [0.5, 0.5], mode="valid")
-    labels = torch.full(image.shape, -100, dtype=torch.int64, device=image.device)
-    labels[inside] = torch.bucketize(
-        image[inside], torch.as_tensor(edges, dtype=image.dtype).to(image.device)
-    )
-    return labels
+    values, inside = images.flatten(1).float(), brain_mask.flatten(1) > 0
+    centres = _quantiles(values, inside, classes)
+    brain = torch.where(inside, values, 0)
+    for _ in range(_LLOYD_STEPS):
+        # Voxels at or below each edge, and their sum; differences are those of a class.
+        below = [(values <= edge) & inside for edge in _edges(centres)] + [inside]
+        counts = torch.stack([one.sum(1) for one in below]).to(values.dtype)
+        sums = torch.stack([(brain * one).sum(1) for one in below])
+        counts, sums = (t.diff(dim=0, prepend=torch.zeros_like(t[:1])) for t in (counts, sums))
+        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+    above = [(values > edge).long() for edge in _edges(centres)]
+    labels = torch.where(inside, torch.stack(above).sum(0), _NO_CLASS)
+    return labels.view(images.shape)
 
 
-def warm_start_loss(logits: Tensor, images: Tensor, brain_mask: Tensor, reference: int) -> Tensor:
+def _edges(centres: Tensor) -> Tensor:
+    """Half-way between neighbouring centres: (classes, P) → (classes − 1, P, 1)."""
+    return ((centres[1:] + centres[:-1]) / 2)[:, :, None]
+
+
+def _quantiles(values: Tensor, inside: Tensor, classes: int) -> Tensor:
+    """The middle of each of `classes` equal shares of the brain's voxels: (classes, P)."""
+    ordered = torch.where(inside, values, torch.inf).sort(dim=1).values
+    last = inside.sum(1).sub(1).clamp(min=0)
+    middles = (torch.arange(classes, device=values.device, dtype=values.dtype) + 0.5) / classes
+    place = middles[:, None] * last  # (classes, P), between two voxels
+    lower = place.floor().long()
+    upper = torch.minimum(lower + 1, last)
+    low, high = (ordered.T.gather(0, index) for index in (lower, upper))
+    return torch.lerp(low, high, place - lower)
+
+
+def warm_start_loss(
+    logits: Tensor, images: Tensor, brain_mask: Tensor, present: Tensor, reference: int
+) -> Tensor:
     """Cross-entropy of every sequence's logits to the classes of the reference sequence.
+
+    A mean over the brain voxels of all images. Subjects that lack the reference teach nothing here:
+    other sequences have their tissues in another order.
 
     Parameters
     ----------
     logits : (P, S, C, x, y, z)
     images : (P, S, x, y, z)
     brain_mask : (P, 1, x, y, z)
+    present : (P, S), 0 or 1, of this process
     reference : index of the sequence whose intensities give the classes
     """
-    classes = logits.shape[2]
-    labels = torch.stack(
-        [
-            tissue_classes(subject[reference], mask[0], classes)
-            for subject, mask in zip(images, brain_mask, strict=True)
-        ]
-    )
-    repeated = labels[:, None].expand(-1, images.shape[1], -1, -1, -1)
-    return F.cross_entropy(logits.flatten(0, 1), repeated.flatten(0, 1))
+    labels = tissue_classes(images[:, reference], brain_mask[:, 0], logits.shape[2])
+    teaches = (present * present[:, reference, None])[..., None, None, None] > 0
+    repeated = torch.where(teaches, labels[:, None], _NO_CLASS).flatten(0, 1)
+    total = F.cross_entropy(logits.flatten(0, 1), repeated, reduction="sum")
+    voxels = (repeated != _NO_CLASS).sum(dtype=torch.float32)[None]
+    everywhere = distributed.gathered(voxels).sum().clamp(min=1)
+    return total * distributed.world_size() / everywhere

@@ -1,0 +1,104 @@
+"""A trained run as `dal_predict` uses it: the method on a device, its thresholds, its names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dal_auto.case import StandardCase
+from dal_auto.errors import UsageError
+from dal_auto.inference.predictor import Prediction, predict
+from dal_auto.inference.request import Request
+from dal_auto.inference.runs import Run
+from dal_auto.methods.checkpoint import Checkpoint, threshold_key
+from dal_auto.methods.method import Method
+from dal_auto.plans import Plans
+from dal_auto.preprocessing.atlas import load_atlas
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """All that turns a standard case into maps, the same for every case."""
+
+    run: Run
+    checkpoint: Checkpoint
+    method: Method
+    request: Request
+    device: str
+
+    @property
+    def plans(self) -> Plans:
+        return self.checkpoint.plans
+
+    def predict(self, case: StandardCase) -> dict[str, Prediction]:
+        """Sequence → what the method says of it."""
+        return {
+            sequence: predict(self.method, case, sequence, self.device)
+            for sequence in case.sequences
+        }
+
+    def threshold(self, sequence: str, variant: str) -> float:
+        """The score from which on a voxel is in the mask."""
+        if self.request.threshold is not None:
+            return self.request.threshold
+        return self.checkpoint.thresholds[threshold_key(sequence, variant)]
+
+    @property
+    def threshold_source(self) -> str:
+        """Where the threshold comes from, in words."""
+        if self.request.threshold is not None:
+            return "user: --threshold"
+        rate = self.plans.scoring.false_positive_rate
+        cases = self.checkpoint.threshold_source or "healthy cases"
+        return f"exceeded by {rate:.2%} of the healthy brain voxels of {cases}"
+
+    def names(self) -> dict[str, Any]:
+        """What tells this model from others."""
+        plans = self.plans
+        return {
+            "run": str(self.run),
+            "model_sha256": self.request.model_sha256,
+            "method": plans.method.name,
+            "preset": plans.method.preset,
+            "configuration": plans.configuration.name,
+            "training_set": plans.training_set,
+            "training_steps": self.checkpoint.step,
+        }
+
+
+def load_model(run: Run, *, device: str, save: frozenset[str], threshold: float | None) -> Model:
+    """Read a run's checkpoint and put its method on a device.
+
+    Raises
+    ------
+    UsageError
+        if the model was trained in another atlas's space, or has no threshold and none is given.
+    """
+    checkpoint = run.load()
+    check_atlas(checkpoint)
+    plans = checkpoint.plans
+    request = Request(run.checkpoint_sha256(), plans.preprocessing, save, threshold)
+    if threshold is None:
+        known = {key.split("/")[0] for key in checkpoint.thresholds}
+        if missing := [name for name in plans.sequences if name not in known]:
+            raise UsageError(
+                f"{run} has no practical threshold for {', '.join(missing)}: its training did not "
+                "end. Resume it with dal_train, or give --threshold."
+            )
+    return Model(run, checkpoint, checkpoint.build(device), request, device)
+
+
+def check_atlas(checkpoint: Checkpoint) -> None:
+    """Refuse to predict in another space than the model was trained in.
+
+    Raises
+    ------
+    UsageError
+        if the atlas found here is not the one in the plans.
+    """
+    plan, atlas = checkpoint.plans.preprocessing, load_atlas()
+    if plan.atlas_sha256 != atlas.sha256:
+        raise UsageError(
+            f"the model was trained in the space of {plan.atlas} ({plan.atlas_sha256[:12]}…), but "
+            f"the atlas found here is {atlas.name} ({atlas.sha256[:12]}…). Install the same one."
+        )

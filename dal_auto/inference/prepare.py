@@ -1,0 +1,132 @@
+"""One raw case → standard case, by the chain of the training: the part that workers do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import nibabel as nib
+
+from dal_auto.case import RawCase, StandardCase
+from dal_auto.errors import CaseFailed, DalError, UsageError
+from dal_auto.inference.request import Request, tools_of
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing.atlas import load_atlas
+from dal_auto.preprocessing.chain import standardise
+from dal_auto.preprocessing.fingerprint import fingerprint_case
+from dal_auto.preprocessing.planner import CaseSteps, decide_steps
+from dal_auto.preprocessing.run import case_bytes
+from dal_auto.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class PrepareTask:
+    """One raw case for one worker."""
+
+    case: RawCase
+    request: Request
+    threads: int
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case that waits for the network.
+
+    Parameters
+    ----------
+    steps : which steps it still needed, and their reasons to doubt
+    tools : by which tools, with versions
+    warnings : what is odd about its images, in words: for a human to look at
+    hash : of its files and of what was asked
+    seconds : by step
+    """
+
+    case: StandardCase
+    steps: CaseSteps
+    tools: Sequence[str]
+    warnings: tuple[str, ...]
+    hash: str
+    seconds: Mapping[str, float]
+
+
+def prepare(task: PrepareTask) -> Prepared:
+    """Measure a case, decide its steps, run the chain.
+
+    Raises
+    ------
+    DalError
+        for files that cannot be used, and as `standardise`.
+    """
+    watch, plan, case_id = Stopwatch(), task.request.plan, task.case.case_id
+    with watch.step("fingerprint"):
+        measured = fingerprint_case(task.case)
+    if measured.finding is not None:
+        raise CaseFailed(case_id, "fingerprint", measured.finding)
+    with watch.step("hash"):
+        wanted = task.request.hash_of(task.case)
+    steps = decide_steps(task.case, measured)
+    case = standardise(task.case, steps, plan, load_atlas(), threads=task.threads, watch=watch)
+    told = (*measured.warnings, *steps.warnings)
+    return Prepared(
+        case,
+        steps,
+        tools_of(steps, plan),
+        tuple(dict.fromkeys(text.removeprefix(f"{case_id}: ") for text in told)),
+        wanted,
+        watch.seconds,
+    )
+
+
+def usable(case: RawCase, known: Sequence[str]) -> tuple[RawCase, list[str]]:
+    """The case with the sequences that a model knows, and a warning for each that is left out.
+
+    A lesion mask is left out too: nothing here needs one, and none must stop a case.
+
+    Raises
+    ------
+    UsageError
+        if no sequence is left; the message says to retrain.
+    """
+    taken = {name: path for name, path in case.sequences.items() if name in known}
+    if not taken:
+        raise UsageError(
+            f"it has only {', '.join(case.sequences)}; the model was trained on "
+            f"{', '.join(known)}. Retrain with these sequences."
+        )
+    left_out = [
+        f"{name} is left out, the model was not trained on it"
+        for name in sorted(set(case.sequences) - set(taken))
+    ]
+    return replace(case, sequences=taken, lesion_mask=None), left_out
+
+
+def decisions(steps: CaseSteps, plan: PreprocessingPlan) -> str:
+    """What a case needs of the chain and what not, in one line."""
+    words = {
+        f"skull stripping ({plan.skull_strip})": steps.strip,
+        "N4": steps.bias_correct,
+        "rigid between sequences": steps.coregister,
+        f"{plan.atlas_transform} to {plan.atlas}": steps.register_to_atlas,
+    }
+    needed = ", ".join(name for name, wanted in words.items() if wanted)
+    spared = ", ".join(name for name, wanted in words.items() if not wanted)
+    return f"needs {needed or 'no step'}" + (f"; falls away: {spared}" if spared else "")
+
+
+def task_bytes(task: PrepareTask) -> int:
+    """Memory for a case whose images are not yet read: from their headers, skull included."""
+    voxels = 0
+    for path in task.case.sequences.values():
+        with suppress(Exception):  # what is wrong with a file is said when it is read
+            voxels += math.prod(nib.load(path).shape)  # type: ignore[attr-defined]
+    return case_bytes(voxels, strip=True)
+
+
+def as_failure(case_id: str, step: str, error: BaseException) -> DalError:
+    """An error as one case's own."""
+    if isinstance(error, DalError):
+        error.step = error.step or step
+        return error
+    return CaseFailed(case_id, step, f"{type(error).__name__}: {error}")

@@ -1,0 +1,62 @@
+"""The JSON beside an anomaly map: what its numbers mean and how they came about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dal_auto.case import RawCase
+from dal_auto.inference.limits import LIMITS
+from dal_auto.inference.model import Model
+from dal_auto.inference.prepare import Prepared
+from dal_auto.plans import ScoringPlan
+
+_SCORES = {
+    "l1": "|x − x_r| of the image x, matched to [0, 1], and its pseudo-healthy restoration x_r",
+    "ssim": "1 − SSIM of the image, matched to [0, 1], and its pseudo-healthy restoration",
+    "hybrid": "|x − x_r| · (1 − SSIM) of the image x, matched to [0, 1], and its pseudo-healthy "
+    "restoration x_r (Eq. 15)",
+}
+
+
+def sidecar(
+    model: Model, raw: RawCase, prepared: Prepared, sequence: str, variant: str
+) -> dict[str, Any]:
+    """What belongs beside the anomaly map of one sequence; keys are BIDS' where it has one."""
+    scoring = model.plans.scoring
+    return {
+        "Description": f"Anomaly map of {sequence}, in the space of the scan. Research only, not "
+        "for diagnosis.",
+        "Units": "arbitrary",
+        "Sources": [raw.sequences[sequence].name],
+        "score": {
+            "meaning": f"anomaly score of {model.plans.method.name}",
+            "plans_score": f"{scoring.score}: {_SCORES[scoring.score]}",
+            "plans_score_note": "methods with a score of their own do not use it",
+            "range": "0 and above; the higher, the more unlike the healthy training set. One scale "
+            "for all cases of a model, and none common to several",
+            "variant": variant,
+            "stored": "rounded to float16, as it is counted, in float32",
+        },
+        "post_processing": _post_processing(scoring),
+        "threshold": model.threshold(sequence, variant),
+        "threshold_source": model.threshold_source,
+        "false_positive_rate": None
+        if model.request.threshold is not None
+        else scoring.false_positive_rate,
+        "mask": "voxels of the map with a score at or above the threshold",
+        "model": model.names(),
+        "steps": list(prepared.case.steps),
+        "tools": list(prepared.tools),
+        "warnings": list(prepared.warnings),
+        "cannot_see": list(LIMITS),
+    }
+
+
+def _post_processing(scoring: ScoringPlan) -> dict[str, Any]:
+    return {
+        "grid": "1 mm, in the space of the atlas",
+        "minimum_filter_mm": scoring.min_filter_mm,
+        "mean_filter_mm": scoring.mean_filter_mm,
+        "brain_mask_erosion_mm": scoring.erosion_mm,
+        "to_the_scan": "linear, one interpolation",
+    }

@@ -1,0 +1,169 @@
+"""The sub-networks of DAL, as the plans switch them on, and the pseudo-healthy image (Eq. 14)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from dal_auto.methods.dal.settings import DalSettings
+from dal_auto.methods.method import Tile
+from dal_auto.networks.anatomy import (
+    AnatomyExtractor,
+    differentiable_one_hot,
+    halve,
+    merge_channels,
+)
+from dal_auto.networks.canny import canny_edges
+from dal_auto.networks.modality import ModalityExtractor
+from dal_auto.networks.restoration import CodeEncoder, RepresentationCombiner
+
+#: Updates after which the mean modality vector forgets: E_M changes while it is trained.
+_REMEMBERED = 100
+
+
+class SubNetworks(nn.Module):
+    """E_A, E_M, R_A, R_E and R_D, named as in the paper; those that the plans leave out are not
+    there.
+
+    Parameters
+    ----------
+    sequences : how many there are
+    """
+
+    E_A: AnatomyExtractor
+    E_M: ModalityExtractor
+    R_A: CodeEncoder
+    R_E: CodeEncoder
+    R_D: RepresentationCombiner
+    mean_modality: Tensor
+    mean_updates: Tensor
+
+    def __init__(self, settings: DalSettings, sequences: int) -> None:
+        super().__init__()
+        self.settings = settings
+        encoder = (settings.code_channels, settings.downsamplings, settings.context_widths)
+        length = 0
+        if settings.disentangling:
+            self.E_A = AnatomyExtractor(settings.anatomy_widths, settings.classes)
+            self.E_M = ModalityExtractor(settings.modality_widths, settings.modality_pooled)
+            self.R_A = CodeEncoder(*encoder)
+            length = self.E_M.length
+        if settings.edge_to_image:
+            self.R_E = CodeEncoder(*encoder)
+        self.R_D = RepresentationCombiner(settings.code_channels, settings.downsamplings, length)
+        if not settings.modality_reuse:
+            self.register_buffer("mean_modality", torch.zeros(sequences, length))
+            self.register_buffer("mean_updates", torch.zeros(sequences))
+
+    def run(self, name: str, *inputs: Tensor | None) -> Tensor:
+        """One batched call of a sub-network on channels-last volumes.
+
+        With `checkpoint_activations` it is called image by image, and what it keeps for the
+        backward pass is computed again there: at most one image's is held.
+        """
+        network: nn.Module = getattr(self, name)
+        inputs = tuple(_channels_last(x) for x in inputs)
+        if not (self.settings.checkpoint_activations and torch.is_grad_enabled()):
+            return network(*inputs)  # type: ignore[no-any-return]
+        count = next(len(x) for x in inputs if x is not None)
+        pieces = [
+            checkpoint(
+                network,
+                *(None if x is None else x[n : n + 1] for x in inputs),
+                use_reentrant=False,
+                preserve_rng_state=False,  # nothing in there is random
+            )
+            for n in range(count)
+        ]
+        return torch.cat(pieces)
+
+    def edges(self, volumes: Tensor) -> Tensor:
+        """E = Canny(A): (N, 1, x, y, z) → the same shape, 0 or 1, without gradient."""
+        s = self.settings
+        return canny_edges(
+            volumes,
+            sigma_voxels=s.canny_sigma_voxels,
+            low=s.canny_low,
+            high=s.canny_high,
+            hysteresis_steps=s.canny_hysteresis_steps,
+        )
+
+    @torch.no_grad()
+    def remember_modality(self, vectors: Tensor, present: Tensor) -> None:
+        """Follow the mean modality vector of each sequence over the training set.
+
+        Parameters
+        ----------
+        vectors : (P, S, m) of all processes
+        present : (P, S), 0 or 1
+        """
+        count = present.sum(0)
+        seen = (count > 0).to(vectors.dtype)
+        mean = (vectors * present[..., None]).sum(0) / count.clamp(min=1)[:, None]
+        self.mean_updates += seen
+        rate = seen / self.mean_updates.clamp(min=1, max=_REMEMBERED)
+        self.mean_modality += rate[:, None] * (mean - self.mean_modality)
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """Pseudo-healthy images (N, 1, x, y, z) in [0, 1], and what they were made from.
+
+    Parameters
+    ----------
+    image : the pseudo-healthy image x_r
+    anatomy, edges : A and E, where the method has them
+    modality : (N, m) vector of the input, where the method has one
+    """
+
+    image: Tensor
+    anatomy: Tensor | None
+    edges: Tensor | None
+    modality: Tensor | None
+
+
+def restore(
+    networks: SubNetworks, images: Tensor, brain_mask: Tensor, sequences: list[int], tile: Tile
+) -> Restored:
+    """Eq. 14: x_r = R_D(R_E(E_d(φ(E_A(x)))), f(E_M(x̄))), cut to the brain and to [0, 1].
+
+    Anatomy and restoration run in windows; edges and modality are those of the whole brain. The
+    variants of Table 7 leave parts out: without edge-to-image the code is R_A(A), without
+    disentangling the edges are the image's own and there is no M, without modality reuse M is the
+    training mean of the sequence.
+
+    Parameters
+    ----------
+    images, brain_mask : (N, 1, x, y, z)
+    sequences : of each image, its place among the plans' sequences
+    tile : runs a network in windows where the volume is larger than one
+    """
+    settings = networks.settings
+    anatomy = edges = vectors = modality = None
+    source = images
+    if settings.disentangling:
+        logits = tile(lambda x: networks.run("E_A", x), images)
+        source = anatomy = merge_channels(differentiable_one_hot(logits), brain_mask)
+        vectors = modality = networks.run("E_M", halve(images))
+    if not settings.modality_reuse:
+        modality = networks.mean_modality[sequences]
+    if settings.edge_to_image:
+        source = edges = networks.edges(source)
+    encoder = "R_E" if settings.edge_to_image else "R_A"
+
+    def restored(windows: Tensor) -> Tensor:
+        vector = None if modality is None else modality.expand(len(windows), -1)
+        return networks.run("R_D", networks.run(encoder, windows), vector)
+
+    image = (tile(restored, source) * brain_mask).clamp(0, 1)
+    return Restored(image, anatomy, edges, vectors)
+
+
+def _channels_last(x: Tensor | None) -> Tensor | None:
+    """The memory layout that convolutions on CPU and GPU are fastest with."""
+    if x is None or x.ndim != 5:
+        return x
+    return x.contiguous(memory_format=torch.channels_last_3d)

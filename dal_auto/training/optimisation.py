@@ -1,0 +1,125 @@
+"""One step of training: Adam, mixed precision, accumulation, gradients averaged over processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dal_auto import distributed
+from dal_auto.methods.method import Batch, GradientMethod
+
+
+class Optimiser:
+    """What turns batches into better weights.
+
+    A step is a function of (plans, seed, step, process, weights, moments): random numbers are
+    seeded at every batch.
+
+    Parameters
+    ----------
+    method : trained in place; already on `device`
+    """
+
+    def __init__(self, method: GradientMethod, device: str) -> None:
+        training = method.plans.training
+        self._network, self._device = method.network, device
+        self._accumulation = training.accumulation
+        cuda = device.startswith("cuda")
+        # The fused one scales gradients and skips spoilt steps without asking the device.
+        self._adam = torch.optim.Adam(
+            method.network.parameters(), lr=training.learning_rate, fused=cuda or None
+        )
+        self._amp = training.amp and cuda
+        self._amp_dtype = (
+            torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
+        )
+        self._scaler = torch.amp.GradScaler(
+            "cuda", enabled=self._amp and self._amp_dtype == torch.float16
+        )
+        if training.compile:
+            for child in method.network.children():
+                child.compile()
+        self._losses: nn.Module = _Losses(method)
+        if distributed.is_distributed():
+            self._losses = DistributedDataParallel(
+                self._losses,
+                device_ids=[device] if cuda else None,
+                find_unused_parameters=True,  # a warm start trains a part of the network
+            )
+
+    def step(self, batches: Sequence[Batch], number: int, seed: int) -> dict[str, Tensor]:
+        """Take step `number`; the losses, means over its batches, still on the device.
+
+        Parameters
+        ----------
+        batches : `training.accumulation` of them, on the device
+        """
+        self._network.train()
+        self._adam.zero_grad(set_to_none=True)
+        totals: dict[str, Tensor] = {}
+        for place, batch in enumerate(batches):
+            torch.manual_seed(_torch_seed(seed, number, place))
+            with self._averaging(last=place == len(batches) - 1):
+                with torch.autocast(self._device.split(":")[0], self._amp_dtype, enabled=self._amp):
+                    losses = self._losses(batch.images, batch.brain_mask, batch.present, number)
+                self._scaler.scale(losses["loss"] / len(batches)).backward()
+            for name, value in losses.items():
+                share = value.detach() / len(batches)
+                totals[name] = totals[name] + share if name in totals else share
+        self._scaler.step(self._adam)
+        self._scaler.update()
+        return totals
+
+    def _averaging(self, *, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Gradients of several batches are added up here, and averaged over processes once."""
+        if isinstance(self._losses, DistributedDataParallel) and not last:
+            return self._losses.no_sync()  # type: ignore[no-any-return]
+        return contextlib.nullcontext()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Adam's moments and counters as flat tensors: ``<parameter index>.<name>``."""
+        return {
+            f"{index}.{name}": torch.as_tensor(value)
+            for index, state in self._adam.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+
+    def scaler_state(self) -> dict[str, Any]:
+        return self._scaler.state_dict()
+
+    def restore(self, tensors: Mapping[str, Tensor], scaler: Mapping[str, Any]) -> None:
+        """Take back what `tensors` and `scaler_state` gave."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        content = self._adam.state_dict()
+        content["state"] = state
+        self._adam.load_state_dict(content)
+        self._scaler.load_state_dict(dict(scaler))
+
+
+class _Losses(nn.Module):
+    """A method's training step as the forward pass of a module, which DDP can wrap."""
+
+    def __init__(self, method: GradientMethod) -> None:
+        super().__init__()
+        self.network = method.network
+        self._method = method
+
+    def forward(
+        self, images: Tensor, brain_mask: Tensor, present: Tensor, step: int
+    ) -> dict[str, Tensor]:
+        losses = self._method.training_step(Batch(images, brain_mask, present), step)
+        # Only one is minimised: DDP would wait for gradients of weights that only others need.
+        return {name: v if name == "loss" else v.detach() for name, v in losses.items()}
+
+
+def _torch_seed(seed: int, step: int, place: int) -> int:
+    """Of each step, batch and process its own; the first batch of a lone process has the plain."""
+    return 1_000_003 * seed + step + 1_000_000_007 * (1000 * place + distributed.rank())

@@ -1,0 +1,136 @@
+"""``dal_predict``: what is taken for a case, what is refused, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dal_auto.cli import predict as module
+from dal_auto.inference.run import PredictionSummary
+
+Started = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Callable[..., Path]:
+    """Make empty files in a folder of scans; returns the folder."""
+
+    def make(*names: str) -> Path:
+        for name in names:
+            file = tmp_path / "scans" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        return tmp_path / "scans"
+
+    return make
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
+    """Run the command up to the prediction; returns the exit code and what would be predicted."""
+
+    def run(source: Path, *options: str, output: Path | None = None, lost: int = 0) -> Any:
+        asked: dict[str, Any] = {}
+
+        def predict_cases(cases: Any, output: Path, run: Any, **rest: Any) -> PredictionSummary:
+            asked.update(rest, cases={c.case_id: dict(c.sequences) for c in cases})
+            return PredictionSummary(done=[case.case_id for case in cases][lost:])
+
+        monkeypatch.setattr(module, "predict_cases", predict_cases)
+        monkeypatch.setattr(module, "choose_run", lambda method, name: "a run")
+        out = output or tmp_path / "maps"
+        return module.main(["-i", str(source), "-o", str(out), "--device", "cpu", *options]), asked
+
+    return run
+
+
+def test_flat_folders_bids_trees_nnunets_and_lists_are_all_taken(
+    scans: Callable[..., Path], start: Started
+) -> None:
+    root = scans(
+        "flat/a_T1.nii.gz", "flat/a_T2.nii.gz", "flat/b_0000.nii.gz",
+        "bids/sub-1/anat/sub-1_T1w.nii.gz", "bids/dataset_description.json",
+        "nn/imagesTr/c_0000.nii.gz",
+    )  # fmt: skip
+    (root / "nn/dataset.json").write_text('{"channel_names": {"0": "T2"}, "labels": {}}')
+    (root / "list.csv").write_text("case,T1\nd,flat/a_T1.nii.gz\n")
+    for source, expected in {
+        "flat": {"a": {"T1", "T2"}, "b": {"T1"}},
+        "bids": {"sub-1": {"T1"}},
+        "nn": {"c": {"T2"}},
+        "list.csv": {"d": {"T1"}},
+    }.items():
+        code, asked = start(root / source)
+        assert code == 0
+        assert {name: set(files) for name, files in asked["cases"].items()} == expected
+
+
+def test_what_an_earlier_run_wrote_is_never_taken_for_a_scan(
+    scans: Callable[..., Path], start: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = scans(
+        "a_T1.nii.gz", "a_T1_anomaly.nii.gz", "a_T1_mask.nii.gz", "a_T1_pseudo-healthy.nii.gz",
+        "a_T1_anatomy_space-atlas.nii.gz", "the_mask.nii.gz",
+    )  # fmt: skip
+    for options in ([], ["--sequence", "T1"]):
+        _, asked = start(root, *options)
+        assert set(asked["cases"]) - {"the_mask"} == {"a_T1" if options else "a"}
+    assert "4 files are outputs of dal_predict" in capsys.readouterr().err
+
+
+def test_a_folder_of_nothing_but_outputs_is_an_error(
+    scans: Callable[..., Path], start: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, asked = start(scans("a_T1_anomaly.nii.gz"), "--sequence", "T1")
+    assert code == 1 and not asked and "it holds no T1" in capsys.readouterr().err
+
+
+def test_the_folder_of_the_scans_is_not_that_of_the_maps(
+    scans: Callable[..., Path], start: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = scans("a_T1.nii.gz")
+    code, asked = start(root, output=root.parent / "scans" / ".." / "scans")
+    assert code == 1 and not asked and "name another folder" in capsys.readouterr().err
+
+
+def test_fewer_maps_than_scans_are_a_failure(scans: Callable[..., Path], start: Started) -> None:
+    root = scans("a_T1.nii.gz", "b_T1.nii.gz")
+    assert start(root)[0] == 0
+    assert start(root, lost=1)[0] == 1
+
+
+def test_every_option_is_heard(scans: Callable[..., Path], start: Started) -> None:
+    _, asked = start(
+        scans("a_T1.nii.gz"), "--save", "mask, anatomy,atlas-space", "--threshold", "0.4",
+        "--no-resume", "-np", "2", "--scheduler", "tcp://n:8786",
+    )  # fmt: skip
+    assert asked["save"] == {"mask", "anatomy", "atlas-space"}
+    assert (asked["threshold"], asked["resume"], asked["device"]) == (0.4, False, "cpu")
+    assert asked["workforce"].processes == 2
+    assert asked["workforce"].scheduler == "tcp://n:8786"
+    _, asked = start(scans("a_T1.nii.gz"))
+    assert (asked["save"], asked["threshold"], asked["resume"]) == (frozenset(), None, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--save", "everything"], "known: pseudo-healthy, mask, anatomy, atlas-space"),
+        (["--threshold", "0"], "no score above 0"),
+        (["--threshold", "nan"], "no score above 0"),
+        (["--overwrite"], "unknown option --overwrite"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    scans: Callable[..., Path],
+    start: Started,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        start(scans("a_T1.nii.gz"), *options)
+    assert caught.value.code == 2 and said in capsys.readouterr().err

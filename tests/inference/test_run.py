@@ -1,0 +1,289 @@
+"""Cases through model and export: what is written, kept, done again, and what stops nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from dal_auto.case import RawCase
+from dal_auto.errors import CaseFailed, DiskFull, InputError, UsageError
+from dal_auto.inference import outputs, request
+from dal_auto.inference.runs import Run
+from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """Name → content of every file but the logs, whose seconds differ."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if path.parent.name != "logs"
+    }
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*_*.nii.gz")}
+
+
+def test_every_case_has_maps_masks_pictures_a_record_and_a_place_in_all_tables(
+    predicting, scans, tmp_path
+):
+    summary = predicting(scans("b", "a"))
+    assert (summary.done, summary.kept, summary.failures) == (["a", "b"], [], [])
+    maps = tmp_path / "maps"
+    for stem in ("a_T1", "a_T2", "b_T1", "b_T2"):
+        for ending in ("_anomaly.nii.gz", "_mask.nii.gz", "_anomaly.json", ".png"):
+            assert (maps / f"{stem}{ending}").stat().st_size > 0
+    cases = pd.read_csv(maps / "cases.csv")
+    assert list(cases["case"]) == ["a", "a", "b", "b"] and "seconds" not in cases
+    seconds = pd.read_csv(maps / "logs" / "seconds.csv")
+    steps = set(seconds.loc[seconds["case"] == "a", "step"])
+    assert {"N4", "network, score and filters", "export", "write", "picture"} <= steps
+    assert (maps / "failures.csv").read_text().splitlines() == ["case,step,cause"]
+    assert "a_T1.png" in (maps / "index.html").read_text()
+
+
+def test_a_second_run_keeps_everything_and_asks_the_chain_for_nothing(predicting, scans, tmp_path):
+    cases = scans("a", "b")
+    predicting(cases)
+    before = times(tmp_path / "maps")
+
+    def never(task):
+        raise AssertionError("the chain ran")
+
+    summary = predicting(cases, never)
+    assert (summary.done, summary.kept) == ([], ["a", "b"])
+    assert times(tmp_path / "maps") == before
+
+
+def test_without_resume_all_is_done_again_to_the_same_bytes(predicting, scans, tmp_path):
+    cases = scans("a")
+    predicting(cases)
+    before, when = stored(tmp_path / "maps"), times(tmp_path / "maps")
+    assert predicting(cases, resume=False).done == ["a"]
+    assert stored(tmp_path / "maps") == before
+    assert not set(times(tmp_path / "maps").values()) & set(when.values())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda maps: (maps / "a_T1_anomaly.nii.gz").unlink(),
+        lambda maps: (maps / "a_T2_mask.nii.gz").write_bytes(b"half"),
+        lambda maps: (maps / "a_T1.png").unlink(),
+        lambda maps: (maps / "a_T1_anomaly.json").write_text("{}"),
+        lambda maps: (maps / "records" / "a.json").write_text('{"format": "'),
+        lambda maps: (maps / "records" / "a.json").unlink(),
+    ],
+)
+def test_a_case_of_which_a_file_is_gone_or_changed_is_done_again(
+    predicting, scans, tmp_path, spoil
+):
+    cases = scans("a", "b")
+    predicting(cases)
+    before = stored(tmp_path / "maps")
+    spoil(tmp_path / "maps")
+    summary = predicting(cases)
+    assert (summary.done, summary.kept) == (["a"], ["b"])
+    assert stored(tmp_path / "maps") == before
+
+
+def test_other_options_another_scan_or_other_tools_do_it_again(predicting, scans, monkeypatch):
+    cases = scans("a")
+    predicting(cases)
+    assert predicting(cases, threshold=0.4).done == ["a"]
+    assert predicting(cases, threshold=0.4, save=frozenset({"pseudo-healthy"})).done == ["a"]
+    assert predicting(cases).done == ["a"]
+    assert predicting(cases, save=frozenset({"mask"})).kept == ["a"], "it is written anyhow"
+    file = cases[0].sequences["T1"]
+    shutil.copyfile(cases[0].sequences["T2"], file)
+    assert predicting(cases).done == ["a"]
+    monkeypatch.setattr(request, "versions", lambda: {"torch": "another"})
+    assert predicting(cases).done == ["a"]
+
+
+def test_what_an_earlier_request_left_and_this_one_does_not_write_is_removed(
+    predicting, scans, tmp_path
+):
+    cases = scans("a")
+    predicting(cases, save=frozenset({"pseudo-healthy", "atlas-space"}))
+    assert (tmp_path / "maps" / "a_T1_pseudo-healthy_space-atlas.nii.gz").is_file()
+    predicting(cases)
+    names = {path.name for path in (tmp_path / "maps").glob("a_T1*.nii.gz")}
+    assert names == {"a_T1_anomaly.nii.gz", "a_T1_mask.nii.gz"}
+
+
+def test_a_case_that_fails_anywhere_stops_no_other_and_its_old_record_goes(
+    predicting, prepared, scans, tmp_path, monkeypatch
+):
+    cases = scans("chain", "good", "network", "odd", "write")
+    predicting(cases)
+
+    def prepare(task):
+        if task.case.case_id == "chain":
+            raise CaseFailed("chain", "N4", "it did not end")
+        found = prepared(task)
+        if task.case.case_id == "network":
+            found.case.images.resize((0,), refcheck=False)
+        return found
+
+    whole = outputs.draw_map
+
+    def draw(path, *rest, **volumes):
+        if path.name == "write_T2.png":
+            raise RuntimeError("no ink")
+        whole(path, *rest, **volumes)
+
+    monkeypatch.setattr(outputs, "draw_map", draw)
+    foreign = scans("odd", sequences=("FLAIR",))
+    ordered = [foreign[0] if case.case_id == "odd" else case for case in cases]
+    summary = predicting(ordered, prepare, resume=False)
+    assert (summary.done, len(summary.failures)) == (["good"], 4)
+    failed = pd.read_csv(tmp_path / "maps" / "failures.csv").set_index("case")
+    assert list(failed.index) == ["chain", "network", "odd", "write"]
+    assert list(failed["step"]) == ["N4", "network", "choice of sequences", "writing"]
+    assert "no ink" in failed.loc["write", "cause"] and "Retrain" in failed.loc["odd", "cause"]
+    assert [path.stem for path in (tmp_path / "maps" / "records").iterdir()] == ["good"]
+    assert set(pd.read_csv(tmp_path / "maps" / "cases.csv")["case"]) == {"good"}
+    page = (tmp_path / "maps" / "index.html").read_text()
+    assert "no ink" in page and "it did not end" in page
+
+
+def test_a_sequence_that_the_model_does_not_know_is_left_out_and_that_is_said(
+    predicting, scans, tmp_path, caplog
+):
+    predicting(scans("a", sequences=("T1", "FLAIR")))
+    assert "a: FLAIR is left out" in caplog.text
+    (row,) = pd.read_csv(tmp_path / "maps" / "cases.csv").to_dict("records")
+    assert row["sequence"] == "T1" and "FLAIR is left out" in row["warnings"]
+
+
+def test_decisions_warnings_and_flags_are_told_and_kept(
+    predicting, prepared, scans, tmp_path, caplog
+):
+    caplog.set_level(logging.INFO)
+    predicting(scans("a"), lambda task: prepared(task, warnings=("T1 and T2 look swapped",)))
+    assert "a: needs N4; falls away: skull stripping (deepbet)" in caplog.text
+    assert "a: T1 and T2 look swapped" in caplog.text and "atlas_dice 0.5" in caplog.text
+    log = json.loads((tmp_path / "maps" / "logs" / "a.json").read_text())
+    assert log["warnings"] == ["T1 and T2 look swapped"] and log["seconds"]["N4"] == 1.5
+    row = pd.read_csv(tmp_path / "maps" / "cases.csv").iloc[0]
+    assert "atlas_dice 0.5" in row["flags"] and row["warnings"] == "T1 and T2 look swapped"
+    page = (tmp_path / "maps" / "index.html").read_text()
+    assert "T1 and T2 look swapped" in page and "atlas_dice 0.5" in page
+
+
+def test_a_volume_that_the_method_does_not_have_is_missed_once_aloud(predicting, scans, caplog):
+    predicting(scans("a", "b"), save=frozenset({"anatomy", "pseudo-healthy"}))
+    assert caplog.text.count("the method has no anatomy volume") == 1
+    assert "no pseudo-healthy" not in caplog.text
+
+
+def test_while_a_case_is_written_anew_its_old_record_is_not_there(
+    predicting, scans, tmp_path, monkeypatch
+):
+    cases = scans("a")
+    predicting(cases)
+    seen = []
+
+    def write(path, *_, **__):
+        seen.append((tmp_path / "maps" / "records" / "a.json").exists())
+        raise RuntimeError
+
+    monkeypatch.setattr(outputs, "write_image", write)
+    predicting(cases, threshold=0.4)
+    assert seen == [False]
+
+
+def test_an_interrupt_leaves_nothing_half_done_and_the_next_run_goes_on(
+    predicting, prepared, scans, tmp_path
+):
+    cases = scans("a", "b", "c")
+    predicting(cases)
+    whole = stored(tmp_path / "maps")
+    shutil.rmtree(tmp_path / "maps")
+
+    def prepare(task):
+        if task.case.case_id == "c":
+            raise KeyboardInterrupt
+        return prepared(task)
+
+    with pytest.raises(KeyboardInterrupt):
+        predicting(cases, prepare)
+    maps = tmp_path / "maps"
+    assert not list(maps.rglob(".*")), "no temporary files"
+    records = {path.stem for path in (maps / "records").glob("*.json")}
+    assert set(pd.read_csv(maps / "cases.csv")["case"]) == records
+    summary = predicting(cases)
+    assert set(summary.kept) == records and "c" in summary.done
+    assert stored(maps) == whole
+
+
+def test_a_full_disk_ends_the_run(predicting, scans, monkeypatch, tmp_path):
+    def full(path, *_, **__):
+        raise DiskFull(path, "/")
+
+    monkeypatch.setattr(outputs, "write_image", full)
+    with pytest.raises(DiskFull):
+        predicting(scans("a", "b", "c"))
+    assert not list((tmp_path / "maps" / "records").glob("*"))
+
+
+def test_the_next_case_is_predicted_while_the_last_is_written(
+    predicting, prepared, scans, monkeypatch
+):
+    """The first case is written only once the chain was asked for the second."""
+    asked = threading.Event()
+
+    def prepare(task):
+        if task.case.case_id == "b":
+            asked.set()
+        return prepared(task)
+
+    write = outputs.write_image
+
+    def patient(*arguments, **options):
+        assert asked.wait(30), "writing holds up the next case"
+        write(*arguments, **options)
+
+    monkeypatch.setattr(outputs, "write_image", patient)
+    assert predicting(scans("a", "b"), prepare).done == ["a", "b"]
+
+
+def test_a_run_without_thresholds_wants_one(predicting, scans, run: Run):
+    checkpoint = load_checkpoint(run.checkpoint_path)
+    save_checkpoint(run.checkpoint_path, type(checkpoint)(checkpoint.plans, checkpoint.tensors))
+    with pytest.raises(UsageError, match="no practical threshold for T1, T2"):
+        predicting(scans("a"))
+    assert predicting(scans("a"), threshold=0.3).done == ["a"]
+
+
+def test_an_output_folder_that_is_a_file_is_an_error(predicting, scans, tmp_path):
+    (tmp_path / "maps").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        predicting(scans("a"))
+
+
+def test_a_lesion_mask_is_of_no_concern(predicting, scans, tmp_path):
+    (case,) = scans("a")
+    with_mask = RawCase("x", "a", "a", case.sequences, lesion_mask=tmp_path / "gone.nii.gz")
+    assert predicting([with_mask]).done == ["a"]
+
+
+def test_the_mask_is_the_stored_map_from_the_threshold_on(predicting, scans, tmp_path):
+    predicting(scans("a"))
+    maps = tmp_path / "maps"
+    score = nib.load(maps / "a_T1_anomaly.nii.gz").get_fdata(dtype=np.float32)
+    mask = np.asarray(nib.load(maps / "a_T1_mask.nii.gz").dataobj)
+    assert mask.dtype == np.uint8 and 0 < mask.sum() < mask.size
+    np.testing.assert_array_equal(mask, score >= 0.25)
+    np.testing.assert_array_equal(score, score.astype(np.float16).astype(np.float32))
