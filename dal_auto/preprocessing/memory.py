@@ -143,11 +143,16 @@ def count_prediction(plans: Plans) -> int:
 
 
 def _first_window(plans: Plans) -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]:
-    """A stand-in for the sliding window: all windows take as much memory as the first."""
+    """A stand-in for the sliding window: as many windows at once as a training step has images,
+    and all such calls take as much memory as the first."""
+    configuration = plans.configuration
 
     def tile(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
-        x, y, z = plans.configuration.window
-        result = network(volume[..., :x, :y, :z])
+        x, y, z = configuration.window
+        whole = all(w >= s for w, s in zip((x, y, z), volume.shape[2:], strict=True))
+        at_once = 1 if whole else configuration.batch_subjects * len(plans.sequences)
+        windows = volume[..., :x, :y, :z].expand(at_once, -1, -1, -1, -1)
+        result = network(windows)[:1]
         stitched = result.new_empty(1, result.shape[1] + 1, *volume.shape[2:])
         return stitched[:, :-1]
 

@@ -42,13 +42,13 @@ def plan_run(
 
     Parameters
     ----------
-    records : standard cases of the training set; landmarks are learned from the percentiles of
-        those that have all sequences and no lesion mask
+    records : standard cases of the training set; a sequence's landmarks are learned from the
+        percentiles of those that have it, and no lesion mask
 
     Raises
     ------
     UsageError
-        if there is no such case.
+        if a sequence has no such case.
     PlansError
         for unknown keys or wrong values, also within the method's own settings.
     """
@@ -76,11 +76,11 @@ def plan_run(
     if run.plans.configuration.width < 1 and "configuration.width" not in run.overrides:
         sources |= {k: v for k, v in _narrowing(run).items() if k not in run.overrides}
     plans = run.plans.model_copy(update={"value_sources": run.plans.value_sources | sources})
-    warnings: tuple[str, ...] = ()
+    warnings = _without_pairs(usable, wishes.sequences)
     if run.memory is not None and not run.fits:
         other = (planned(*pair) for pair in _candidates(None, wishes, hardware))
         remedy = next((_remedy(o) for o in other if o.fits), "no configuration fits")
-        warnings = (
+        warnings += (
             f"{plans.configuration.name} needs {run.memory.training_gb:.1f} GB to train, and "
             f"{hardware.device} has {hardware.memory_gb:.1f} GB: it may run out of memory; "
             f"{remedy}",
@@ -101,12 +101,10 @@ def _candidates(name: str | None, wishes: Wishes, hardware: Hardware) -> list[tu
 def _ways(wishes: Wishes) -> tuple[bool, ...]:
     """Whether activations are kept, and where the method offers it also computed again: slower,
     but to the same result, so before any smaller network or coarser grid."""
-    fields = find_method(wishes.method).Settings.model_fields
-    return (
-        (False, True)
-        if _AGAIN in fields and f"{_SETTINGS}{_AGAIN}" not in wishes.values
-        else (False,)
-    )
+    if _AGAIN not in find_method(wishes.method).Settings.model_fields:
+        return (False,)
+    wished = wishes.values.get(f"{_SETTINGS}{_AGAIN}")
+    return (False, True) if wished is None else (wished is True,)
 
 
 def _remedy(run: PlannedRun) -> str:
@@ -132,17 +130,26 @@ def _require_same_chain(
 def _usable(
     training_set: str, records: Iterable[CaseRecord], sequences: Sequence[str]
 ) -> list[CaseRecord]:
+    """Healthy cases with one of the sequences at least."""
     healthy = [record for record in records if not record.has_lesion_mask]
-    usable = [record for record in healthy if set(sequences) <= set(record.sequences)]
-    if not usable:
-        counts = Counter(name for record in healthy for name in record.sequences)
+    counts = Counter(name for record in healthy for name in record.sequences)
+    if missing := [name for name in sequences if not counts[name]]:
         there = ", ".join(f"{count} have {name}" for name, count in sorted(counts.items()))
         raise UsageError(
-            f"no healthy case of {training_set} has all of {', '.join(sequences)} (of "
-            f"{len(healthy)} healthy cases {there or 'none has any'}): there is nothing to learn "
-            "landmarks from. Choose others with --sequences."
+            f"no healthy case of {training_set} has {' or '.join(missing)} (of {len(healthy)} "
+            f"healthy cases {there or 'none has any'}): there is nothing to learn landmarks from. "
+            "Choose others with --sequences."
         )
-    return usable
+    return [record for record in healthy if set(sequences) & set(record.sequences)]
+
+
+def _without_pairs(usable: Sequence[CaseRecord], sequences: Sequence[str]) -> tuple[str, ...]:
+    if len(sequences) < 2 or any(len(set(sequences) & set(r.sequences)) > 1 for r in usable):
+        return ()
+    return (
+        f"no case has more than one of {', '.join(sequences)}: what a method learns from pairs of "
+        "one subject it cannot learn here",
+    )
 
 
 def _assembled(
@@ -164,9 +171,12 @@ def _assembled(
         settings = settings.model_copy(update={_AGAIN: True})
     low_high = IntensityPlan().standard_range
     landmarks = {
-        sequence: learn_landmarks((record.percentiles[sequence] for record in usable), low_high)
-        for sequence in wishes.sequences
+        name: learn_landmarks(
+            (r.percentiles[name] for r in usable if name in r.sequences), low_high
+        )
+        for name in wishes.sequences
     }
+    counts = Counter(name for record in usable for name in record.sequences)
     training = {key: value for key, (value, _) in row.training.items()}
     training["amp"] = hardware.kind == "cuda"
     sources = _asked(training_set, wishes) | _chain_sources(preprocessing) | row.sources()
@@ -183,7 +193,10 @@ def _assembled(
         sources.pop("training.learning_rate", None)
         training["validation_fraction"] = 0.0
         sources["training.validation_fraction"] = "paper: §4.1, all healthy subjects train"
-    sources["intensity.landmarks"] = f"measured: mean of {len(usable)} cases of {training_set}"
+    learned_from = ", ".join(f"{counts[name]} ({name})" for name in wishes.sequences)
+    if len({counts[name] for name in wishes.sequences}) == 1:
+        learned_from = str(counts[wishes.sequences[0]])
+    sources["intensity.landmarks"] = f"measured: mean of {learned_from} cases of {training_set}"
     if "steps" not in training:
         patients = len({record.patient_id for record in usable})
         training["steps"] = PAPER_EPOCHS * max(1, patients // wished.batch_subjects)

@@ -17,7 +17,7 @@ import torch
 from dal_auto import paths
 from dal_auto.datasets.overlap import find_overlap, shared_cases
 from dal_auto.errors import UsageError
-from dal_auto.inference.sliding_window import tile
+from dal_auto.inference.predictor import windows_of
 from dal_auto.methods.method import Method
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
@@ -158,9 +158,7 @@ def _scores(
         torch.from_numpy(image).to(device),
         mask.float(),
         sequence,
-        lambda network, volume: tile(
-            network, volume, window=configuration.window, overlap=configuration.window_overlap
-        ),
+        windows_of(plans, device),
     )
     return {
         variant: postprocess(
