@@ -33,18 +33,24 @@ def chosen_cases(case_ids: Iterable[str], number: int) -> frozenset[str]:
     return frozenset(sorted(case_ids, key=drawn)[:number])
 
 
-def keep_slices(path: Path, case: StandardCase, prediction: Prediction) -> None:
+def keep_slices(
+    path: Path, case: StandardCase, prediction: Prediction, closer: Mapping[str, FloatArray]
+) -> None:
     """Write the axial slices through the largest lesion, or the brain's middle, as 8 bits.
 
     Arrays (x, y) by name: "input", "lesion" (0 or 1), "pseudo-healthy" where there is one,
     "extra …", and "anomaly …" of each variant: 255 is the largest score of the whole volume.
+
+    Parameters
+    ----------
+    closer : further volumes for figures (`predictor.look_closer`)
     """
     _, _, z = view_point(case.lesion_mask, None, case.brain_mask)
     lesion = case.lesion_mask if case.lesion_mask is not None else np.zeros_like(case.brain_mask)
     slices = {"input": _bytes(prediction.image[:, :, z], 1.0), "lesion": lesion[:, :, z]}
     if prediction.pseudo_healthy is not None:
         slices["pseudo-healthy"] = _bytes(prediction.pseudo_healthy[:, :, z], 1.0)
-    for name, extra in prediction.extras.items():
+    for name, extra in {**prediction.extras, **closer}.items():
         slices[f"extra {name}"] = _bytes(extra[:, :, z], 1.0)
     for variant, score in prediction.anomaly.items():
         slices[f"anomaly {variant}"] = _bytes(score[:, :, z], float(score.max()))

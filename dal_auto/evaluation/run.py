@@ -44,7 +44,7 @@ from dal_auto.figures.panels import three_view_panel
 from dal_auto.figures.png import save_png
 from dal_auto.inference.model import check_atlas
 from dal_auto.inference.outputs import panel_volumes
-from dal_auto.inference.predictor import Prediction, predict
+from dal_auto.inference.predictor import Prediction, look_closer, predict
 from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import threshold_key
 from dal_auto.methods.method import Method
@@ -203,7 +203,8 @@ def keep_case(
     if prediction.pseudo_healthy is not None:
         _draw(job.folder / f"{stem}.png", case, sequence, prediction, job.run.method)
     if case.case_id in job.shown:
-        keep_slices(job.folder / slices_name(stem), case, prediction)
+        closer = look_closer(job.method, case, sequence, job.device)
+        keep_slices(job.folder / slices_name(stem), case, prediction, closer)
     if case.case_id in job.embedded:
         keep_vectors(job.folder / vectors_name(stem), prediction)
     inside = brain & lesion

@@ -51,9 +51,9 @@ def predict(method: Method, case: StandardCase, sequence: str, device: str) -> P
     """
     plans = method.plans
     image = matched_image(case, sequence, plans)
-    small = image_to_configuration(image, case.brain_mask, plans).to(device)
-    small_mask = mask_to_configuration(case.brain_mask, plans).to(device)
-    found = method.detect(small, small_mask, sequence, windows_of(plans, device))
+    found = method.detect(
+        *_on_the_grid(case, image, plans, device), sequence, windows_of(plans, device)
+    )
     brain = torch.from_numpy(case.brain_mask).to(device)
     anomaly = {
         variant: _filtered(to_standard(score, plans), brain, method)
@@ -67,6 +67,25 @@ def predict(method: Method, case: StandardCase, sequence: str, device: str) -> P
         extras={name: _array(to_standard(v, plans)) for name, v in found.extras.items()},
         vectors={name: _array(v) for name, v in found.vectors.items()},
     )
+
+
+@torch.no_grad()
+def look_closer(
+    method: Method, case: StandardCase, sequence: str, device: str
+) -> dict[str, FloatArray]:
+    """Volumes of the method that only figures want, by name, as `Prediction.extras`."""
+    plans = method.plans
+    given = _on_the_grid(case, matched_image(case, sequence, plans), plans, device)
+    found = method.look_closer(*given, sequence, windows_of(plans, device))
+    return {name: _array(to_standard(volume, plans)) for name, volume in found.items()}
+
+
+def _on_the_grid(
+    case: StandardCase, image: Tensor, plans: Plans, device: str
+) -> tuple[Tensor, Tensor]:
+    """Image and brain mask as the method sees them."""
+    small = image_to_configuration(image, case.brain_mask, plans)
+    return small.to(device), mask_to_configuration(case.brain_mask, plans).to(device)
 
 
 def windows_of(plans: Plans, device: str) -> Tile:

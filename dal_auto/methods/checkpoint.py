@@ -47,6 +47,7 @@ class Checkpoint:
     threshold_source : which cases gave the thresholds, in words
     optimiser : the optimiser's tensors, in ``last.safetensors`` only
     progress : what else a resumed training must know
+    viewer : tensors that only figures want (`Method.fit_viewer`)
     path : the file that it was read from
     """
 
@@ -57,6 +58,7 @@ class Checkpoint:
     threshold_source: str = ""
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
+    viewer: Mapping[str, Tensor] = field(default_factory=dict)
     path: Path | None = None
 
     def build(self, device: str) -> Method:
@@ -71,6 +73,7 @@ class Checkpoint:
         if isinstance(method, GradientMethod):
             require_same_architecture(method, self)
         method.load_tensors({name: tensor.to(device) for name, tensor in self.tensors.items()})
+        method.viewer = dict(self.viewer)
         return method.to(device)
 
 
@@ -123,6 +126,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     tensors = {f"method.{name}": tensor for name, tensor in checkpoint.tensors.items()}
     tensors |= {f"optimiser.{name}": tensor for name, tensor in checkpoint.optimiser.items()}
+    tensors |= {f"viewer.{name}": tensor for name, tensor in checkpoint.viewer.items()}
     whole = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -168,6 +172,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         threshold_source=content["threshold_source"],
         optimiser=under("optimiser."),
         progress=content["progress"],
+        viewer=under("viewer."),
         path=path,
     )
 

@@ -76,6 +76,8 @@ class Method(ABC):
 
     def __init__(self, plans: Plans) -> None:
         self.plans = plans
+        #: What `fit_viewer` gave; no map depends on it.
+        self.viewer: Mapping[str, Tensor] = {}
         self.settings = self.parse_settings(plans)
 
     @classmethod
@@ -99,6 +101,24 @@ class Method(ABC):
         sequence : its name, one of those trained on
         tile : runs a network in windows where the volume is larger than one
         """
+
+    def fit_viewer(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
+        """Learn what only figures want, after training, with the weights as they are.
+
+        Parameters
+        ----------
+        batches : some training cases, one subject each
+        """
+        return {}
+
+    def look_closer(
+        self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile
+    ) -> dict[str, Tensor]:
+        """Further volumes (x, y, z) for figures, by name; not made at every prediction.
+
+        Parameters are those of `detect`.
+        """
+        return {}
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

@@ -34,6 +34,9 @@ from dal_auto.training.validation import practical_thresholds
 
 logger = logging.getLogger(__name__)
 
+#: Enough for what only figures want.
+_VIEWER_CASES = 16
+
 
 def plan_training(training_set: str, *, wishes: Wishes, hardware: Hardware) -> PlannedRun:
     """Plans of a run on a preprocessed dataset.
@@ -163,9 +166,10 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
     logger.info("practical thresholds from %s", source)
     method = best.build(device)
     thresholds = practical_thresholds(method, calibration, device)
-    save_checkpoint(
-        run.checkpoint_path, replace(best, thresholds=thresholds, threshold_source=source)
-    )
+    some = range(min(len(training), _VIEWER_CASES))
+    viewer = method.fit_viewer(training.batch([index]).to(device) for index in some)
+    finished = replace(best, thresholds=thresholds, threshold_source=source, viewer=viewer)
+    save_checkpoint(run.checkpoint_path, finished)
     write_json(
         run.folder / "complete.json",
         {

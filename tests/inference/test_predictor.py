@@ -58,13 +58,17 @@ def test_the_input_is_carried_onto_the_landmarks_of_the_plans(make_plans, case):
 
 
 def test_networks_run_in_the_windows_of_the_plans(make_plans, case):
-    method = Recorder(make_plans())
+    method = Recorder(make_plans(configuration__window_overlap=0.5))
     predict(method, case, "T1", "cpu")
     assert method.windows == [(2, 1, 16, 24, 24)]
 
 
 def test_as_many_windows_at_once_as_a_training_step_holds_images(make_plans):
-    plans = make_plans(configuration__window=[8, 8, 8], configuration__batch_subjects=3)
+    plans = make_plans(
+        configuration__window=[8, 8, 8],
+        configuration__window_overlap=0.5,
+        configuration__batch_subjects=3,
+    )
     seen = []
 
     def network(x: torch.Tensor) -> torch.Tensor:

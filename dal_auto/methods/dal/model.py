@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor
 from dal_auto import distributed
 from dal_auto.errors import PlansError
 from dal_auto.methods.dal import losses
+from dal_auto.methods.dal.code_decoder import decode, fit_decoder
 from dal_auto.methods.dal.edge_noise import mislabelled
 from dal_auto.methods.dal.settings import PAIR_TERMS, DalSettings, settings_for
-from dal_auto.methods.dal.sub_networks import SubNetworks, restore
+from dal_auto.methods.dal.sub_networks import Restored, SubNetworks, restore
 from dal_auto.methods.dal.warm_start import warm_start_loss
 from dal_auto.methods.dal.watching import figures_of, warnings_about
 from dal_auto.methods.method import Batch, Detection, GradientMethod, Tile
@@ -171,6 +172,39 @@ class DAL(GradientMethod):
         }
 
     @torch.no_grad()
+    def fit_viewer(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
+        """The decoder of Fig. 4, from the code that a restoration starts from."""
+        self.network.eval()
+
+        def pairs() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+            for batch in batches:
+                here = batch.present[0].nonzero()[:, 0].tolist()
+                images = batch.images[0, here][:, None]
+                mask = batch.brain_mask[:1].expand(len(here), -1, -1, -1, -1)
+                found = restore(self.network, images, mask, here, lambda network, x: network(x))
+                encoder, source = _encoded_by(found)
+                assert found.anatomy is not None, "there is one where it is disentangled"
+                yield self.network.run(encoder, source), found.anatomy, mask
+
+        return {"code_decoder": fit_decoder(pairs())} if self.settings.disentangling else {}
+
+    @torch.no_grad()
+    def look_closer(
+        self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile
+    ) -> dict[str, Tensor]:
+        """The anatomical image that R_E's code holds, by the decoder that was fitted apart."""
+        weights = self.viewer.get("code_decoder")
+        if weights is None:
+            return {}
+        self.network.eval()
+        x, mask = image[None, None], brain_mask[None, None]
+        place = self.plans.sequences.index(sequence)
+        found = restore(self.network, x, mask, [place], tile)
+        encoder, source = _encoded_by(found)
+        decoded = tile(lambda part: decode(self.network.run(encoder, part), weights), source)
+        return {"code decoded": (decoded * mask).clamp(0, 1)[0, 0]}
+
+    @torch.no_grad()
     def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:
         """Eq. 15 of the image and the pseudo-healthy one (Eq. 14, `restore`)."""
         self.network.eval()
@@ -192,6 +226,13 @@ class DAL(GradientMethod):
             extras={name: volume[0, 0] for name, volume in extras.items() if volume is not None},
             vectors=vectors,
         )
+
+
+def _encoded_by(found: Restored) -> tuple[str, Tensor]:
+    """Which network makes the code of a restoration, and from what."""
+    name, source = ("R_A", found.anatomy) if found.edges is None else ("R_E", found.edges)
+    assert source is not None, "a restoration starts from edges or from the anatomy"
+    return name, source
 
 
 @cache
