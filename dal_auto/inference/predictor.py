@@ -73,7 +73,10 @@ def predict(method: Method, case: StandardCase, sequence: str, device: str) -> P
 def look_closer(
     method: Method, case: StandardCase, sequence: str, device: str
 ) -> dict[str, FloatArray]:
-    """Volumes of the method that only figures want, by name, as `Prediction.extras`."""
+    """Volumes that only figures want, by name, as `Prediction.extras`; of a method that learned
+    nothing for them, none."""
+    if not method.viewer:
+        return {}
     plans = method.plans
     given = _on_the_grid(case, matched_image(case, sequence, plans), plans, device)
     found = method.look_closer(*given, sequence, windows_of(plans, device))

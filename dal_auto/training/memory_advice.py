@@ -68,10 +68,11 @@ def advice(plans: Plans, hardware: Hardware) -> str:
     limit = hardware.memory_gb
     if memory is not None:
         limit = min(limit, _CLEARLY_LESS * memory.training_gb)
+    again = _computed_again(plans, hardware, limit)
     found = (
-        _computed_again(plans, hardware, limit),
+        again,
         _fewer_subjects(plans, hardware, limit),
-        _smaller(plans, hardware, limit),
+        _smaller(plans, hardware, limit, but=plans.configuration.name if again else ""),
     )
     ways = [way for way in found if way]
     if not ways:
@@ -105,10 +106,10 @@ def _with(plans: Plans, changed: dict[str, Any], hardware: Hardware, limit_gb: f
     return f"{options} ({memory.training_gb:.1f} GB)"
 
 
-def _smaller(plans: Plans, hardware: Hardware, limit_gb: float) -> str | None:
-    """The largest of the named configurations that takes clearly less."""
+def _smaller(plans: Plans, hardware: Hardware, limit_gb: float, but: str) -> str | None:
+    """The largest of the named configurations that takes clearly less, without the one named."""
     less = Hardware(hardware.device, limit_gb, on_paper=True)
-    for name in CONFIGURATIONS:
+    for name in (name for name in CONFIGURATIONS if name != but):
         run = _planned(plans, name, less)
         if run is not None and run.memory is not None and run.fits:
             width = run.plans.configuration.width

@@ -136,7 +136,7 @@ def score(run: Run, dataset: str, cases: list[StandardCase]) -> None:
     checkpoint = run.load()
     job = Job(
         run=run,
-        method=SimpleNamespace(plans=checkpoint.plans),  # all that is asked of it here
+        method=SimpleNamespace(plans=checkpoint.plans, viewer={}),  # all that is asked of it
         model=run.checkpoint_sha256(),
         thresholds=checkpoint.thresholds,
         device="cpu",

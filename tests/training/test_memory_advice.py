@@ -61,9 +61,16 @@ def test_torch_itself_says_it_in_these_words():
 def test_a_configuration_that_takes_clearly_less_is_named(plans):
     said = advice(plans, Hardware("cuda", 24.0))
     assert "cuda has 24.0 GB, and small, which needs about" in said
-    assert "-c small --set configuration.width=" in said
-    assert "-c demo" in advice(plans, Hardware("cuda", 3.0))
+    assert "Try --set method.settings.checkpoint_activations=true (" in said
+    assert "-c demo" in said and "-c small" not in said
     assert "-c paper" not in said and "-c fullres" not in said
+
+
+def test_what_is_already_computed_again_gets_narrower(plans):
+    again = plans.override({"method.settings.checkpoint_activations": True}, "test")
+    said = advice(again, Hardware("cuda", 2.6))
+    assert "checkpoint_activations" not in said
+    assert "-c small --set configuration.width=" in said
 
 
 def test_where_subjects_can_be_fewer_that_is_said_first(plans):
