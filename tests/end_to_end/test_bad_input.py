@@ -28,7 +28,8 @@ ALL = (
 def test_help_shows_an_example_and_the_disclaimer(command, bare_home):
     outcome = bare_home.run(command, "--help")
     assert outcome.returncode == 0
-    assert f"example: {command}" in outcome.stdout and "not for diagnosis" in outcome.stdout
+    said = " ".join(outcome.stdout.split())  # lines break where the terminal wants
+    assert f"example: {command}" in said and "not for diagnosis" in said
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_an_unknown_dataset_lists_the_known(bare_home):
 
 def test_an_unknown_method_lists_the_known(home):
     outcome = home.run("dal_train", "-d", "SimHealthy", "-m", "Dall-E")
-    assert outcome.returncode == 1 and "known: DAL, mean-brain, raw-intensity" in outcome.stderr
+    assert outcome.returncode == 1 and "known: DAL, AE, DAE, mean-brain" in outcome.stderr
 
 
 def test_a_plan_value_of_the_wrong_type_names_its_key(home):
@@ -214,8 +215,7 @@ def test_a_bad_dataset_names_its_cases_and_does_the_others(home, tmp_path):
     assert [path.name for path in sorted(cases.glob("*.json"))] == ["sub-h001.json"]
 
 
-def test_a_subject_without_t2_is_left_out_of_training(home, tmp_path):
-    """The others train; the warning names who was left out."""
+def test_a_subject_without_t2_trains_what_it_can(home, tmp_path):
     preprocessed = tmp_path / "preprocessed"
     shutil.copytree(home.path / "preprocessed", preprocessed)
     shutil.rmtree(preprocessed / "SimHealthy" / "cache", ignore_errors=True)
@@ -226,4 +226,4 @@ def test_a_subject_without_t2_is_left_out_of_training(home, tmp_path):
         DAL_PREPROCESSED=str(preprocessed), DAL_RESULTS=str(tmp_path / "results"),
     )  # fmt: skip
     assert outcome.returncode == 0, outcome.stderr[-2000:]
-    assert "sub-h002 is left out: no T2" in outcome.stderr
+    assert "1 of 4 cases have no T2: they train what they can" in outcome.stderr
