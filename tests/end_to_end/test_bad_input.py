@@ -166,6 +166,7 @@ def test_bad_scans_are_named_and_the_good_one_is_done(home, tmp_path):
     assert "good_T1.png" in page and all(f"case {case} " in page for case in expected)
 
 
+@pytest.mark.long
 def test_any_format_in_a_folder_that_may_only_be_read_is_done(home, tmp_path):
     """Blanks and other letters in paths, links, and what is not what its name says."""
     scans, maps = tmp_path / "nur lesen ü", tmp_path / "maps"

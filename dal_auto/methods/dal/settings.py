@@ -68,7 +68,7 @@ class DalSettings(Section):
         le=1,
     )
     checkpoint_activations: bool = ours(
-        False, "recompute activations image by image: less memory, a third more time"
+        False, "compute activations again in the backward pass: less memory, more time"
     )
 
     @classmethod
