@@ -27,7 +27,7 @@ RANKS = {
     "networks": 5,
 }
 COMMON = {
-    *("atomic", "case", "datasets", "distributed", "errors", "figures", "nifti", "paths"),
+    *("atomic", "boxes", "case", "datasets", "distributed", "errors", "figures", "nifti", "paths"),
     *("plans", "scoring", "standard_files", "stopwatch", "workers"),
 }
 """Importable by all; they import no room."""

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from dal_auto.atomic import replacing
-from dal_auto.case import BoolArray, FloatArray, StandardCase
+from dal_auto.boxes import box_around, whole
+from dal_auto.case import FloatArray, StandardCase
 from dal_auto.errors import InputError
 from dal_auto.figures.panels import view_point
 from dal_auto.inference.predictor import Prediction
@@ -69,7 +69,7 @@ def take_volumes(
     if lesion is None:
         lesion = np.zeros_like(brain)
     score = prediction.anomaly[variant]
-    box = _box(brain | lesion)
+    box = box_around(brain | lesion, _MARGIN) or whole(brain.shape)
     highest = float(score[box].max())
     levels = {
         INPUT: _bytes(prediction.image[box]),
@@ -80,7 +80,7 @@ def take_volumes(
         levels[HEALTHY] = _bytes(prediction.pseudo_healthy[box])
     return Volumes(
         shape=_three(levels[INPUT].shape),
-        origin=_three([one.start or 0 for one in box]),
+        origin=_three([one.start for one in box]),
         start=view_point(lesion[box], score[box], brain[box]),
         highest=highest,
         layers={name: _encoded(levels[name]) for name in _LAYERS if name in levels},
@@ -130,17 +130,6 @@ def read_volumes(path: Path) -> Volumes:
         raise InputError(
             path, f"it holds no volumes ({type(error).__name__})", "Delete it and evaluate again."
         ) from error
-
-
-def _box(where: BoolArray) -> tuple[slice, slice, slice]:
-    found = ndimage.find_objects(where.astype(np.uint8))
-    if not found:
-        return slice(None), slice(None), slice(None)
-    x, y, z = (
-        slice(max(0, one.start - _MARGIN), min(length, one.stop + _MARGIN))
-        for one, length in zip(found[0], where.shape, strict=True)
-    )
-    return x, y, z
 
 
 def _three(numbers: Iterable[int]) -> tuple[int, int, int]:

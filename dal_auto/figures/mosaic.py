@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from dal_auto.boxes import box_around, whole
 from dal_auto.case import BoolArray, FloatArray
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -53,7 +54,8 @@ def mosaic(
     outlines : drawn in this order, later ones on top
     rows : from top to bottom: label, name of an image, voxel that its slices pass through
     """
-    box = _box(np.any([outline.mask for outline in outlines], axis=0))
+    outlined = np.any([outline.mask for outline in outlines], axis=0)
+    box = box_around(outlined, MARGIN) or whole(outlined.shape)
     white = {name: _white(images[name], brain) for _, name, _ in rows}
     strips = []
     for _, name, point in rows:
@@ -94,17 +96,6 @@ def _slices(
         "coronal": array[in_x, y, in_z][:, ::-1].T,
         "axial": array[in_x, in_y, z].T,
     }
-
-
-def _box(region: BoolArray) -> tuple[slice, slice, slice]:
-    """Slices around the voxels of `region` with a margin; all of it if there are none."""
-    found = ndimage.find_objects(region.astype(np.uint8))
-    parts = found[0] if found else tuple(slice(0, length) for length in region.shape)
-    x, y, z = (
-        slice(max(part.start - MARGIN, 0), min(part.stop + MARGIN, length))
-        for part, length in zip(parts, region.shape, strict=True)
-    )
-    return x, y, z
 
 
 def _white(image: FloatArray, brain: BoolArray) -> float:

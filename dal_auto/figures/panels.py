@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from scipy import ndimage
 
+from dal_auto.boxes import box_around, whole
 from dal_auto.case import BoolArray, FloatArray
 
 CONTOUR = "#56B4E9"  # Okabe and Ito's sky blue is seen on grey and magma alike
@@ -120,7 +121,9 @@ def three_view_panel(
     brain = first_image > 0 if "image" in kinds else np.any([a != 0 for a in arrays], axis=0)
     point = view_point(mask, score, brain)
 
-    box = _bounding_box(brain if mask is None else brain | mask, spacing_mm)
+    shown = brain if mask is None else brain | mask
+    margins = [int(np.ceil(CROP_MARGIN_MM / mm)) for mm in spacing_mm]
+    box = box_around(shown, margins) or whole(shown.shape)
     centre = tuple(p - part.start for p, part in zip(point, box, strict=True))
     size_mm = [(part.stop - part.start) * mm for part, mm in zip(box, spacing_mm, strict=True)]
     widths_mm = (size_mm[1], size_mm[0], size_mm[0])
@@ -185,18 +188,6 @@ def _show(
     # Voxels stay voxels: interpolation would invent detail, and doubles the size of the file.
     return axes.imshow(
         picture, cmap=COLOUR_MAPS[kind], vmin=0, vmax=vmax, aspect=aspect, interpolation="nearest"
-    )
-
-
-def _bounding_box(region: BoolArray, spacing_mm: tuple[float, float, float]) -> tuple[slice, ...]:
-    """Slices around the voxels of `region` with a margin; all of the array if there are none."""
-    found = ndimage.find_objects(region.astype(np.uint8))
-    if not found:
-        return tuple(slice(0, length) for length in region.shape)
-    margins = [int(np.ceil(CROP_MARGIN_MM / mm)) for mm in spacing_mm]
-    return tuple(
-        slice(max(part.start - margin, 0), min(part.stop + margin, length))
-        for part, margin, length in zip(found[0], margins, region.shape, strict=True)
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from dal_auto.boxes import box_around
 from dal_auto.case import BoolArray, FloatArray, Grid
 
 _TOUCHING = np.ones((3, 3, 3), bool)  # 26 neighbours
@@ -24,7 +25,7 @@ def components(mask: BoolArray, score: FloatArray, grid: Grid) -> list[dict[str,
     for each its volume ``ml``, its centre of mass in the image's world, ``x_mm``, ``y_mm``,
     ``z_mm`` (RAS), and its ``maximum_score``
     """
-    box = box_of(mask)
+    box = box_around(mask)
     if box is None:
         return []
     mask, score = mask[box], score[box]
@@ -46,14 +47,3 @@ def components(mask: BoolArray, score: FloatArray, grid: Grid) -> list[dict[str,
         }
         for i in order
     ]
-
-
-def box_of(mask: BoolArray) -> tuple[slice, slice, slice] | None:
-    """The smallest box that holds the mask: far less to search than a head."""
-    sides = []
-    for axis in range(3):
-        filled = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not filled.size:
-            return None
-        sides.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return sides[0], sides[1], sides[2]

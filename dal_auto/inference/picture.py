@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from dal_auto.atomic import replacing
+from dal_auto.boxes import box_around, whole
 from dal_auto.case import BoolArray, FloatArray
 from dal_auto.figures.panels import CONTOUR, view_point
-from dal_auto.inference.measure import box_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -83,7 +83,7 @@ def draw_map(
 
 def _point(image: FloatArray, score: FloatArray, mask: BoolArray) -> tuple[int, int, int]:
     """Voxel that the views pass through, searched for in no more than the mask's box."""
-    box = box_of(mask)
+    box = box_around(mask)
     if box is None:
         return view_point(None, score, image > 0)
     x, y, z = view_point(mask[box], None, mask[box])
@@ -94,7 +94,8 @@ def _compose(
     title: str, rows: Sequence[Row], mask: BoolArray, point: tuple[int, int, int]
 ) -> Pixels:
     """Indices into the palette."""
-    box = _around(rows[0].volume > 0)
+    brain = rows[0].volume > 0
+    box = box_around(brain, _MARGIN) or whole(brain.shape)
     width, depth, height = (_SCALE * (part.stop - part.start) for part in box)
     widths, tall = (depth, width, width), max(height, depth)
     lefts = [_LEFT, _LEFT + widths[0] + _GAP, _LEFT + widths[0] + widths[1] + 2 * _GAP]
@@ -143,16 +144,6 @@ def _planes(
         "axial": volume[box[0], box[1], z].T,
     }
     return {name: plane.repeat(_SCALE, 0).repeat(_SCALE, 1) for name, plane in planes.items()}
-
-
-def _around(brain: BoolArray) -> tuple[slice, slice, slice]:
-    """The brain's box with a margin; the whole grid where there is none."""
-    box = box_of(brain) or tuple(slice(0, size) for size in brain.shape)
-    x, y, z = (
-        slice(max(part.start - _MARGIN, 0), min(part.stop + _MARGIN, size))
-        for part, size in zip(box, brain.shape, strict=True)
-    )
-    return x, y, z
 
 
 def _text(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 
+from dal_auto.boxes import Box, box_around
 from dal_auto.case import BoolArray, FloatArray, Grid
 
 _CUBIC = 3  # the degree of N4's own splines
@@ -45,7 +45,9 @@ def correct_bias_field(
     ValueError
         if the mask is empty
     """
-    box = _box(mask)
+    box = box_around(mask, _MARGIN)
+    if box is None:
+        raise ValueError("the brain mask is empty")
     itk_image = sitk.GetImageFromArray(np.maximum(image, 0).astype(np.float32).T)
     itk_mask = sitk.GetImageFromArray((mask & (image > 0)).astype(np.uint8).T)
     for itk in (itk_image, itk_mask):
@@ -63,9 +65,7 @@ def correct_bias_field(
     return corrected
 
 
-def _at_full_resolution(
-    small: sitk.Image, grid: Grid, box: tuple[slice, slice, slice]
-) -> FloatArray:
+def _at_full_resolution(small: sitk.Image, grid: Grid, box: Box) -> FloatArray:
     """The log field at the voxels of `box`, interpolated along one axis after the other."""
     field: FloatArray = sitk.GetArrayFromImage(small).T.astype(np.float64)
     for axis, within in enumerate(box):
@@ -76,14 +76,3 @@ def _at_full_resolution(
         )
         field = spline(np.arange(within.start, within.stop))
     return field.astype(np.float32)
-
-
-def _box(mask: BoolArray) -> tuple[slice, slice, slice]:
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    if not found:
-        raise ValueError("the brain mask is empty")
-    x, y, z = (
-        slice(max(0, one.start - _MARGIN), min(size, one.stop + _MARGIN))
-        for one, size in zip(found[0], mask.shape, strict=True)
-    )
-    return x, y, z
