@@ -15,7 +15,8 @@ import json
 from typing import Any
 
 import pandas as pd
-from simulated_cohort import HEALTHY, LESIONED, Home, add_home, test_data
+from preprocessing_parts.cases import test_data
+from simulated_cohort import HEALTHY, LESIONED, Home, add_home
 
 METHODS = {"dal": "DAL", "raw": "raw-intensity", "mean": "mean-brain"}
 #: Folder in DAL_TEST_DATA → dataset's name

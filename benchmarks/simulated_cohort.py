@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from preprocessing_parts.cases import test_data
 
-_ROOT = Path(__file__).parents[1]
 _COMMANDS = Path(sys.executable).parent
 HEALTHY, LESIONED = "SimHealthy", "SimLesions"
 #: Voxels of 2 mm are twice as fine as the grid that is trained on. greedy without its finest level
@@ -27,12 +27,6 @@ CHAIN = (
     *("--set", "preprocessing.registration_iterations=100x50x0"),
     *("--set", "preprocessing.n4_spacing_mm=6.0"),
 )
-
-
-def test_data() -> Path | None:
-    """The folder of small real cases, named by DAL_TEST_DATA, where there is one."""
-    folder = Path(os.environ.get("DAL_TEST_DATA") or _ROOT / "../shared/data").resolve()
-    return folder if folder.is_dir() else None
 
 
 class Home:

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
+from dal_auto.plans import Shape
 
-Shape = tuple[int, int, int]
 Box = tuple[slice, ...]
 
 
