@@ -6,18 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dal_auto.networks.instance_norm import InstanceNorm
+
 
 class ConvBlock(nn.Sequential):
-    """Convolution 3³, instance normalisation, leaky ReLU: the unit of nnU-Net's U-Nets.
-
-    Group normalisation with a group per channel is instance normalisation, but keeps the
-    channels-last layout, which the layer of that name does not: a step takes 11 % less time.
-    """
+    """Convolution 3³, instance normalisation, leaky ReLU: the unit of nnU-Net's U-Nets."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv3d(channels_in, channels_out, 3, stride, padding=1),
-            nn.GroupNorm(channels_out, channels_out),
+            InstanceNorm(channels_out),
             nn.LeakyReLU(0.01, inplace=True),
         )
 

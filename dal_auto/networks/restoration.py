@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.networks.blocks import ConvBlock, UNet
+from dal_auto.networks.instance_norm import modulated_norm
 
 
 class CodeEncoder(nn.Module):
@@ -51,13 +52,9 @@ class AdaptationLayer(nn.Module):
 
     def forward(self, features: Tensor, modality: Tensor | None) -> Tensor:
         """Features (N, c, x, y, z) and vectors (N, m) → features of the same shape."""
-        # One group per channel is instance normalisation, and keeps the channels-last layout.
-        normalised = F.group_norm(features, features.shape[1])
         if modality is None:
-            return normalised
-        gamma = self.gamma(modality)[:, :, None, None, None]
-        beta = self.beta(modality)[:, :, None, None, None]
-        return (1 + gamma) * normalised + beta
+            return F.group_norm(features, features.shape[1])
+        return modulated_norm(features, 1 + self.gamma(modality), self.beta(modality))
 
 
 class RepresentationCombiner(nn.Module):

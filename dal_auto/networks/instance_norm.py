@@ -1,0 +1,82 @@
+"""Instance normalisation, with a backward pass of its own where torch's is slow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+_EPS = 1e-5
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Per channel over space, with learnable weight and bias: group normalisation with a group per
+    channel, which keeps the channels-last layout, as the layer of this name does not."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, _EPS)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, c, x, y, z) → the same shape."""
+        count = len(features)
+        weight, bias = (one.expand(count, -1) for one in (self.weight, self.bias))
+        return modulated_norm(features, weight, bias)
+
+
+def modulated_norm(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """weight · (F − μ(F)) / σ(F) + bias, μ and σ per image and channel over space.
+
+    In training without autocast the backward pass is done here in a few passes over the features:
+    that of torch's `group_norm` was 19 % of a training step on a CPU.
+
+    Parameters
+    ----------
+    features : (N, c, x, y, z)
+    weight, bias : (N, c)
+
+    Returns
+    -------
+    (N, c, x, y, z)
+    """
+    full_precision = features.dtype in (torch.float32, torch.float64)
+    if full_precision and torch.is_grad_enabled():
+        result: Tensor = _ModulatedNorm.apply(features, weight, bias)
+        return result
+    normalised = F.group_norm(features, features.shape[1], eps=_EPS)
+    return _spread(weight) * normalised + _spread(bias)
+
+
+class _ModulatedNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(_voxels_first(features), dim=1, correction=0)
+        inverse = torch.rsqrt(variance + _EPS)
+        scale = inverse * weight
+        ctx.save_for_backward(features, mean, inverse, weight)
+        return torch.addcmul(_spread(bias - mean * scale), features, _spread(scale))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features, mean, inverse, weight = ctx.saved_tensors
+        g, x = _voxels_first(gradient), _voxels_first(features)
+        to_bias = g.sum(1)
+        to_weight = ((g * x).sum(1) - mean * to_bias) * inverse
+        # scale · (g − mean(g) − x̂ · mean(g x̂)), gathered by g, by x and by what is constant.
+        scale, count = inverse * weight, x.shape[1]
+        by_x = -scale * inverse * to_weight / count
+        constant = -scale * to_bias / count - by_x * mean
+        to_features = torch.addcmul(_spread(constant), gradient, _spread(scale))
+        return to_features.addcmul_(features, _spread(by_x)), to_weight, to_bias
+
+
+def _voxels_first(volumes: Tensor) -> Tensor:
+    """(N, c, x, y, z) → (N, x·y·z, c), without a copy where the layout is channels-last."""
+    return volumes.movedim(1, -1).flatten(1, -2)
+
+
+def _spread(values: Tensor) -> Tensor:
+    return values[..., None, None, None]

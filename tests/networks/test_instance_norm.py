@@ -1,0 +1,54 @@
+"""Instance normalisation against torch's layer and against numerical derivatives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from dal_auto.networks.instance_norm import InstanceNorm, modulated_norm
+
+LAYOUTS = (torch.contiguous_format, torch.channels_last_3d)
+
+
+def volumes(layout: torch.memory_format, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    drawn = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    return (3 * drawn + 5).contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_values_and_gradients_are_those_of_torch(layout: torch.memory_format) -> None:
+    layer = InstanceNorm(3).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([0.5, 1.0, -2.0]))
+        layer.bias.copy_(torch.tensor([0.1, 0.0, 3.0]))
+    ours, theirs = (volumes(layout).requires_grad_() for _ in range(2))
+    expected = F.instance_norm(theirs, weight=layer.weight, bias=layer.bias)
+    found = layer(ours)
+    torch.testing.assert_close(found, expected)
+    down = torch.linspace(-1, 1, found.numel(), dtype=torch.float64).view(found.shape)
+    wanted = torch.autograd.grad(expected, (theirs, layer.weight, layer.bias), down)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, (ours, layer.weight, layer.bias), down), wanted
+    )
+
+
+def test_each_image_has_its_own_modulation() -> None:
+    weight, bias = (torch.randn(2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    x = volumes(torch.channels_last_3d).requires_grad_()
+    assert torch.autograd.gradcheck(modulated_norm, (x, weight, bias))
+
+
+def test_training_and_prediction_agree() -> None:
+    layer, x = InstanceNorm(3), volumes(torch.channels_last_3d, torch.float32)
+    with torch.no_grad():
+        predicted = layer(x)
+    torch.testing.assert_close(layer(x.requires_grad_()), predicted)
+
+
+def test_the_channels_last_layout_is_kept() -> None:
+    x = volumes(torch.channels_last_3d).requires_grad_()
+    found = InstanceNorm(3).double()(x)
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)
+    (gradient,) = torch.autograd.grad(found.square().sum(), x)
+    assert gradient.is_contiguous(memory_format=torch.channels_last_3d)
