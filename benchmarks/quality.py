@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,8 +20,25 @@ from preprocessing_parts.cases import test_data
 from simulated_cohort import HEALTHY, LESIONED, Home, add_home
 
 METHODS = {"dal": "DAL", "raw": "raw-intensity", "mean": "mean-brain"}
-#: Folder in DAL_TEST_DATA → dataset's name
-REAL = {"brats_gli": "BraTS-GLI", "mslub_mni": "Patient26"}
+#: A case lies in a folder of its own; the consensus mask beside its images.
+PATIENT26 = {
+    "name": "Patient26",
+    "title": "Patient 26 of the Ljubljana MS images, in MNI space",
+    "role": "test",
+    "layouts": [
+        {
+            "id": "mni",
+            "case": {"kind": "directory", "regex": "(?P<case>patient26)", "example": "patient26"},
+            "sequences": {"T1": ["{case}_T1"], "T2": ["{case}_T2"]},
+            "lesion_masks": ["{case}_lesion"],
+            "mask_labels": {"1": "white matter lesion"},
+        }
+    ],
+    "access": {
+        "url": "https://github.com/muschellij2/open_ms_data",
+        "licence": "CC BY",
+    },
+}
 
 
 def link_real_cases(home: Home) -> list[str]:
@@ -28,12 +46,17 @@ def link_real_cases(home: Home) -> list[str]:
     data = test_data()
     if data is None:
         raise SystemExit("--real: no real scans; DAL_TEST_DATA names their folder")
-    (home.path / "raw").mkdir(exist_ok=True)
-    for folder, name in REAL.items():
-        link = home.path / "raw" / name
-        if not link.exists():
-            link.symlink_to(data / folder, target_is_directory=True)
-    return list(REAL.values())
+    gliomas, sclerosis = (home.path / "raw" / name for name in ("BraTS-GLI", "Patient26"))
+    _link(gliomas, data / "brats_gli")
+    _link(sclerosis / "patient26", data / "mslub_mni")
+    (sclerosis / "dal_record.json").write_text(json.dumps(PATIENT26, indent=1), encoding="utf-8")
+    return [gliomas.name, sclerosis.name]
+
+
+def _link(link: Path, folder: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.exists():
+        link.symlink_to(folder, target_is_directory=True)
 
 
 def by_seed(results: pd.DataFrame, dataset: str) -> dict[str, dict[str, list[float]]]:
