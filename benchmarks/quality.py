@@ -19,9 +19,11 @@ import pandas as pd
 from preprocessing_parts.cases import test_data
 from simulated_cohort import HEALTHY, LESIONED, Home, add_home
 
+from dal_auto.atomic import write_json
+
 METHODS = {"dal": "DAL", "raw": "raw-intensity", "mean": "mean-brain"}
 #: A case lies in a folder of its own; the consensus mask beside its images.
-PATIENT26 = {
+PATIENT26: dict[str, Any] = {
     "name": "Patient26",
     "title": "Patient 26 of the Ljubljana MS images, in MNI space",
     "role": "test",
@@ -46,10 +48,10 @@ def link_real_cases(home: Home) -> list[str]:
     data = test_data()
     if data is None:
         raise SystemExit("--real: no real scans; DAL_TEST_DATA names their folder")
-    gliomas, sclerosis = (home.path / "raw" / name for name in ("BraTS-GLI", "Patient26"))
+    gliomas, sclerosis = (home.path / "raw" / name for name in ("BraTS-GLI", PATIENT26["name"]))
     _link(gliomas, data / "brats_gli")
     _link(sclerosis / "patient26", data / "mslub_mni")
-    (sclerosis / "dal_record.json").write_text(json.dumps(PATIENT26, indent=1), encoding="utf-8")
+    write_json(sclerosis / "dal_record.json", PATIENT26)
     return [gliomas.name, sclerosis.name]
 
 

@@ -21,6 +21,8 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, c, x, y, z) → the same shape."""
+        if not _own_backward(features):
+            return super().forward(features)  # weight and bias in the same pass
         count = len(features)
         weight, bias = (one.expand(count, -1) for one in (self.weight, self.bias))
         return modulated_norm(features, weight, bias)
@@ -41,12 +43,15 @@ def modulated_norm(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     -------
     (N, c, x, y, z)
     """
-    full_precision = features.dtype in (torch.float32, torch.float64)
-    if full_precision and torch.is_grad_enabled():
+    if _own_backward(features):
         result: Tensor = _ModulatedNorm.apply(features, weight, bias)
         return result
     normalised = F.group_norm(features, features.shape[1], eps=_EPS)
     return _spread(weight) * normalised + _spread(bias)
+
+
+def _own_backward(features: Tensor) -> bool:
+    return torch.is_grad_enabled() and features.dtype in (torch.float32, torch.float64)
 
 
 class _ModulatedNorm(torch.autograd.Function):
