@@ -169,7 +169,10 @@ class TrainingPlan(Section):
 
     steps: int = ours(200, "set by the planner: paper's 150 epochs, or the demo's minutes", ge=1)
     learning_rate: float = paper(1e-4, "§4.2.1, Adam", gt=0)
-    amp: bool = paper(True, "§4.2.1; on CUDA, off elsewhere")
+    decay_power: float = ours(
+        0.0, "constant as in the paper; nnU-Net takes 0.9: rate × (1 − step/steps)^power", ge=0
+    )
+    amp: bool = paper(True, "§4.2.1; on CUDA, and on a CPU that multiplies in bfloat16")
     accumulation: int = ours(
         1, "batches whose gradients make one step; pairs stay within each", ge=1
     )

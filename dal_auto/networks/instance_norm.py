@@ -31,8 +31,8 @@ class InstanceNorm(nn.GroupNorm):
 def modulated_norm(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """weight · (F − μ(F)) / σ(F) + bias, μ and σ per image and channel over space.
 
-    In training without autocast the backward pass is done here in a few passes over the features:
-    that of torch's `group_norm` was 19 % of a training step on a CPU.
+    In training the backward pass is done here in a few passes over the features, half precision on
+    a CPU included: that of torch's `group_norm` was 19 % of a step there, and 58 % in bfloat16.
 
     Parameters
     ----------
@@ -51,22 +51,29 @@ def modulated_norm(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _own_backward(features: Tensor) -> bool:
-    return torch.is_grad_enabled() and features.dtype in (torch.float32, torch.float64)
+    if not torch.is_grad_enabled():
+        return False
+    full = features.dtype in (torch.float32, torch.float64)
+    return full or features.device.type == "cpu"  # where torch's is slowest in half precision
 
 
 class _ModulatedNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(_voxels_first(features), dim=1, correction=0)
-        inverse = torch.rsqrt(variance + _EPS)
-        scale = inverse * weight
+        full = _at_least_float32(features)
+        # Sums, since `var_mean` is slow on a CPU; from the mean, since squares alone would cancel.
+        mean = _voxels_first(full).mean(1)
+        centred = full - _spread(mean)
+        inverse = torch.rsqrt(_voxels_first(centred.square()).mean(1) + _EPS)
         ctx.save_for_backward(features, mean, inverse, weight)
-        return torch.addcmul(_spread(bias - mean * scale), features, _spread(scale))
+        result = torch.addcmul(_spread(bias), centred, _spread(inverse * weight))
+        return result.to(features.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features, mean, inverse, weight = ctx.saved_tensors
+        kept, mean, inverse, weight = ctx.saved_tensors
+        gradient, features = _at_least_float32(gradient), _at_least_float32(kept)
         g, x = _voxels_first(gradient), _voxels_first(features)
         to_bias = g.sum(1)
         to_weight = ((g * x).sum(1) - mean * to_bias) * inverse
@@ -75,7 +82,12 @@ class _ModulatedNorm(torch.autograd.Function):
         by_x = -scale * inverse * to_weight / count
         constant = -scale * to_bias / count - by_x * mean
         to_features = torch.addcmul(_spread(constant), gradient, _spread(scale))
-        return to_features.addcmul_(features, _spread(by_x)), to_weight, to_bias
+        to_features.addcmul_(features, _spread(by_x))
+        return to_features.to(kept.dtype), to_weight, to_bias
+
+
+def _at_least_float32(volumes: Tensor) -> Tensor:
+    return volumes.to(torch.promote_types(volumes.dtype, torch.float32))
 
 
 def _voxels_first(volumes: Tensor) -> Tensor:

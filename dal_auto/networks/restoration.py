@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,7 +54,8 @@ class AdaptationLayer(nn.Module):
     def forward(self, features: Tensor, modality: Tensor | None) -> Tensor:
         """Features (N, c, x, y, z) and vectors (N, m) → features of the same shape."""
         if modality is None:
-            return F.group_norm(features, features.shape[1])
+            plain = features.new_ones(features.shape[:2])
+            return modulated_norm(features, plain, torch.zeros_like(plain))
         return modulated_norm(features, 1 + self.gamma(modality), self.beta(modality))
 
 
@@ -88,5 +90,5 @@ class RepresentationCombiner(nn.Module):
         ):
             if 0 < level <= self.upsamplings:
                 features = F.interpolate(features, scale_factor=2.0)
-            features = F.leaky_relu(adapt(convolve(features), modality), 0.01)
+            features = F.leaky_relu(adapt(convolve(features), modality), 0.01, inplace=True)
         return self.output(features)

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dal_auto import distributed
 from dal_auto.methods.method import Batch, GradientMethod
+from dal_auto.plans import TrainingPlan
 
 
 class Optimiser:
@@ -27,17 +28,14 @@ class Optimiser:
 
     def __init__(self, method: GradientMethod, device: str) -> None:
         training = method.plans.training
-        self._network, self._device = method.network, device
-        self._accumulation = training.accumulation
+        self._network, self._device, self._training = method.network, device, training
         cuda = device.startswith("cuda")
         # The fused one scales gradients and skips spoilt steps without asking the device.
         self._adam = torch.optim.Adam(
             method.network.parameters(), lr=training.learning_rate, fused=cuda or None
         )
-        self._amp = training.amp and cuda
-        self._amp_dtype = (
-            torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
-        )
+        self._amp_dtype = _half_precision(device)
+        self._amp = training.amp and self._amp_dtype is not None
         self._scaler = torch.amp.GradScaler(
             "cuda", enabled=self._amp and self._amp_dtype == torch.float16
         )
@@ -60,6 +58,8 @@ class Optimiser:
         batches : `training.accumulation` of them, on the device
         """
         self._network.train()
+        for group in self._adam.param_groups:
+            group["lr"] = _learning_rate(self._training, number)
         self._adam.zero_grad(set_to_none=True)
         totals: dict[str, Tensor] = {}
         for place, batch in enumerate(batches):
@@ -118,6 +118,22 @@ class _Losses(nn.Module):
         losses = self._method.training_step(Batch(images, brain_mask, present), step)
         # Only one is minimised: DDP would wait for gradients of weights that only others need.
         return {name: v if name == "loss" else v.detach() for name, v in losses.items()}
+
+
+def _half_precision(device: str) -> torch.dtype | None:
+    """What mixed precision computes in; None where it would not be faster."""
+    kind = device.split(":")[0]
+    if kind == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    # Other processors emulate it, slower than float32.
+    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+    return torch.bfloat16 if kind == "cpu" and has_bfloat16() else None
+
+
+def _learning_rate(training: TrainingPlan, step: int) -> float:
+    """Polynomial decay towards 0 at the last step, as in nnU-Net; power 0 leaves it constant."""
+    left = max(0.0, 1 - step / training.steps)
+    return float(training.learning_rate * left**training.decay_power)
 
 
 def _torch_seed(seed: int, step: int, place: int) -> int:

@@ -30,6 +30,7 @@ from dal_auto.methods.checkpoint import (
 from dal_auto.methods.method import GradientMethod
 from dal_auto.training.board import Board
 from dal_auto.training.cohort import Cohort
+from dal_auto.training.heap import keep_freed_memory
 from dal_auto.training.loading import Share, batches
 from dal_auto.training.log import Log
 from dal_auto.training.optimisation import Optimiser
@@ -73,6 +74,8 @@ class Trainer:
     def __post_init__(self) -> None:
         self.plans = self.method.plans
         self.method.to(self.device)
+        if self.device == "cpu":
+            keep_freed_memory()
         self.optimiser = Optimiser(self.method, self.device)
         self.log = Log(self.log_path)
 

@@ -52,3 +52,24 @@ def test_the_channels_last_layout_is_kept() -> None:
     assert found.is_contiguous(memory_format=torch.channels_last_3d)
     (gradient,) = torch.autograd.grad(found.square().sum(), x)
     assert gradient.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(dtype: torch.dtype) -> None:
+    layer, half = InstanceNorm(3), volumes(torch.channels_last_3d, torch.float32).to(dtype)
+    half.requires_grad_()
+    full = half.detach().float().requires_grad_()
+    found, expected = layer(half), layer(full)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected.to(dtype))
+    down = torch.linspace(-1, 1, found.numel()).view(found.shape).to(dtype)
+    (gradient,) = torch.autograd.grad(found, half, down)
+    (wanted,) = torch.autograd.grad(expected, full, down.float())
+    torch.testing.assert_close(gradient, wanted.to(dtype))
+
+
+def test_a_large_mean_does_not_cancel() -> None:
+    x = volumes(torch.channels_last_3d)
+    expected = F.instance_norm(x)
+    found = InstanceNorm(3)((x + 1000).float().requires_grad_())
+    torch.testing.assert_close(found.double(), expected, atol=1e-3, rtol=1e-3)

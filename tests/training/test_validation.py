@@ -72,8 +72,7 @@ def test_a_case_without_a_partner_is_paired_with_the_first(make_cohort, make_pla
     figures = validate(method, three, three, "cpu")
     assert all(np.isfinite(value) for value in figures.values())
     by_hand = [
-        float(method.training_step(three.batch(pair), 1000)["rest"])
-        for pair in ([0, 1], [2, 0])
+        float(method.training_step(three.batch(pair), 1000)["rest"]) for pair in ([0, 1], [2, 0])
     ]
     assert figures["rest"] == pytest.approx(np.mean(by_hand), rel=1e-4)
 

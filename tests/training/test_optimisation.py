@@ -1,0 +1,73 @@
+"""What one step of the optimiser does: rate, precision, sums of batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from dal_auto.methods.dal.model import DAL
+from dal_auto.plans import Plans
+from dal_auto.training import optimisation
+from dal_auto.training.cohort import Cohort
+from dal_auto.training.heap import keep_freed_memory
+from dal_auto.training.optimisation import Optimiser
+
+MakePlans = Callable[..., Plans]
+MakeCohort = Callable[..., Cohort]
+
+
+@pytest.mark.parametrize(("power", "left"), [(0.0, 1.0), (1.0, 0.25), (0.9, 0.25**0.9)])
+def test_the_learning_rate_decays_by_the_power(
+    make_plans: MakePlans, make_cohort: MakeCohort, power: float, left: float
+) -> None:
+    plans = make_plans(training__steps=4, training__decay_power=power, training__amp=False)
+    method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
+    before = copy.deepcopy(dict(method.network.named_parameters()))
+    Optimiser(method, "cpu").step([batch], 3, seed=0)
+    # Adam's first step is the rate, whatever the gradient, up to its epsilon.
+    moved = max(
+        float((value.detach() - before[name].detach()).abs().max())
+        for name, value in method.network.named_parameters()
+    )
+    assert moved == pytest.approx(left * plans.training.learning_rate, rel=1e-2)
+
+
+@pytest.mark.parametrize("offered", [torch.bfloat16, None])
+def test_mixed_precision_where_the_processor_has_it(
+    make_plans: MakePlans,
+    make_cohort: MakeCohort,
+    monkeypatch: pytest.MonkeyPatch,
+    offered: torch.dtype | None,
+) -> None:
+    monkeypatch.setattr(optimisation, "_half_precision", lambda device: offered)
+    plans = make_plans(training__steps=1000)
+    method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
+    seen: set[torch.dtype] = set()
+    method.network.R_A.register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+    losses = Optimiser(method, "cpu").step([batch], 999, seed=0)
+    assert seen == {offered or torch.float32}
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(one.dtype == torch.float32 for one in method.network.parameters())
+
+
+def test_mixed_precision_changes_a_step_little(
+    make_plans: MakePlans, make_cohort: MakeCohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for offered in (None, torch.bfloat16):
+        monkeypatch.setattr(optimisation, "_half_precision", lambda device, o=offered: o)
+        plans = make_plans(training__steps=1000)
+        torch.manual_seed(0)
+        method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
+        found.append(float(Optimiser(method, "cpu").step([batch], 0, seed=0)["loss"]))
+    assert found[1] == pytest.approx(found[0], rel=0.02)
+    assert found[1] != found[0]
+
+
+def test_kept_memory_is_memory_like_any_other() -> None:
+    keep_freed_memory()
+    block = torch.ones(16_000_000)
+    assert float(block.sum()) == 16_000_000
