@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from simulated_cohort import HEALTHY, LESIONED, Home, add_home
+from simulated_cohort import LESIONED, Home, add_home
 
 from dal_auto.evaluation.reference import TABLE_5, TABLE_6, TABLE_7, ApDsc
 
@@ -65,37 +65,10 @@ FULL = Variant(7, "full", {}, TABLE_7["nothing"])
 
 
 def train(home: Home, variant: Variant, steps: int | None) -> str:
-    """Train one variant; returns the folder's name of its run."""
+    """Train one variant; returns its run's name in the report."""
     changes = variant.changes | ({} if steps is None else {"training.steps": steps})
-    before = set(_runs(home))
-    assignments = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
-    sets = [word for assignment in assignments for word in ("--set", assignment)]
-    home.run("dal_train", "-d", HEALTHY, "-c", "demo", "-m", "DAL", "--device", "cpu", *sets)
-    made = set(_runs(home)) - before
-    return made.pop() if made else _run_with(home, changes)
-
-
-def _runs(home: Home) -> list[str]:
-    return [path.parent.name for path in (home.path / "results" / HEALTHY).glob("DAL__*/seed_0")]
-
-
-def _run_with(home: Home, changes: dict[str, Any]) -> str:
-    """The run that was there before, told by its plans."""
-    for name in _runs(home):
-        plans = json.loads(
-            (home.path / "results" / HEALTHY / name / "seed_0" / "plans.json").read_text("utf-8")
-        )
-        own = {key for key, source in plans["value_sources"].items() if source.startswith("user")}
-        if own == set(changes) and all(_value(plans, key) == changes[key] for key in changes):
-            return name
-    raise SystemExit(f"no run has the changes {changes}")
-
-
-def _value(plans: dict[str, Any], key: str) -> Any:
-    found: Any = plans
-    for part in key.split("."):
-        found = found[part]
-    return found
+    run, _ = home.train("DAL", changes)
+    return run
 
 
 def compared(row: dict[str, Any], full: dict[str, Any]) -> str:
@@ -145,10 +118,8 @@ def main() -> None:
 
 
 def _row(results: pd.DataFrame, run: str, sequence: str) -> dict[str, Any]:
-    """The line of the report's table of one run's first seed."""
-    chosen = results[
-        (results["run"] == f"{HEALTHY}/{run}/seed_0") & (results["sequence"] == sequence)
-    ]
+    """The line of the report's table of one run."""
+    chosen = results[(results["run"] == run) & (results["sequence"] == sequence)]
     (row,) = chosen.to_dict("records")
     return {str(key): value for key, value in row.items()}
 

@@ -12,53 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from preprocessing_parts.cases import test_data
-from simulated_cohort import HEALTHY, LESIONED, Home, add_home
-
-from dal_auto.atomic import write_json
+from real_cases import link_real_cases
+from simulated_cohort import LESIONED, Home, add_home
 
 METHODS = {"dal": "DAL", "raw": "raw-intensity", "mean": "mean-brain"}
-#: A case lies in a folder of its own; the consensus mask beside its images.
-PATIENT26: dict[str, Any] = {
-    "name": "Patient26",
-    "title": "Patient 26 of the Ljubljana MS images, in MNI space",
-    "role": "test",
-    "layouts": [
-        {
-            "id": "mni",
-            "case": {"kind": "directory", "regex": "(?P<case>patient26)", "example": "patient26"},
-            "sequences": {"T1": ["{case}_T1"], "T2": ["{case}_T2"]},
-            "lesion_masks": ["{case}_lesion"],
-            "mask_labels": {"1": "white matter lesion"},
-        }
-    ],
-    "access": {
-        "url": "https://github.com/muschellij2/open_ms_data",
-        "licence": "CC BY",
-    },
-}
-
-
-def link_real_cases(home: Home) -> list[str]:
-    """Put the real cases into DAL_RAW as links; their datasets' names."""
-    data = test_data()
-    if data is None:
-        raise SystemExit("--real: no real scans; DAL_TEST_DATA names their folder")
-    gliomas, sclerosis = (home.path / "raw" / name for name in ("BraTS-GLI", PATIENT26["name"]))
-    _link(gliomas, data / "brats_gli")
-    _link(sclerosis / "patient26", data / "mslub_mni")
-    write_json(sclerosis / "dal_record.json", PATIENT26)
-    return [gliomas.name, sclerosis.name]
-
-
-def _link(link: Path, folder: Path) -> None:
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.exists():
-        link.symlink_to(folder, target_is_directory=True)
 
 
 def by_seed(results: pd.DataFrame, dataset: str) -> dict[str, dict[str, list[float]]]:
@@ -89,17 +49,19 @@ def main() -> None:
     home = Home(options.home)
     home.prepare()
     minutes: dict[str, list[float]] = {}
+    runs = []
     for key, method in METHODS.items():
         for seed in options.seeds.split(","):
-            arguments = ("-d", HEALTHY, "-c", "demo", "-m", method, "--device", "cpu")
-            used = home.run("dal_train", *arguments, "--seed", seed)
-            minutes.setdefault(key, []).append(round(used, 1))
+            run, used = home.train(method, {}, int(seed))
+            runs.append(run)
+            minutes.setdefault(key, []).append(round(used.minutes, 1))
     datasets = [LESIONED]
     if options.real:
-        datasets += link_real_cases(home)
+        datasets += link_real_cases(home.path)
         home.run("dal_plan_and_preprocess", "-d", *datasets[1:])
     home.run("dal_evaluate", "-d", *datasets, "-m", "ALL")
     results = home.results()
+    results = results[results["run"].isin(runs)]
     found: dict[str, Any] = {"benchmark": "quality", **by_seed(results, LESIONED)}
     for dataset in datasets:
         show(results, dataset)

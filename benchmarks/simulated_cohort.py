@@ -9,11 +9,14 @@ resume: what was simulated, preprocessed, trained or scored before is kept.
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import resource
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from preprocessing_parts.cases import test_data
@@ -29,6 +32,14 @@ CHAIN = (
 )
 
 
+@dataclass(frozen=True)
+class Used:
+    """What a command and its children used: minutes of CPU, and its peak memory."""
+
+    minutes: float
+    megabytes: float
+
+
 class Home:
     """A DAL_HOME, and dal_auto's commands in it."""
 
@@ -36,8 +47,8 @@ class Home:
         self.path = path
         self.path.mkdir(parents=True, exist_ok=True)
 
-    def run(self, command: str, *arguments: object) -> float:
-        """Run a command to its end, showing what it says; returns its CPU minutes.
+    def run(self, command: str, *arguments: object) -> Used:
+        """Run a command to its end, showing what it says; returns what it used.
 
         Raises
         ------
@@ -47,15 +58,12 @@ class Home:
         words = [str(_COMMANDS / command), *map(str, arguments)]
         print(f"\n$ {command} {' '.join(words[1:])}", file=sys.stderr, flush=True)
         mine = {k: v for k, v in os.environ.items() if not k.startswith("DAL_")}
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        code = subprocess.run(
-            words, env=mine | {"DAL_HOME": str(self.path)}, check=False
-        ).returncode
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if code != 0:
-            raise SystemExit(f"{command} ended with exit code {code}")
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return used / 60
+        child = subprocess.Popen(words, env=mine | {"DAL_HOME": str(self.path)})
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode != 0:
+            raise SystemExit(f"{command} ended with exit code {child.returncode}")
+        return Used((usage.ru_utime + usage.ru_stime) / 60, usage.ru_maxrss / 1000)
 
     def prepare(self) -> None:
         """Simulate and preprocess the cohort."""
@@ -67,9 +75,36 @@ class Home:
         self.run("dal_datasets", "simulate", *COHORT, *sources)
         self.run("dal_plan_and_preprocess", "-d", HEALTHY, LESIONED, *CHAIN)
 
+    def train(self, method: str, changes: Mapping[str, Any], seed: int = 0) -> tuple[str, Used]:
+        """Train a method in the `demo` configuration, or find that it was.
+
+        Returns
+        -------
+        the run's name in the report; what the command used, which is little for a run found
+        """
+        sets = [
+            w for key, value in changes.items() for w in ("--set", f"{key}={json.dumps(value)}")
+        ]
+        arguments = ("-d", HEALTHY, "-c", "demo", "-m", method, "--device", "cpu", "--seed", seed)
+        used = self.run("dal_train", *arguments, *sets)
+        for folder in (self.path / "results" / HEALTHY).glob(f"{method}__*/seed_{seed}"):
+            plans = json.loads((folder / "plans.json").read_text("utf-8"))
+            sources = plans["value_sources"]
+            own = {key for key, source in sources.items() if source.startswith("user: --set")}
+            if own == set(changes) and all(_value(plans, key) == changes[key] for key in changes):
+                return str(folder.relative_to(self.path / "results")), used
+        raise SystemExit(f"no run of {method} has the changes {dict(changes)}")
+
     def results(self) -> pd.DataFrame:
         """The report's table: a row per dataset, sequence and run."""
         return pd.read_csv(self.path / "results" / "report" / "results.csv")
+
+
+def _value(plans: dict[str, Any], key: str) -> Any:
+    found: Any = plans
+    for part in key.split("."):
+        found = found[part]
+    return found
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:

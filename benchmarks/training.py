@@ -30,6 +30,7 @@ from training_parts.plain import itk_edges, plain_losses
 
 from dal_auto.methods.method import Batch, GradientMethod
 from dal_auto.methods.registry import find_method
+from dal_auto.training.heap import keep_freed_memory
 from dal_auto.training.loading import batches
 from dal_auto.training.optimisation import Optimiser
 
@@ -123,9 +124,10 @@ def by_part(batch: Batch, rounds: int) -> dict[str, float]:
     """Median seconds of each part of a step of ours; the backward pass as a whole."""
     method = new_method()
     adam = torch.optim.Adam(method.network.parameters(), lr=1e-4)
+    optimiser = Optimiser(method, "cpu")  # for its precision alone
     found: dict[str, list[float]] = defaultdict(list)
     for turn in range(rounds + 1):
-        with watched(method) as seconds:
+        with watched(method) as seconds, optimiser.precision():
             start = time.perf_counter()
             loss = method.training_step(batch, LATE)["loss"]
             forward = time.perf_counter() - start
@@ -172,6 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(options.threads)
+    keep_freed_memory()  # as the trainer does; the plain step and the floor gain as well
 
     batch = sample_batch()
     images = batch.images.shape[0] * batch.images.shape[1]
@@ -194,7 +197,8 @@ def main() -> None:
     for name, value in (("ours", ours), ("plain", theirs)):
         print(f"{name:8}{value:8.2f}{images / value:10.2f}")
 
-    calls = recorded(method.network, lambda: method.training_step(batch, LATE))
+    with optimiser.precision():
+        calls = recorded(method.network, lambda: method.training_step(batch, LATE))
     floor, giga = floor_seconds(calls, options.rounds)
     print(
         f"convolutions alone: {floor:.2f} s, {sum(calls.values())} calls, "

@@ -20,9 +20,11 @@ class Call:
     Parameters
     ----------
     shape : of its input
+    dtype : what it computes in
     into_input : whether a gradient flows on into the input
     """
 
+    dtype: torch.dtype
     shape: tuple[int, ...]
     weight: tuple[int, ...]
     stride: tuple[int, ...]
@@ -37,7 +39,9 @@ def recorded(network: nn.Module, step: Callable[[], object]) -> Counter[Call]:
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(module, nn.Conv3d) and isinstance(module.padding, tuple)
         x = inputs[0]
+        mixed = torch.is_autocast_enabled(x.device.type)
         call = Call(
+            torch.get_autocast_dtype(x.device.type) if mixed else x.dtype,
             tuple(x.shape),
             tuple(module.weight.shape),
             module.stride,
@@ -77,9 +81,13 @@ def floor_seconds(calls: Counter[Call], repeats: int) -> tuple[float, float]:
 
 def _seconds(call: Call, layout: torch.memory_format, repeats: int) -> float:
     """The fastest of some runs: what the machine reaches."""
-    x = torch.randn(call.shape).to(memory_format=layout).requires_grad_(call.into_input)
-    weight = torch.randn(call.weight).to(memory_format=layout).requires_grad_()
-    bias = torch.zeros(call.weight[0], requires_grad=True)
+    x = (
+        torch.randn(call.shape, dtype=call.dtype)
+        .to(memory_format=layout)
+        .requires_grad_(call.into_input)
+    )
+    weight = torch.randn(call.weight, dtype=call.dtype).to(memory_format=layout).requires_grad_()
+    bias = torch.zeros(call.weight[0], dtype=call.dtype, requires_grad=True)
     wanted = [weight, bias, *([x] if call.into_input else [])]
     best = float("inf")
     for turn in range(repeats + 1):
