@@ -172,7 +172,7 @@ class TrainingPlan(Section):
     decay_power: float = ours(
         0.0, "constant as in the paper; nnU-Net takes 0.9: rate × (1 − step/steps)^power", ge=0
     )
-    amp: bool = paper(True, "§4.2.1; on CUDA, and on a CPU that multiplies in bfloat16")
+    amp: bool = paper(True, "§4.2.1; elsewhere the planner leaves it off")
     accumulation: int = ours(
         1, "batches whose gradients make one step; pairs stay within each", ge=1
     )
