@@ -172,7 +172,12 @@ class TrainingPlan(Section):
     decay_power: float = ours(
         0.0, "constant as in the paper; nnU-Net takes 0.9: rate × (1 − step/steps)^power", ge=0
     )
-    amp: bool = paper(True, "§4.2.1; elsewhere the planner leaves it off")
+    beta1: float = ours(0.9, "Adam's; the paper names none", ge=0, lt=1)
+    weight_decay: float = ours(0.0, "Adam's; the paper names none", ge=0)
+    clip_norm: float | None = ours(
+        None, "length that gradients are cut to; null: as long as they are", gt=0
+    )
+    amp: bool = paper(True, "§4.2.1; off where the device is no faster with it")
     accumulation: int = ours(
         1, "batches whose gradients make one step; pairs stay within each", ge=1
     )
@@ -182,6 +187,9 @@ class TrainingPlan(Section):
     )
     checkpoint_every: int = ours(50, "steps lost at most when a run is killed", ge=1)
     validations: int = ours(100, "evenly spread, each at a checkpoint: a few % of the time", ge=1)
+    keep: Literal["best", "last"] = ours(
+        "best", "weights of the best validation, or those at the end unless select_on chooses"
+    )
     select_on: str = ours("", "dataset whose AP chooses best.safetensors; empty: pasted lesions")
     select_subjects: int = paper(64, "§4.2.1: 64 random subjects of select_on", ge=1)
     select_without_overlap: bool = ours(

@@ -20,7 +20,7 @@ from dal_auto.inference.runs import Run
 from dal_auto.scoring.lesionwise import LesionScore
 from dal_auto.scoring.pooled_curve import ScoreCounts
 
-FORMAT = "dal_auto score 2"
+FORMAT = "dal_auto score 3"
 #: In place of a dataset's name: patients of the training set that the run was not trained on.
 HELD_OUT = "_held-out"
 REGIONS = ("grid", "brain")

@@ -162,7 +162,7 @@ def _score_case(job: Job, record: CaseRecord, dataset: str) -> list[str]:
             # From here to the end the case is not there: an old record would be trusted.
             (job.folder / f"{stem}.json").unlink(missing_ok=True)
             with watch.step("predict"):
-                prediction = predict(job.method, case, sequence, job.device)
+                prediction = predict(job.method, case, sequence, job.device, compare=True)
             with watch.step("keep"):
                 keep_case(job, case, sequence, prediction, record.hash)
             seconds = {name: round(value, 3) for name, value in watch.seconds.items()}

@@ -131,7 +131,7 @@ def _keep(
     one: Scored, variants: Sequence[str], record: CaseRecord, method: Method, device: str
 ) -> None:
     case = read_case(record)
-    prediction = predict(method, case, one.sequence, device)
+    prediction = predict(method, case, one.sequence, device, compare=True)
     for variant in variants:
         volumes = take_volumes(case, prediction, variant, _made_from(one))
         write_volumes(_path(one, variant), volumes)

@@ -43,11 +43,18 @@ class Prediction:
 
 
 @torch.no_grad()
-def predict(method: Method, case: StandardCase, sequence: str, device: str) -> Prediction:
+def predict(
+    method: Method, case: StandardCase, sequence: str, device: str, *, compare: bool = False
+) -> Prediction:
     """Ask `method` for the anomalies of one sequence of `case`.
 
     The score is taken on the configuration's grid, brought to 1 mm, and filtered there with the
     plans' kernels in mm (the paper leaves open on which grid it filters).
+
+    Parameters
+    ----------
+    compare : give the maps of a method whose paper filters otherwise as its paper leaves them, too;
+        the name of such a variant ends in "own"
     """
     plans = method.plans
     image = matched_image(case, sequence, plans)
@@ -55,10 +62,11 @@ def predict(method: Method, case: StandardCase, sequence: str, device: str) -> P
         *_on_the_grid(case, image, plans, device), sequence, windows_of(plans, device)
     )
     brain = torch.from_numpy(case.brain_mask).to(device)
-    anomaly = {
-        variant: _filtered(to_standard(score, plans), brain, method)
-        for variant, score in found.scores.items()
-    }
+    scores = {variant: to_standard(score, plans) for variant, score in found.scores.items()}
+    anomaly = {variant: _filtered(score, brain, method) for variant, score in scores.items()}
+    if compare and method.own_postprocessing:
+        for variant, score in scores.items():
+            anomaly[f"{variant}-own" if variant else "own"] = _array(score * brain)
     healthy = found.pseudo_healthy
     return Prediction(
         image=image.numpy(),

@@ -4,12 +4,13 @@ Baur, Denner, Wiestler, Navab, Albarqouni, "Autoencoders for unsupervised anomal
 brain MR images: a comparative study", Medical Image Analysis 69, 2021, 101952.
 
 Deviations: |x − x̂| scores bright and dark lesions (theirs keeps bright residuals of bright voxels,
-right for FLAIR and T2, wrong for T1); the shared optimiser (theirs has β₁ = 0.5 and stops early).
+right for FLAIR and T2, wrong for T1); training does not stop early.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +113,7 @@ class AE(SliceMethod):
     Settings = AutoencoderSettings
     settings: AutoencoderSettings
     network: AutoencoderNetwork
+    own_training = MappingProxyType({"beta1": (0.5, "the published code")})
     heads = 1
 
     def __init__(self, plans: Plans) -> None:

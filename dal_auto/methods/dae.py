@@ -5,13 +5,13 @@ MRI", MIDL 2022; Kascenas et al., "The role of noise in denoising models for ano
 medical images", Medical Image Analysis 2023.
 
 Deviations: one channel (theirs stacks four sequences); the noise is rolled by another shift for
-each slice (theirs: one shift for a batch); the shared optimiser (theirs: amsgrad, weight decay
-1e-5, gradients clipped at 0.5, a cosine schedule).
+each slice (theirs: one shift for a batch); Adam without amsgrad and without the cosine schedule.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,9 @@ class DAE(SliceMethod):
     name = "DAE"
     Settings = DAESettings
     settings: DAESettings
+    own_training = MappingProxyType(
+        {"weight_decay": (1e-5, "the published code"), "clip_norm": (0.5, "the published code")}
+    )
     network: DenoisingUNet
 
     def __init__(self, plans: Plans) -> None:

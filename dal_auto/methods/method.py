@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -73,6 +74,8 @@ class Method(ABC):
     Settings: ClassVar[type[Section]]
     #: A method that knows nothing of anatomy; one that does not beat it detects nothing.
     trivial: ClassVar[bool] = False
+    #: Its paper filters maps otherwise than DAL's: whatever `detect` gives. Tables show both.
+    own_postprocessing: ClassVar[bool] = False
 
     def __init__(self, plans: Plans) -> None:
         self.plans = plans
@@ -89,6 +92,16 @@ class Method(ABC):
     def parse_settings(cls, plans: Plans) -> Section:
         """The validated settings in `plans`; errors name the key."""
         return cls.Settings.parse(plans.method.settings, "method.settings")
+
+    def require_files(self) -> None:
+        """Make sure that the files that training needs are there, before any work.
+
+        Raises
+        ------
+        InputError
+            if one is missing, or another one than stated.
+        """
+        return  # most need none
 
     @abstractmethod
     def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:
@@ -138,6 +151,8 @@ class GradientMethod(Method):
     """Trained by the shared trainer: optimiser, AMP, resume, validation are its business."""
 
     network: nn.Module
+    #: Keys of the plans' `training` that its paper has otherwise than DAL's → (value, source).
+    own_training: ClassVar[Mapping[str, tuple[Any, str]]] = MappingProxyType({})
 
     @abstractmethod
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:

@@ -5,15 +5,15 @@ Recognition 112, 2021, 107706. Its authors published no code; the network's laye
 unofficial repository plutoyuxie/Reconstruction-by-inpainting-for-visual-anomaly-detection (facts
 only).
 
-Deviations: the shared optimiser (theirs has weight decay 1e-5 and a step in its schedule); the
-masks of a slice follow from its number, so that maps repeat; the score's filter is left to
-post-processing. The paper's score from gradient magnitudes sees edges only; |x − x̂| stands beside
-it as a second variant.
+Deviations: the learning rate has no step in its schedule; the masks of a slice follow from its
+number, so that maps repeat; the score's filter is left to post-processing. The paper's score from
+gradient magnitudes sees edges only; |x − x̂| stands beside it as a second variant.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,7 @@ class RIAD(SliceMethod):
     name = "RIAD"
     Settings = RIADSettings
     settings: RIADSettings
+    own_training = MappingProxyType({"weight_decay": (1e-5, "the unofficial code")})
     network: InpaintingUNet
 
     def __init__(self, plans: Plans) -> None:
@@ -116,7 +117,9 @@ class RIAD(SliceMethod):
         outputs = self.network(inputs).unflatten(0, (len(sets), -1))
         return (outputs * hidden).sum(dim=0)
 
-    def examine(self, slices: Tensor, brain: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def examine(
+        self, slices: Tensor, brain: Tensor, numbers: range
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Scores: "gradient" is the paper's, 1 − GMS, the mean over sizes of cells."""
         wanted, restored, gradient = 2 * slices - 1, [], []
         for cell in self.settings.cells:
@@ -126,7 +129,7 @@ class RIAD(SliceMethod):
         return (mean + 1) / 2, {"gradient": torch.stack(gradient).mean(dim=0)}
 
     def restore(self, slices: Tensor, brain: Tensor) -> Tensor:
-        return self.examine(slices, brain)[0]
+        return self.examine(slices, brain, range(len(slices)))[0]
 
 
 def _drawn_seed() -> int:

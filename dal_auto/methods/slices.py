@@ -35,6 +35,7 @@ class SliceMethod(GradientMethod):
     """
 
     settings: SliceSettings
+    own_postprocessing = True
     #: Sizes must be multiples of this; slices are padded with background.
     multiple: int = 1
 
@@ -57,8 +58,16 @@ class SliceMethod(GradientMethod):
     def restore(self, slices: Tensor, brain: Tensor) -> Tensor:
         """Pseudo-healthy slices (n, 1, h, w), near [0, 1]; the same for equal input."""
 
-    def examine(self, slices: Tensor, brain: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Restored slices, and score maps by variant where the method has others than |x − x̂|."""
+    def examine(
+        self, slices: Tensor, brain: Tensor, numbers: range
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Restored slices, and score maps by variant where the method has others than |x − x̂|.
+
+        Parameters
+        ----------
+        numbers : of the slices in their volume; what a method draws for a slice follows from its
+            own, so that the number of slices at once changes nothing
+        """
         return self.restore(slices, brain), {}
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -78,8 +87,11 @@ class SliceMethod(GradientMethod):
         slices, brain = (volume.permute(2, 0, 1)[:, None] for volume in (image, brain_mask.float()))
         chunk = self.settings.slices_per_step
         found: dict[str, list[Tensor]] = {}
+        done = 0
         for some, where in zip(slices.split(chunk), brain.split(chunk), strict=True):
-            restored, maps = self.examine(self._sized(some), self._sized(where))
+            numbers = range(done, done + len(some))
+            restored, maps = self.examine(self._sized(some), self._sized(where), numbers)
+            done = numbers.stop
             for name, part in {_RESTORED: restored, **maps}.items():
                 found.setdefault(name, []).append(self._as_before(part, some))
         volumes = {name: torch.cat(parts)[:, 0].permute(1, 2, 0) for name, parts in found.items()}

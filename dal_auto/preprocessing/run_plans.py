@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from dal_auto.errors import PlansError, UsageError
+from dal_auto.methods.method import GradientMethod
 from dal_auto.methods.registry import find_method
+from dal_auto.networks.precision import half_precision
 from dal_auto.plans import ConfigurationPlan, IntensityPlan, MethodPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.configurations import (
     CONFIGURATIONS,
@@ -177,21 +179,23 @@ def _assembled(
         for name in wishes.sequences
     }
     counts = Counter(name for record in usable for name in record.sequences)
-    training = {key: value for key, (value, _) in row.training.items()}
-    training["amp"] = hardware.kind == "cuda"
-    sources = _asked(training_set, wishes) | _chain_sources(preprocessing) | row.sources()
+    own = kind.own_training if issubclass(kind, GradientMethod) else {}
+    # What the grid asks for comes last: few steps want large ones, whoever takes them.
+    training = {key: value for key, (value, _) in [*own.items(), *row.training.items()]}
+    training["amp"] = hardware.kind == "cuda" or half_precision(hardware.kind) is not None
+    sources = _asked(training_set, wishes) | _chain_sources(preprocessing)
+    sources |= {f"training.{key}": f"paper: {why}" for key, (_, why) in own.items()}
+    sources |= row.sources()
     sources |= settings.sources(_SETTINGS.rstrip(".")) | noted
     if again:
         sources[f"{_SETTINGS}{_AGAIN}"] = f"{hardware.source}; to keep them takes more"
     if not training["amp"]:
-        sources["training.amp"] = (
-            "ours: off without CUDA; on a CPU with AVX512-BF16 a step takes two thirds of the time "
-            "with it, and AP has not been compared"
-        )
+        sources["training.amp"] = "ours: off where the device is no faster with it"
     if wishes.preset == "paper":
         # The literal preset keeps the paper's optimiser on any grid, and trains on all patients.
-        training.pop("learning_rate", None)
-        sources.pop("training.learning_rate", None)
+        for key in ("learning_rate", "decay_power"):
+            training.pop(key, None)
+            sources.pop(f"training.{key}", None)
         training["validation_fraction"] = 0.0
         sources["training.validation_fraction"] = "paper: §4.1, all healthy subjects train"
     learned_from = ", ".join(f"{counts[name]} ({name})" for name in wishes.sequences)

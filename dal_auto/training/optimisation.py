@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dal_auto import distributed
 from dal_auto.methods.method import Batch, GradientMethod
+from dal_auto.networks.precision import half_precision
 from dal_auto.plans import TrainingPlan
 
 
@@ -32,9 +33,13 @@ class Optimiser:
         cuda = device.startswith("cuda")
         # The fused one scales gradients and skips spoilt steps without asking the device.
         self._adam = torch.optim.Adam(
-            method.network.parameters(), lr=training.learning_rate, fused=cuda or None
+            method.network.parameters(),
+            lr=training.learning_rate,
+            betas=(training.beta1, 0.999),
+            weight_decay=training.weight_decay,
+            fused=cuda or None,
         )
-        self._amp_dtype = _half_precision(device)
+        self._amp_dtype = half_precision(device)
         self._amp = training.amp and self._amp_dtype is not None
         self._scaler = torch.amp.GradScaler(
             "cuda", enabled=self._amp and self._amp_dtype == torch.float16
@@ -71,6 +76,9 @@ class Optimiser:
             for name, value in losses.items():
                 share = value.detach() / len(batches)
                 totals[name] = totals[name] + share if name in totals else share
+        if self._training.clip_norm is not None:
+            self._scaler.unscale_(self._adam)
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._training.clip_norm)
         self._scaler.step(self._adam)
         self._scaler.update()
         return totals
@@ -123,16 +131,6 @@ class _Losses(nn.Module):
         losses = self._method.training_step(Batch(images, brain_mask, present), step)
         # Only one is minimised: DDP would wait for gradients of weights that only others need.
         return {name: v if name == "loss" else v.detach() for name, v in losses.items()}
-
-
-def _half_precision(device: str) -> torch.dtype | None:
-    """What mixed precision computes in; None where it would not be faster."""
-    kind = device.split(":")[0]
-    if kind == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    # Other processors emulate it, slower than float32.
-    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
-    return torch.bfloat16 if kind == "cpu" and has_bfloat16() else None
 
 
 def _learning_rate(training: TrainingPlan, step: int) -> float:

@@ -86,16 +86,18 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
 
     torch.manual_seed(seed)
     method = find_method(plans.method.name)(plans)
+    method.require_files()
+    choosing = plans.training.keep == "best" or bool(plans.training.select_on)
     selection = None
-    if isinstance(method, GradientMethod):
+    if isinstance(method, GradientMethod) and choosing:
         selection = choose_selection(plans, validation)
     if first:
         for cohort in (training, *([selection.cohort] if selection else [])):
             cohort.fill_cache()
     distributed.barrier()
     if isinstance(method, GradientMethod):
-        chooser = selection or ("losses" if validation_records else "no one: the last are the best")
-        logger.info("the best weights are chosen by %s", chooser)
+        judged = selection or ("losses" if choosing and validation_records else None)
+        logger.info("the best weights are %s", f"chosen by {judged}" if judged else "the last")
         trainer = Trainer(method, training, validation, seed, device, run.folder, selection)
         with advice_on_memory(plans, device):
             trainer.resume()
@@ -107,7 +109,8 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
         assert isinstance(method, CohortMethod), f"{method.name} is of no known kind"
         if not first:
             return run  # one pass over the cohort is not worth sharing
-        method.fit_cohort(_one_by_one(training))
+        method.to(device)
+        method.fit_cohort(batch.to(device) for batch in _one_by_one(training))
         best = Checkpoint(plans, method.tensors(), progress={"seed": seed})
     with distributed.solo():
         _finish(run, best, training, validation, device)

@@ -238,7 +238,8 @@ class Trainer:
         is_last = self.step == self.plans.training.steps
         if figures is None or "warm_start" in self.log.lines[-1]:
             return is_last and not self.best_path.is_file()
-        judged = self.selection is not None or len(self.validation) > 0
+        by_losses = self.plans.training.keep == "best" and len(self.validation) > 0
+        judged = self.selection is not None or by_losses
         return self.standing.update(figures, judged, self.plans.training.patience)
 
     def snapshot(self, *, with_optimiser: bool) -> Checkpoint:

@@ -63,7 +63,7 @@ def practical_thresholds(method: Method, cohort: Cohort, device: str) -> dict[st
     for record in cohort.records[:_CALIBRATION_CASES]:
         case = read_case(record)
         for sequence in (name for name in method.plans.sequences if name in case.sequences):
-            found = predict(method, case, sequence, device)
+            found = predict(method, case, sequence, device, compare=True)
             for variant, score in found.anomaly.items():
                 key = threshold_key(sequence, variant)
                 lesion = case.brain_mask & False

@@ -119,6 +119,19 @@ def test_every_variant_of_a_method_is_given(make_plans, case):
     np.testing.assert_allclose(both[inside], 1, atol=1e-5)
 
 
+def test_maps_as_a_methods_paper_leaves_them_stand_beside_the_filtered(make_plans, case):
+    method = RawIntensity(make_plans(scoring__mean_filter_mm=5.0))
+    assert list(predict(method, case, "T1", "cpu", compare=True).anomaly) == ["bright", "dark"]
+    method.own_postprocessing = True  # type: ignore[misc]
+    assert list(predict(method, case, "T1", "cpu").anomaly) == ["bright", "dark"]
+    found = predict(method, case, "T1", "cpu", compare=True).anomaly
+    assert list(found) == ["bright", "dark", "bright-own", "dark-own"]
+    bare = predict(RawIntensity(make_plans(**OFF)), case, "T1", "cpu").anomaly
+    for variant in ("bright", "dark"):
+        np.testing.assert_allclose(found[f"{variant}-own"], bare[variant], atol=1e-6)
+        assert not np.allclose(found[variant], bare[variant], atol=1e-3)
+
+
 def test_filters_are_taken_at_1_mm_after_the_return_from_the_coarse_grid(make_plans, case):
     raw = predict(Recorder(make_plans(**OFF)), case, "T1", "cpu").anomaly[""]
     kernels = {

@@ -17,6 +17,15 @@ from dal_auto.plans import ConfigurationPlan, Plans
 
 SIZE = 16
 SEQUENCES = ("T1", "T2")
+#: Of methods that want files by default: what does without.
+WITHOUT_FILES: dict[str, dict[str, Any]] = {
+    "PatchCore": {
+        "features": "self-trained",
+        "self_trained": {"stem_width": 8, "slices": 64, "steps": 3},
+        "candidates": 2000,
+        "bank_limit": 100,
+    }
+}
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +51,9 @@ def small_plans() -> Callable[..., Plans]:
                 "method": {
                     "name": method,
                     "preset": preset,
-                    "settings": defaults.model_dump(mode="json") | settings,
+                    "settings": defaults.model_dump(mode="json")
+                    | WITHOUT_FILES.get(method, {})
+                    | settings,
                 },
             }
         )

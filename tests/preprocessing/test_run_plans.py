@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.plans import IntensityPlan, PreprocessingPlan, read_assignments
@@ -202,11 +203,15 @@ def test_the_needs_are_those_that_are_counted(monkeypatch):
     assert run.memory.weights > 100_000
 
 
-def test_mixed_precision_follows_the_device_unless_the_user_says_otherwise():
+def test_mixed_precision_follows_the_device_unless_the_user_says_otherwise(monkeypatch):
+    halves = {"cuda": torch.bfloat16, "cpu": None}
+    monkeypatch.setattr(run_plans, "half_precision", halves.get)
     assert planned(Hardware("cuda", 24)).plans.training.amp is True
     on_cpu = planned()
     assert on_cpu.plans.training.amp is False
     assert source(on_cpu, "training.amp").startswith("ours:")
+    halves["cpu"] = torch.bfloat16
+    assert planned().plans.training.amp is True
     told = planned(Hardware("cuda", 24), assignments={"training.amp": False})
     assert told.plans.training.amp is False
     assert source(told, "training.amp") == "user: --set"
@@ -222,6 +227,7 @@ def test_the_papers_epochs_become_steps_by_patients_not_cases():
 def test_the_paper_preset_keeps_the_papers_optimiser_and_trains_on_all():
     robust, paper = planned(), planned(preset="paper")
     assert paper.plans.training.learning_rate == 1e-4 != robust.plans.training.learning_rate
+    assert paper.plans.training.decay_power == 0 != robust.plans.training.decay_power
     assert paper.plans.training.validation_fraction == 0
     assert robust.plans.training.validation_fraction != 0
     assert source(paper, "training.learning_rate").startswith("paper:")
@@ -356,3 +362,12 @@ def test_kernels_in_voxels_and_memory_stand_beside_the_plans():
     windows = {"configuration.window": [96, 128, 96]}
     fullres = planned(configuration="fullres", assignments=windows).derived()
     assert {key: value for key, value, _ in fullres}["stride of windows"] == [24, 32, 24]
+
+
+def test_a_method_has_its_papers_optimiser_but_for_what_the_grid_asks_for():
+    run = planned(method="DAE", configuration="demo")
+    assert run.plans.training.clip_norm == 0.5
+    assert source(run, "training.clip_norm") == "paper: the published code"
+    assert planned(method="AE", configuration="demo").plans.training.beta1 == 0.5
+    assert planned(configuration="demo").plans.training.beta1 == 0.9
+    assert run.plans.training.steps == planned(configuration="demo").plans.training.steps

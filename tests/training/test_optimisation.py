@@ -42,7 +42,7 @@ def test_mixed_precision_where_the_processor_has_it(
     monkeypatch: pytest.MonkeyPatch,
     offered: torch.dtype | None,
 ) -> None:
-    monkeypatch.setattr(optimisation, "_half_precision", lambda device: offered)
+    monkeypatch.setattr(optimisation, "half_precision", lambda device: offered)
     plans = make_plans(training__steps=1000)
     method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
     seen: set[torch.dtype] = set()
@@ -58,7 +58,7 @@ def test_mixed_precision_changes_a_step_little(
 ) -> None:
     found = []
     for offered in (None, torch.bfloat16):
-        monkeypatch.setattr(optimisation, "_half_precision", lambda device, o=offered: o)
+        monkeypatch.setattr(optimisation, "half_precision", lambda device, o=offered: o)
         plans = make_plans(training__steps=1000)
         torch.manual_seed(0)
         method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
@@ -71,3 +71,26 @@ def test_kept_memory_is_memory_like_any_other() -> None:
     keep_freed_memory()
     block = torch.ones(16_000_000)
     assert float(block.sum()) == 16_000_000
+
+
+def test_a_clipped_gradient_has_the_stated_length(
+    make_plans: MakePlans, make_cohort: MakeCohort
+) -> None:
+    plans = make_plans(training__steps=1000, training__clip_norm=1e-3, training__amp=False)
+    method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
+    Optimiser(method, "cpu").step([batch], 999, seed=0)
+    gradients = [p.grad.flatten() for p in method.network.parameters() if p.grad is not None]
+    assert float(torch.cat(gradients).norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_beta1_and_weight_decay_reach_adam(make_plans: MakePlans, make_cohort: MakeCohort) -> None:
+    plans = make_plans(training__beta1=0.5, training__weight_decay=0.25, training__steps=1000)
+    method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
+    optimiser = Optimiser(method, "cpu")
+    before = {n: p.detach().clone() for n, p in method.network.named_parameters()}
+    optimiser.step([batch], 999, seed=0)
+    moments = optimiser.tensors()
+    for place, (name, parameter) in enumerate(method.network.named_parameters()):
+        assert parameter.grad is not None, name
+        decayed = parameter.grad + 0.25 * before[name]
+        torch.testing.assert_close(moments[f"{place}.exp_avg"], 0.5 * decayed)

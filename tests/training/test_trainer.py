@@ -304,6 +304,18 @@ def test_without_validation_cases_the_last_weights_are_the_best(
     assert load_checkpoint(trainer.best_path).step == 8
 
 
+def test_the_last_weights_are_kept_where_the_plans_say_so(make_plans, make_trainer, tmp_path):
+    plans = make_plans(
+        training__steps=8,
+        training__learning_rate=0.1,
+        training__checkpoint_every=2,
+        training__keep="last",
+    )
+    trainer = make_trainer(OneWeight(plans), tmp_path)  # the loss rises from step to step
+    trainer.run()
+    assert load_checkpoint(trainer.best_path).step == 8
+
+
 @pytest.mark.parametrize(("warm_start_steps", "best_step"), [(5, 6), (8, 8)])
 def test_weights_of_the_warm_start_are_never_the_best_unless_there_are_no_others(
     one_weight_plans, make_trainer, tmp_path, warm_start_steps, best_step
