@@ -4,7 +4,7 @@ One run per variant, in the `demo` configuration and with one seed, on the cohor
 (whose run is the full method here). Where the 95 % intervals (by patient) of a variant and of the
 full method overlap, the comparison is unresolved, and said to be. Resumes: a run done is kept.
 
-    python benchmarks/ablations.py [--steps N] [--home FOLDER]
+    python benchmarks/ablations.py [--set training.steps=300 …] [--home FOLDER]
 """
 
 from __future__ import annotations
@@ -64,10 +64,9 @@ VARIANTS = (
 FULL = Variant(7, "full", {}, TABLE_7["nothing"])
 
 
-def train(home: Home, variant: Variant, steps: int | None) -> str:
+def train(home: Home, variant: Variant, changes: dict[str, Any]) -> str:
     """Train one variant; returns its run's name in the report."""
-    changes = variant.changes | ({} if steps is None else {"training.steps": steps})
-    run, _ = home.train("DAL", changes)
+    run, _ = home.train("DAL", changes | variant.changes)
     return run
 
 
@@ -80,12 +79,16 @@ def compared(row: dict[str, Any], full: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, help="training steps (default: the plans')")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="for every variant alike"
+    )
     add_home(parser)
     options = parser.parse_args()
     home = Home(options.home)
     home.prepare()
-    names = {variant.title: train(home, variant, options.steps) for variant in (FULL, *VARIANTS)}
+    pairs = (one.partition("=") for one in options.set)
+    changes = {key: json.loads(value) for key, _, value in pairs}
+    names = {variant.title: train(home, variant, changes) for variant in (FULL, *VARIANTS)}
     home.run("dal_evaluate", "-d", LESIONED, "-m", "DAL", "--seeds", "0,", "--paper-tables")
     results = home.results()
     results = results[results["dataset"] == LESIONED]

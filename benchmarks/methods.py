@@ -27,10 +27,8 @@ from dal_auto.atomic import write_json, write_text
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method, method_names
 
-#: Of methods that want files by default: what does without, and how the table calls that.
-WITHOUT_FILES = {
-    "PatchCore": ("self-trained features", {"method.settings.features": "self-trained"})
-}
+#: Of methods that want files by default: what does without. Their variants' names say so.
+WITHOUT_FILES = {"PatchCore": {"method.settings.features": "self-trained"}}
 
 
 def train(home: Home, method: str, seed: int) -> dict[str, Any]:
@@ -38,7 +36,7 @@ def train(home: Home, method: str, seed: int) -> dict[str, Any]:
     record = home.path / "costs" / f"{method}_{seed}.json"
     if record.is_file():
         return dict(json.loads(record.read_text("utf-8")))
-    run, used = home.train(method, WITHOUT_FILES.get(method, ("", {}))[1], seed)
+    run, used = home.train(method, WITHOUT_FILES.get(method, {}), seed)
     tensors = load_checkpoint(home.path / "results" / run / "best.safetensors").tensors
     cost = {
         "method": method,
@@ -83,8 +81,6 @@ def page(table: pd.DataFrame, costs: list[dict[str, Any]], seconds: dict[str, fl
         own = variant.endswith("own") or name == "DAL"
         label = variant.removesuffix("own").removesuffix("-")
         label = f"{name} ({label})" if label else name
-        if name in WITHOUT_FILES:
-            label += f" ({WITHOUT_FILES[name][0]})"
         both = "own = common" if name == "DAL" else "own" if own else "common"
         cells = (
             f"{row['AP', 'mean', d, s]:.1f} ± {row['AP', 'std', d, s]:.1f} / "
