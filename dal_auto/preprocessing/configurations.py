@@ -94,10 +94,10 @@ CONFIGURATIONS: dict[str, Configuration] = {
         (40, 56, 40),
         "ours: 4 mm, minutes on a CPU",
         training={
-            "steps": (1000, "ours: half an hour of CPU time (docs/quality.md); far from converged"),
+            "steps": (700, "ours: half an hour of CPU time (docs/quality.md); far from converged"),
             "learning_rate": (2e-3, "ours: few steps want large ones"),
             "decay_power": (0.9, "ours: as nnU-Net (docs/quality.md)"),
-            "validations": (10, "ours: enough to watch"),
+            "validations": (7, "ours: enough to watch"),
             "keep": ("last", "ours: pasted lesions chose earlier, worse weights (docs/quality.md)"),
             "validation_fraction": (0.15, "ours: 5 % of a small cohort is no patient"),
         },

@@ -12,7 +12,6 @@ import numpy as np
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.methods.method import GradientMethod
 from dal_auto.methods.registry import find_method
-from dal_auto.networks.precision import half_precision
 from dal_auto.plans import ConfigurationPlan, IntensityPlan, MethodPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.configurations import (
     CONFIGURATIONS,
@@ -182,7 +181,7 @@ def _assembled(
     own = kind.own_training if issubclass(kind, GradientMethod) else {}
     # What the grid asks for comes last: few steps want large ones, whoever takes them.
     training = {key: value for key, (value, _) in [*own.items(), *row.training.items()]}
-    training["amp"] = hardware.kind == "cuda" or half_precision(hardware.kind) is not None
+    training["amp"] = hardware.kind == "cuda"
     sources = _asked(training_set, wishes) | _chain_sources(preprocessing)
     sources |= {f"training.{key}": f"paper: {why}" for key, (_, why) in own.items()}
     sources |= row.sources()
@@ -190,7 +189,7 @@ def _assembled(
     if again:
         sources[f"{_SETTINGS}{_AGAIN}"] = f"{hardware.source}; to keep them takes more"
     if not training["amp"]:
-        sources["training.amp"] = "ours: off where the device is no faster with it"
+        sources["training.amp"] = "ours: off without CUDA (docs/dal_train.md)"
     if wishes.preset == "paper":
         # The literal preset keeps the paper's optimiser on any grid, and trains on all patients.
         for key in ("learning_rate", "decay_power"):

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.plans import IntensityPlan, PreprocessingPlan, read_assignments
@@ -203,15 +202,11 @@ def test_the_needs_are_those_that_are_counted(monkeypatch):
     assert run.memory.weights > 100_000
 
 
-def test_mixed_precision_follows_the_device_unless_the_user_says_otherwise(monkeypatch):
-    halves = {"cuda": torch.bfloat16, "cpu": None}
-    monkeypatch.setattr(run_plans, "half_precision", halves.get)
+def test_mixed_precision_follows_the_device_unless_the_user_says_otherwise():
     assert planned(Hardware("cuda", 24)).plans.training.amp is True
     on_cpu = planned()
     assert on_cpu.plans.training.amp is False
     assert source(on_cpu, "training.amp").startswith("ours:")
-    halves["cpu"] = torch.bfloat16
-    assert planned().plans.training.amp is True
     told = planned(Hardware("cuda", 24), assignments={"training.amp": False})
     assert told.plans.training.amp is False
     assert source(told, "training.amp") == "user: --set"
