@@ -210,10 +210,10 @@ def test_records_of_another_checkpoint_are_not_used_and_made_again(run):
 def test_a_failing_case_stops_no_other_and_is_remembered_until_it_is_done(run, monkeypatch):
     whole = evaluation_run.predict
 
-    def failing(method, case, sequence, device):
+    def failing(method, case, sequence, device, compare):
         if case.case_id == "a" and sequence == "T2":
             raise RuntimeError("out of memory")
-        return whole(method, case, sequence, device)
+        return whole(method, case, sequence, device, compare=compare)
 
     with monkeypatch.context() as patch:
         patch.setattr(evaluation_run, "predict", failing)
@@ -254,8 +254,8 @@ def test_a_training_set_that_is_elsewhere_gives_no_healthy_cases(run, home):
 def test_vectors_are_kept_where_a_method_has_some(run, monkeypatch):
     whole = evaluation_run.predict
 
-    def with_vectors(*arguments):
-        found = whole(*arguments)
+    def with_vectors(*arguments, **keywords):
+        found = whole(*arguments, **keywords)
         extras = {"anatomy": np.full((SIZE,) * 3, 0.5, np.float32)}
         found = replace(found, extras=extras)
         object.__setattr__(found, "vectors", {"modality": np.arange(5.0)})

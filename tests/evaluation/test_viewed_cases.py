@@ -62,7 +62,7 @@ def lab(home: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> L
         make.score(run, "MSLUB", drawn)
     found = Lab(make, runs, cases, [])
 
-    def predict(method, case, sequence, device):
+    def predict(method, case, sequence, device, compare):
         found.predicted.append((case.case_id, sequence))
         return make.drawn_prediction(method, case, sequence)
 
@@ -132,7 +132,7 @@ def test_a_failure_stops_no_other(lab, monkeypatch):
     first = lab.runs[2]
     name = sorted(lab.chosen(first, "T1"))[0].removesuffix("_T1.npz")
 
-    def fail(method, case, sequence, device):
+    def fail(method, case, sequence, device, compare):
         if case.case_id == name and sequence == "T1":
             raise ValueError("it is odd")
         return lab.make.drawn_prediction(method, case, sequence)

@@ -80,6 +80,7 @@ def test_the_command_trains_with_two_processes_and_one_of_them_writes(dataset_fo
         "configuration.input_shape=[16,16,16]",
         "training.steps=4",
         "training.checkpoint_every=2",
+        "training.keep=best",
         "training.validation_fraction=0.3",
         "method.settings.warm_start_steps=1",
     ):
