@@ -177,7 +177,7 @@ class TrainingPlan(Section):
     clip_norm: float | None = ours(
         None, "length that gradients are cut to; null: as long as they are", gt=0
     )
-    amp: bool = paper(True, "§4.2.1; off without CUDA")
+    amp: bool = paper(True, "§4.2.1; off where the device is no faster with it")
     accumulation: int = ours(
         1, "batches whose gradients make one step; pairs stay within each", ge=1
     )

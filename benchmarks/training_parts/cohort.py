@@ -10,7 +10,7 @@ from dal_auto.case import Geometry, Grid, StandardCase
 from dal_auto.datasets.simulation.deformation import smooth_noise
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans, PreprocessingPlan
-from dal_auto.preprocessing.configurations import CONFIGURATIONS
+from dal_auto.preprocessing.configurations import CONFIGURATIONS, mixed_precision
 from dal_auto.standard_files import read_records, write_case
 from dal_auto.training.cohort import Cohort, cohort_of
 
@@ -31,7 +31,8 @@ def demo_plans() -> Plans:
             "intensity": {"landmarks": dict.fromkeys(SEQUENCES, landmarks)},
             "configuration": configuration.model_dump(mode="json"),
             "method": {"settings": settings.model_dump(mode="json")},
-            "training": {key: value for key, (value, _) in row.training.items()} | {"amp": False},
+            "training": {key: value for key, (value, _) in row.training.items()}
+            | {"amp": mixed_precision("cpu", row.input_shape)},
         }
     )
 

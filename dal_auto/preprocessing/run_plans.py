@@ -18,6 +18,7 @@ from dal_auto.preprocessing.configurations import (
     PAPER_EPOCHS,
     candidates,
     downsampling_for,
+    mixed_precision,
     spacing_of,
 )
 from dal_auto.preprocessing.histogram_matching import learn_landmarks
@@ -181,7 +182,7 @@ def _assembled(
     own = kind.own_training if issubclass(kind, GradientMethod) else {}
     # What the grid asks for comes last: few steps want large ones, whoever takes them.
     training = {key: value for key, (value, _) in [*own.items(), *row.training.items()]}
-    training["amp"] = hardware.kind == "cuda"
+    training["amp"] = mixed_precision(hardware.kind, wished.input_shape)
     sources = _asked(training_set, wishes) | _chain_sources(preprocessing)
     sources |= {f"training.{key}": f"paper: {why}" for key, (_, why) in own.items()}
     sources |= row.sources()
@@ -189,7 +190,7 @@ def _assembled(
     if again:
         sources[f"{_SETTINGS}{_AGAIN}"] = f"{hardware.source}; to keep them takes more"
     if not training["amp"]:
-        sources["training.amp"] = "ours: off without CUDA (docs/dal_train.md)"
+        sources["training.amp"] = "ours: off where it is no faster (docs/dal_train.md)"
     if wishes.preset == "paper":
         # The literal preset keeps the paper's optimiser on any grid, and trains on all patients.
         for key in ("learning_rate", "decay_power"):

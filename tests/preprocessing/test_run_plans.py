@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.plans import IntensityPlan, PreprocessingPlan, read_assignments
-from dal_auto.preprocessing import run_plans
+from dal_auto.preprocessing import configurations, run_plans
 from dal_auto.preprocessing.configurations import CONFIGURATIONS
 from dal_auto.preprocessing.memory import Memory, memory_of
 from dal_auto.preprocessing.planned_run import PlannedRun, Wishes
@@ -202,11 +203,17 @@ def test_the_needs_are_those_that_are_counted(monkeypatch):
     assert run.memory.weights > 100_000
 
 
-def test_mixed_precision_follows_the_device_unless_the_user_says_otherwise():
+def test_mixed_precision_follows_the_device_unless_the_user_says_otherwise(monkeypatch):
+    halves = {"cpu": None}
+    monkeypatch.setattr(configurations, "half_precision", halves.get)
     assert planned(Hardware("cuda", 24)).plans.training.amp is True
     on_cpu = planned()
     assert on_cpu.plans.training.amp is False
     assert source(on_cpu, "training.amp").startswith("ours:")
+    halves["cpu"] = torch.bfloat16
+    assert planned().plans.training.amp is True
+    tiny = planned(configuration="demo", assignments={"configuration.input_shape": [16, 16, 16]})
+    assert tiny.plans.training.amp is False
     told = planned(Hardware("cuda", 24), assignments={"training.amp": False})
     assert told.plans.training.amp is False
     assert source(told, "training.amp") == "user: --set"
@@ -339,7 +346,8 @@ def test_a_plans_file_wins_over_the_planner_and_the_user_over_the_file():
     assert run.overrides == {"training.steps": 9, "training.learning_rate": 0.5}
 
 
-def test_a_file_with_another_machines_plans_is_followed_and_noted():
+def test_a_file_with_another_machines_plans_is_followed_and_noted(monkeypatch):
+    monkeypatch.setattr(configurations, "half_precision", lambda kind: None)
     on_gpu = planned(Hardware("cuda", 8))
     values = {key: value for key, value, _ in on_gpu.plans.flat()}
     here = planned(configuration="small", from_file=values)
