@@ -16,8 +16,8 @@ PAPER_EPOCHS = 150
 _NARROWER = (1.0, 0.75, 0.5, 0.25)
 #: Voxels this large or larger are averaged: trilinear interpolation would skip some.
 _AVERAGED_FROM_MM = 2.0
-#: On a CPU, bfloat16 gradients of convolutions on a few voxels differ from run to run: seen with
-#: 8³ voxels of input, not with the demo's 40×56×40.
+#: On a CPU, bfloat16 gradients of convolutions on a few voxels differ from run to run, and may be
+#: NaN: seen with 8³ voxels of input, not with the demo's 40×56×40.
 _BFLOAT16_FROM_VOXELS = 32
 
 

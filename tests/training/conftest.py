@@ -48,6 +48,7 @@ def make_plans() -> Callable[..., Plans]:
                 "intensity": {"landmarks": dict.fromkeys(SEQUENCES, LANDMARKS)},
                 "configuration": configuration.model_dump(mode="json"),
                 "method": {"name": method, "settings": settings.model_dump(mode="json")},
+                "training": {"amp": False},  # as the planner has it on so small a grid
             }
         )
         return plans.override({key.replace("__", "."): v for key, v in overrides.items()}, "test")

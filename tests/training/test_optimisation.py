@@ -43,7 +43,7 @@ def test_mixed_precision_where_the_processor_has_it(
     offered: torch.dtype | None,
 ) -> None:
     monkeypatch.setattr(optimisation, "half_precision", lambda device: offered)
-    plans = make_plans(training__steps=1000)
+    plans = make_plans(training__steps=1000, training__amp=True)
     method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
     seen: set[torch.dtype] = set()
     method.network.R_A.register_forward_hook(lambda _, __, output: seen.add(output.dtype))
@@ -59,7 +59,7 @@ def test_mixed_precision_changes_a_step_little(
     found = []
     for offered in (None, torch.bfloat16):
         monkeypatch.setattr(optimisation, "half_precision", lambda device, o=offered: o)
-        plans = make_plans(training__steps=1000)
+        plans = make_plans(training__steps=1000, training__amp=True)
         torch.manual_seed(0)
         method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
         found.append(float(Optimiser(method, "cpu").step([batch], 0, seed=0)["loss"]))
@@ -84,7 +84,13 @@ def test_a_clipped_gradient_has_the_stated_length(
 
 
 def test_beta1_and_weight_decay_reach_adam(make_plans: MakePlans, make_cohort: MakeCohort) -> None:
-    plans = make_plans(training__beta1=0.5, training__weight_decay=0.25, training__steps=1000)
+    torch.manual_seed(0)
+    plans = make_plans(
+        training__beta1=0.5,
+        training__weight_decay=0.25,
+        training__steps=1000,
+        training__amp=False,
+    )
     method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
     optimiser = Optimiser(method, "cpu")
     before = {n: p.detach().clone() for n, p in method.network.named_parameters()}
