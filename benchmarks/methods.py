@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from preprocessing_parts.cases import test_data
-from real_cases import link_real_cases
+from real_cases import add_real_cases
 from simulated_cohort import LESIONED, Home, add_home
 
 from dal_auto.atomic import write_json, write_text
@@ -29,6 +29,8 @@ from dal_auto.methods.registry import find_method, method_names
 
 #: Of methods that want files by default: what does without. Their variants' names say so.
 WITHOUT_FILES = {"PatchCore": {"method.settings.features": "self-trained"}}
+#: What comes before it on the page is written by hand.
+MARK = "<!-- The rest is written by benchmarks/methods.py. -->"
 
 
 def train(home: Home, method: str, seed: int) -> dict[str, Any]:
@@ -115,8 +117,7 @@ def main() -> None:
     ]
     datasets = [LESIONED]
     if test_data() is not None:
-        datasets += link_real_cases(home.path)
-        home.run("dal_plan_and_preprocess", "-d", *datasets[1:])
+        datasets += add_real_cases(home)
     home.run("dal_evaluate", "-d", *datasets, "-m", "ALL")
     results = home.results()
     runs = {cost["run"]: cost["method"] for cost in costs}
@@ -129,9 +130,6 @@ def main() -> None:
         write_text(options.write, f"{head}{MARK}\n\n{tables}")
     print(json.dumps({"benchmark": "methods", "costs": costs, "seconds": seconds}))
 
-
-#: What comes before it on the page is written by hand.
-MARK = "<!-- The rest is written by benchmarks/methods.py. -->"
 
 if __name__ == "__main__":
     main()

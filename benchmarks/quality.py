@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 import pandas as pd
-from real_cases import link_real_cases
+from real_cases import add_real_cases
 from simulated_cohort import LESIONED, Home, add_home
 
 METHODS = {"dal": "DAL", "raw": "raw-intensity", "mean": "mean-brain"}
@@ -57,8 +57,7 @@ def main() -> None:
             minutes.setdefault(key, []).append(round(used.minutes, 1))
     datasets = [LESIONED]
     if options.real:
-        datasets += link_real_cases(home.path)
-        home.run("dal_plan_and_preprocess", "-d", *datasets[1:])
+        datasets += add_real_cases(home)
     home.run("dal_evaluate", "-d", *datasets, "-m", "ALL")
     results = home.results()
     results = results[results["run"].isin(runs)]

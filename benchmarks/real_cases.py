@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing_parts.cases import test_data
+from simulated_cohort import Home
 
 from dal_auto.atomic import write_json
 
@@ -30,16 +31,18 @@ PATIENT26: dict[str, Any] = {
 }
 
 
-def link_real_cases(home: Path) -> list[str]:
-    """Put the real cases into DAL_RAW as links; their datasets' names."""
+def add_real_cases(home: Home) -> list[str]:
+    """Put the real cases into the home as links, and preprocess them; their datasets' names."""
     data = test_data()
     if data is None:
         raise SystemExit("--real: no real scans; DAL_TEST_DATA names their folder")
-    gliomas, sclerosis = (home / "raw" / name for name in ("BraTS-GLI", PATIENT26["name"]))
+    gliomas, sclerosis = (home.path / "raw" / name for name in ("BraTS-GLI", PATIENT26["name"]))
     _link(gliomas, data / "brats_gli")
     _link(sclerosis / "patient26", data / "mslub_mni")
     write_json(sclerosis / "dal_record.json", PATIENT26)
-    return [gliomas.name, sclerosis.name]
+    names = [gliomas.name, sclerosis.name]
+    home.run("dal_plan_and_preprocess", "-d", *names)
+    return names
 
 
 def _link(link: Path, folder: Path) -> None:

@@ -21,6 +21,8 @@ from typing import Any
 import pandas as pd
 from preprocessing_parts.cases import test_data
 
+from dal_auto.plans import Plans
+
 _COMMANDS = Path(sys.executable).parent
 HEALTHY, LESIONED = "SimHealthy", "SimLesions"
 #: Voxels of 2 mm are twice as fine as the grid that is trained on. greedy without its finest level
@@ -88,23 +90,15 @@ class Home:
         arguments = ("-d", HEALTHY, "-c", "demo", "-m", method, "--device", "cpu", "--seed", seed)
         used = self.run("dal_train", *arguments, *sets)
         for folder in (self.path / "results" / HEALTHY).glob(f"{method}__*/seed_{seed}"):
-            plans = json.loads((folder / "plans.json").read_text("utf-8"))
-            sources = plans["value_sources"]
-            own = {key for key, source in sources.items() if source.startswith("user: --set")}
-            if own == set(changes) and all(_value(plans, key) == changes[key] for key in changes):
+            plans = Plans.parse(json.loads((folder / "plans.json").read_text("utf-8")))
+            own = {k: value for k, value, source in plans.flat() if source == "user: --set"}
+            if own == changes:
                 return str(folder.relative_to(self.path / "results")), used
         raise SystemExit(f"no run of {method} has the changes {dict(changes)}")
 
     def results(self) -> pd.DataFrame:
         """The report's table: a row per dataset, sequence and run."""
         return pd.read_csv(self.path / "results" / "report" / "results.csv")
-
-
-def _value(plans: dict[str, Any], key: str) -> Any:
-    found: Any = plans
-    for part in key.split("."):
-        found = found[part]
-    return found
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:

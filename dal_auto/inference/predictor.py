@@ -12,6 +12,7 @@ from torch import Tensor
 from dal_auto.case import FloatArray, StandardCase
 from dal_auto.inference.sliding_window import tile
 from dal_auto.methods.method import Method, Tile
+from dal_auto.networks.precision import half_precision
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.configuration_grid import (
     image_to_configuration,
@@ -103,7 +104,7 @@ def windows_of(plans: Plans, device: str) -> Tile:
     """How a network runs over a volume on `device`: in the plans' windows, as many at once as a
     training step holds images, in half precision where it was trained so."""
     configuration, cuda = plans.configuration, device.startswith("cuda")
-    half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
+    half = half_precision(device) if cuda else torch.float16  # elsewhere it is off
 
     def in_windows(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
         with torch.autocast(device.split(":")[0], half, enabled=plans.training.amp and cuda):

@@ -10,6 +10,7 @@ each slice (theirs: one shift for a batch); Adam without amsgrad and without the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -113,11 +114,7 @@ class DAE(SliceMethod):
     def slice_losses(self, slices: Tensor, brain: Tensor) -> dict[str, Tensor]:
         inside = (slices > 0).float()
         spacing_mm = self.plans.configuration.spacing_mm[:2]
-        size = slices.shape[2:]
-        cells = [
-            max(2, round(voxels * mm / self.settings.noise_cell_mm))
-            for voxels, mm in zip(size, spacing_mm, strict=True)
-        ]
+        cells = noise_cells(slices.shape[2:], spacing_mm, self.settings.noise_cell_mm)
         noise = coarse_noise(slices, cells) * self.settings.noise_std * inside
         restored = self.network(slices + noise)
         loss = ((restored - slices).square() * inside).mean()
@@ -126,6 +123,13 @@ class DAE(SliceMethod):
     def restore(self, slices: Tensor, brain: Tensor) -> Tensor:
         restored: Tensor = self.network(slices)
         return restored
+
+
+def noise_cells(size: Sequence[int], spacing_mm: Sequence[float], cell_mm: float) -> list[int]:
+    """How many cells of `cell_mm` there are across slices of `size` voxels; at least 2."""
+    return [
+        max(2, round(voxels * mm / cell_mm)) for voxels, mm in zip(size, spacing_mm, strict=True)
+    ]
 
 
 def coarse_noise(slices: Tensor, cells: list[int]) -> Tensor:

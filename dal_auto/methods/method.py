@@ -76,6 +76,8 @@ class Method(ABC):
     trivial: ClassVar[bool] = False
     #: Its paper filters maps otherwise than DAL's: whatever `detect` gives. Tables show both.
     own_postprocessing: ClassVar[bool] = False
+    #: Keys of the plans' `training` that its paper has otherwise than DAL's → (value, source).
+    own_training: ClassVar[Mapping[str, tuple[Any, str]]] = MappingProxyType({})
 
     def __init__(self, plans: Plans) -> None:
         self.plans = plans
@@ -151,8 +153,6 @@ class GradientMethod(Method):
     """Trained by the shared trainer: optimiser, AMP, resume, validation are its business."""
 
     network: nn.Module
-    #: Keys of the plans' `training` that its paper has otherwise than DAL's → (value, source).
-    own_training: ClassVar[Mapping[str, tuple[Any, str]]] = MappingProxyType({})
 
     @abstractmethod
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:

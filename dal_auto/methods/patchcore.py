@@ -30,7 +30,7 @@ from dal_auto.errors import InputError, PlansError, UsageError
 from dal_auto.methods.coreset import Reservoir, greedy_centres, neighbour_distances, projected
 from dal_auto.methods.method import Batch, CohortMethod, Detection, Method, Tile
 from dal_auto.methods.self_trained import SELF_TRAINED, SelfTrainedSettings, train_trunk
-from dal_auto.methods.slices import is_small
+from dal_auto.methods.slices import axial_slices, is_small, volume_of
 from dal_auto.networks.backbone import Backbone, Trunk, load_weights, require_weights
 from dal_auto.plans import ConfigurationPlan, Plans, Section, ours, paper
 from dal_auto.scoring.separable import correlate, gaussian_kernel
@@ -128,7 +128,7 @@ class PatchCore(CohortMethod):
     def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:
         """Search slice by slice; slices are small enough to need no windows."""
         bank = self._banks[sequence]
-        slices, brain = (volume.permute(2, 0, 1)[:, None] for volume in (image, brain_mask.float()))
+        slices, brain = (axial_slices(volume) for volume in (image, brain_mask.float()))
         score = torch.zeros_like(slices)
         held = brain.flatten(1).any(dim=1).nonzero()[:, 0]
         for some in held.split(self.settings.slices_at_once):
@@ -139,7 +139,7 @@ class PatchCore(CohortMethod):
                 squared=self.settings.distance == "squared",
             )  # fmt: skip
             score[some] = self._as_slices(found[:, None], inside[:, None].float(), slices)
-        return Detection({self.variant: score[:, 0].permute(1, 2, 0) * brain_mask})
+        return Detection({self.variant: volume_of(score) * brain_mask})
 
     def tensors(self) -> dict[str, Tensor]:
         banks = {f"{_BANK}{name}": bank for name, bank in self._banks.items()}
@@ -163,11 +163,11 @@ class PatchCore(CohortMethod):
                 batch.images, batch.brain_mask[:, 0], batch.present.tolist(), strict=True
             ):
                 first = int(torch.randint(step, (), generator=generator))
-                brain = mask[..., first::step].permute(2, 0, 1)[:, None]
+                brain = axial_slices(mask[..., first::step])
                 held = brain.flatten(1).any(dim=1)
                 for name, image, there in zip(self.plans.sequences, images, present, strict=True):
                     if there and held.any():
-                        some = image[..., first::step].permute(2, 0, 1)[:, None]
+                        some = axial_slices(image[..., first::step])
                         yield name, some[held], brain[held]
 
     def _train(self, slices: Iterable[_Slices], generator: torch.Generator) -> list[_Slices]:

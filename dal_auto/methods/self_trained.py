@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dal_auto.errors import UsageError
-from dal_auto.methods.dae import coarse_noise
+from dal_auto.methods.dae import coarse_noise, noise_cells
 from dal_auto.networks.backbone import Backbone, Decoder, Trunk
 from dal_auto.plans import Section, ours
 
@@ -60,10 +60,7 @@ def train_trunk(
     decoder = Decoder(trunk).to(device)
     parameters = [*trunk.parameters(), *decoder.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate)
-    cells = [
-        max(2, round(pixels * mm / settings.noise_cell_mm))
-        for pixels, mm in zip(kept.shape[2:], spacing_mm, strict=True)
-    ]
+    cells = noise_cells(kept.shape[2:], spacing_mm, settings.noise_cell_mm)
     loss = torch.zeros(())
     trunk.train()
     for _ in range(settings.steps):

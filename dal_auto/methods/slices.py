@@ -84,17 +84,16 @@ class SliceMethod(GradientMethod):
     def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:
         """Restore slice by slice; slices are small enough to need no windows."""
         self.network.eval()
-        slices, brain = (volume.permute(2, 0, 1)[:, None] for volume in (image, brain_mask.float()))
+        slices, brain = (axial_slices(volume) for volume in (image, brain_mask.float()))
         chunk = self.settings.slices_per_step
         found: dict[str, list[Tensor]] = {}
-        done = 0
-        for some, where in zip(slices.split(chunk), brain.split(chunk), strict=True):
-            numbers = range(done, done + len(some))
+        for start in range(0, len(slices), chunk):
+            some, where = slices[start : start + chunk], brain[start : start + chunk]
+            numbers = range(start, start + len(some))
             restored, maps = self.examine(self._sized(some), self._sized(where), numbers)
-            done = numbers.stop
             for name, part in {_RESTORED: restored, **maps}.items():
                 found.setdefault(name, []).append(self._as_before(part, some))
-        volumes = {name: torch.cat(parts)[:, 0].permute(1, 2, 0) for name, parts in found.items()}
+        volumes = {name: volume_of(torch.cat(parts)) for name, parts in found.items()}
         healthy = volumes.pop(_RESTORED).float().clamp(0, 1) * brain_mask
         scores = {
             name: volume.float().clamp(min=0) * brain_mask for name, volume in volumes.items()
@@ -121,6 +120,16 @@ class SliceMethod(GradientMethod):
             restored = F.interpolate(restored.float(), (edge, edge), mode="bilinear")
         top, left = (restored.shape[2] - height) // 2, (restored.shape[3] - width) // 2
         return restored[:, :, top : top + height, left : left + width]
+
+
+def axial_slices(volume: Tensor) -> Tensor:
+    """(x, y, z) → (z, 1, x, y)."""
+    return volume.permute(2, 0, 1)[:, None]
+
+
+def volume_of(slices: Tensor) -> Tensor:
+    """Undo `axial_slices`."""
+    return slices[:, 0].permute(1, 2, 0)
 
 
 def drawn_slices(batch: Batch, count: int) -> tuple[Tensor, Tensor]:

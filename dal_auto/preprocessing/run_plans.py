@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from dal_auto.errors import PlansError, UsageError
-from dal_auto.methods.method import GradientMethod
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import ConfigurationPlan, IntensityPlan, MethodPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.configurations import (
@@ -179,7 +178,7 @@ def _assembled(
         for name in wishes.sequences
     }
     counts = Counter(name for record in usable for name in record.sequences)
-    own = kind.own_training if issubclass(kind, GradientMethod) else {}
+    own = kind.own_training
     # What the grid asks for comes last: few steps want large ones, whoever takes them.
     training = {key: value for key, (value, _) in [*own.items(), *row.training.items()]}
     training["amp"] = mixed_precision(hardware.kind, wished.input_shape)

@@ -87,18 +87,17 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
     torch.manual_seed(seed)
     method = find_method(plans.method.name)(plans)
     method.require_files()
-    choosing = plans.training.keep == "best" or bool(plans.training.select_on)
     selection = None
-    if isinstance(method, GradientMethod) and choosing:
+    if isinstance(method, GradientMethod):
         selection = choose_selection(plans, validation)
     if first:
         for cohort in (training, *([selection.cohort] if selection else [])):
             cohort.fill_cache()
     distributed.barrier()
     if isinstance(method, GradientMethod):
-        judged = selection or ("losses" if choosing and validation_records else None)
-        logger.info("the best weights are %s", f"chosen by {judged}" if judged else "the last")
         trainer = Trainer(method, training, validation, seed, device, run.folder, selection)
+        chosen = "the last" if trainer.judge is None else f"chosen by {trainer.judge}"
+        logger.info("the best weights are %s", chosen)
         with advice_on_memory(plans, device):
             trainer.resume()
             trainer.run()

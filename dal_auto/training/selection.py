@@ -76,7 +76,8 @@ class Selection:
 
 
 def choose_selection(plans: Plans, held_out: Cohort) -> Selection | None:
-    """What `plans` select on; None where neither a dataset is named nor a healthy case held out.
+    """What `plans` select on; None where no dataset is named, and either no healthy case is held
+    out or the last weights are to be kept.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def choose_selection(plans: Plans, held_out: Cohort) -> Selection | None:
     """
     if plans.training.select_on:
         return Selection(_annotated(plans), annotated=True)
-    if not len(held_out):
+    if not len(held_out) or plans.training.keep == "last":
         return None
     few = Cohort(held_out.records[:_MOST_PASTED], held_out.plans, held_out.cache)
     return Selection(few, annotated=False)

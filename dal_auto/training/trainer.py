@@ -80,6 +80,12 @@ class Trainer:
         self.log = Log(self.log_path)
 
     @property
+    def judge(self) -> Selection | str | None:
+        """What chooses the best weights; None where the last are taken for the best."""
+        by_losses = self.plans.training.keep == "best" and len(self.validation) > 0
+        return self.selection or ("losses" if by_losses else None)
+
+    @property
     def last_path(self) -> Path:
         return self.folder / "last.safetensors"
 
@@ -238,8 +244,7 @@ class Trainer:
         is_last = self.step == self.plans.training.steps
         if figures is None or "warm_start" in self.log.lines[-1]:
             return is_last and not self.best_path.is_file()
-        by_losses = self.plans.training.keep == "best" and len(self.validation) > 0
-        judged = self.selection is not None or by_losses
+        judged = self.judge is not None
         return self.standing.update(figures, judged, self.plans.training.patience)
 
     def snapshot(self, *, with_optimiser: bool) -> Checkpoint:

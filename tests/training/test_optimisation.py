@@ -23,7 +23,7 @@ MakeCohort = Callable[..., Cohort]
 def test_the_learning_rate_decays_by_the_power(
     make_plans: MakePlans, make_cohort: MakeCohort, power: float, left: float
 ) -> None:
-    plans = make_plans(training__steps=4, training__decay_power=power, training__amp=False)
+    plans = make_plans(training__steps=4, training__decay_power=power)
     method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
     before = copy.deepcopy(dict(method.network.named_parameters()))
     Optimiser(method, "cpu").step([batch], 3, seed=0)
@@ -76,7 +76,7 @@ def test_kept_memory_is_memory_like_any_other() -> None:
 def test_a_clipped_gradient_has_the_stated_length(
     make_plans: MakePlans, make_cohort: MakeCohort
 ) -> None:
-    plans = make_plans(training__steps=1000, training__clip_norm=1e-3, training__amp=False)
+    plans = make_plans(training__steps=1000, training__clip_norm=1e-3)
     method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
     Optimiser(method, "cpu").step([batch], 999, seed=0)
     gradients = [p.grad.flatten() for p in method.network.parameters() if p.grad is not None]
@@ -89,7 +89,6 @@ def test_beta1_and_weight_decay_reach_adam(make_plans: MakePlans, make_cohort: M
         training__beta1=0.5,
         training__weight_decay=0.25,
         training__steps=1000,
-        training__amp=False,
     )
     method, batch = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
     optimiser = Optimiser(method, "cpu")

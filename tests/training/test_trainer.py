@@ -107,7 +107,6 @@ def dal_plans(make_plans) -> Plans:
     """Six steps of DAL through the end of its warm start, a checkpoint at every second; each step
     adds up two batches of varied cases."""
     return make_plans(
-        training__amp=False,
         training__steps=6,
         training__accumulation=2,
         training__augmentation={"mirror": 0.5, "gamma": 0.2, "noise": 0.02},
