@@ -69,6 +69,11 @@ def scores(results: pd.DataFrame) -> pd.DataFrame:
     return means.unstack(["dataset", "sequence"])
 
 
+def _spread(mean: float, std: float) -> str:
+    """One seed has no spread."""
+    return f"{mean:.1f}" if np.isnan(std) else f"{mean:.1f} ± {std:.1f}"
+
+
 def page(table: pd.DataFrame, costs: list[dict[str, Any]], seconds: dict[str, float]) -> str:
     """The table as Markdown."""
     places = [
@@ -85,7 +90,7 @@ def page(table: pd.DataFrame, costs: list[dict[str, Any]], seconds: dict[str, fl
         label = f"{name} ({label})" if label else name
         both = "own = common" if name == "DAL" else "own" if own else "common"
         cells = (
-            f"{row['AP', 'mean', d, s]:.1f} ± {row['AP', 'std', d, s]:.1f} / "
+            f"{_spread(row['AP', 'mean', d, s], row['AP', 'std', d, s])} / "
             f"{row['DSC', 'mean', d, s]:.1f}"
             for d, s in places
         )

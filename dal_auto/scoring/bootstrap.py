@@ -32,19 +32,35 @@ def average_precision_interval(
     -------
     (low, high), NaN if fewer than two patients
     """
+    return _quantiles(_average_precisions(cases, _weights(patients, seed)))
+
+
+def average_precision_difference(
+    first: CaseCounts, second: CaseCounts, patients: Sequence[Hashable], *, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of by how much the pooled average precision of `first` is above `second`'s.
+
+    Paired: both are of the same cases, and the same patients are drawn for both. What makes a
+    cohort hard for both falls out, which two intervals side by side cannot tell.
+
+    Parameters
+    ----------
+    first, second : counts of the same cases, in the same order
+    patients : whose each case is
+
+    Returns
+    -------
+    (low, high), NaN if fewer than two patients
+
+    Raises
+    ------
+    ValueError
+        if the numbers of cases differ, or a case holds other lesion voxels in both.
+    """
+    if len(first) != len(second) or (first.lesion_voxels() != second.lesion_voxels()).any():
+        raise ValueError("paired counts must be of the same cases, in the same order")
     weights = _weights(patients, seed)
-    if weights is None:
-        return float("nan"), float("nan")
-    hits, called, area = (np.zeros(RESAMPLES) for _ in range(3))
-    for lesion, both in cases.falling_blocks():
-        steps = weights @ lesion
-        rising_hits = hits[:, None] + np.cumsum(steps, axis=1)
-        rising_called = called[:, None] + np.cumsum(weights @ both, axis=1)
-        # Precision counts where recall rises; there something is called.
-        area += np.sum(steps * rising_hits / np.maximum(rising_called, 1), axis=1)
-        hits, called = rising_hits[:, -1], rising_called[:, -1]
-    # A resample may hold no lesion.
-    return _quantiles(np.divide(area, hits, out=np.full(RESAMPLES, np.nan), where=hits > 0))
+    return _quantiles(_average_precisions(first, weights) - _average_precisions(second, weights))
 
 
 def best_mean_dice_interval(
@@ -73,6 +89,21 @@ def best_mean_dice_interval(
         best = np.maximum(best, means.max(axis=1))
         hits, called = rising_hits[:, -1], rising_called[:, -1]
     return _quantiles(best / weights.sum(axis=1))
+
+
+def _average_precisions(cases: CaseCounts, weights: FloatArray | None) -> FloatArray:
+    """(resample,): NaN where a resample holds no lesion."""
+    if weights is None:
+        return np.full(RESAMPLES, np.nan)
+    hits, called, area = (np.zeros(RESAMPLES) for _ in range(3))
+    for lesion, both in cases.falling_blocks():
+        steps = weights @ lesion
+        rising_hits = hits[:, None] + np.cumsum(steps, axis=1)
+        rising_called = called[:, None] + np.cumsum(weights @ both, axis=1)
+        # Precision counts where recall rises; there something is called.
+        area += np.sum(steps * rising_hits / np.maximum(rising_called, 1), axis=1)
+        hits, called = rising_hits[:, -1], rising_called[:, -1]
+    return np.divide(area, hits, out=np.full(RESAMPLES, np.nan), where=hits > 0)
 
 
 def _quantiles(values: FloatArray) -> tuple[float, float]:

@@ -36,6 +36,11 @@ def best_mean_dice_interval(cases, patients, **seed):
     return bootstrap.best_mean_dice_interval(CaseCounts.pack(cases), patients, **seed)
 
 
+def average_precision_difference(first, second, patients, **seed):
+    packs = CaseCounts.pack(first), CaseCounts.pack(second)
+    return bootstrap.average_precision_difference(*packs, patients, **seed)
+
+
 def drawn(cases: list[ScoreCounts], seed: int) -> list[list[ScoreCounts]]:
     """The resamples, in plain words: every case as often as it was drawn."""
     rng = np.random.default_rng(seed)
@@ -115,3 +120,50 @@ def test_resamples_without_a_lesion_are_left_out_of_ap():
     low, high = average_precision_interval([healthy, CASES[0]], ["a", "b"])
     assert 0 < low <= high <= 1
     assert all(map(math.isnan, average_precision_interval([healthy, healthy], ["a", "b"])))
+
+
+def rescored(seed: int, gain: float) -> list[ScoreCounts]:
+    """The lesions of `CASES` under the same scores, raised by `gain` within them."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for _ in CASES:
+        lesion = rng.random((10, 10, 10)) < rng.uniform(0.02, 0.3)
+        score = rng.random(lesion.shape) + rng.uniform(0, 1) * lesion + gain * lesion
+        cases.append(ScoreCounts.from_volume(score.astype(np.float32), lesion))
+    return cases
+
+
+def test_the_interval_of_a_difference_is_that_of_each_resample(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 60)
+    better = rescored(0, 0.1)[:8]
+    differences = [
+        average_precision(sum(one, start=ScoreCounts.empty()))
+        - average_precision(sum(other, start=ScoreCounts.empty()))
+        for one, other in zip(drawn(better, seed=3), drawn(CASES[:8], seed=3), strict=True)
+    ]
+    assert average_precision_difference(better, CASES[:8], PATIENTS[:8], seed=3) == pytest.approx(
+        middle(differences), abs=1e-12
+    )
+
+
+def test_pairs_resolve_what_two_intervals_do_not():
+    better = rescored(0, 0.1)
+    low, high = average_precision_difference(better, CASES, PATIENTS)
+    assert 0 < low < high
+    assert (
+        average_precision_interval(better, PATIENTS)[0]
+        < average_precision_interval(CASES, PATIENTS)[1]
+    ), "the two intervals overlap, for this to show anything"
+    assert average_precision_difference(CASES, better, PATIENTS) == pytest.approx((-high, -low))
+    assert average_precision_difference(CASES, CASES, PATIENTS) == (0, 0)
+
+
+def test_pairs_of_other_cases_are_refused():
+    with pytest.raises(ValueError, match="same cases"):
+        average_precision_difference(CASES, CASES[::-1], PATIENTS)
+    with pytest.raises(ValueError, match="same cases"):
+        average_precision_difference(CASES, CASES[:-1], PATIENTS)
+
+
+def test_one_patient_has_no_difference():
+    assert all(map(math.isnan, average_precision_difference(CASES[:2], CASES[:2], ["a", "a"])))

@@ -1,0 +1,67 @@
+"""Every registered method through the same three commands, at demo size and for a few steps."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from dal_auto.methods.method import GradientMethod
+from dal_auto.methods.registry import find_method, method_names
+
+pytestmark = pytest.mark.slow
+
+#: PatchCore's default wants a file of weights, which a test has not got.
+_SETTINGS = {
+    "PatchCore": [
+        "method.settings.features=self-trained",
+        "method.settings.self_trained.steps=4",
+        "method.settings.candidates=500",
+    ]
+}
+
+
+@pytest.fixture(scope="module")
+def trained(home, tmp_path_factory):
+    """A folder of results, beside the walk's own, in which every method is trained."""
+    assert home.walk.returncode == 0, home.walk.stderr[-3000:]
+    results = tmp_path_factory.mktemp("results")
+    for name in method_names():
+        changes = list(_SETTINGS.get(name, []))
+        if issubclass(find_method(name), GradientMethod):
+            changes += ["training.steps=4", "training.validations=1"]
+        sets = [word for change in changes for word in ("--set", change)]
+        outcome = home.run(
+            "dal_train", "-d", "SimHealthy", "-c", "demo", "-m", name, "--device", "cpu", *sets,
+            DAL_RESULTS=str(results),
+        )  # fmt: skip
+        assert outcome.returncode == 0, outcome.stderr[-3000:]
+    return results
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_a_method_writes_a_map_on_the_scans_grid(name, trained, home, tmp_path):
+    scan = min((home.path / "scans").glob("*T1w.nii.gz"))
+    outcome = home.run(
+        "dal_predict", "-i", scan, "-o", tmp_path, "-m", name, "--device", "cpu",
+        DAL_RESULTS=str(trained),
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.stderr[-3000:]
+    anomaly = nib.load(tmp_path / f"{scan.name.removesuffix('w.nii.gz')}_anomaly.nii.gz")
+    image = nib.load(scan)
+    assert anomaly.shape == image.shape
+    np.testing.assert_allclose(anomaly.affine, image.affine, atol=1e-5)
+    values = anomaly.get_fdata()
+    assert np.isfinite(values).all() and values.min() >= 0 and values.max() > 0
+
+
+def test_one_evaluation_scores_all_of_them(trained, home):
+    outcome = home.run(
+        "dal_evaluate", "-d", "SimLesions", "-m", "ALL", "--device", "cpu",
+        DAL_RESULTS=str(trained),
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.stderr[-3000:]
+    table = pd.read_csv(trained / "report" / "results.csv")
+    assert set(table["method"].str.split(" ").str[0]) == set(method_names())
+    assert table["AP"].between(0, 100).all() and (table["cases"] == 2).all()
