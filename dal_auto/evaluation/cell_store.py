@@ -25,7 +25,7 @@ from dal_auto.scoring.lesionwise import LesionScore
 from dal_auto.scoring.metrics import FloatArray
 
 #: To be raised whenever a cell would be made differently.
-_FORMAT = "dal_auto cell 1"
+_FORMAT = "dal_auto cell 2"
 Row = dict[str, Any]
 
 
@@ -41,6 +41,7 @@ class Cell:
     lesions : of all cases
     practical : the run's practical threshold; NaN if it has none
     curve : recall, precision; thinned for drawing
+    resampled : AP of each resample of its patients (`bootstrap.resampled_average_precision`)
     """
 
     dataset: str
@@ -53,6 +54,12 @@ class Cell:
     lesions: list[LesionScore]
     practical: float
     curve: tuple[FloatArray, FloatArray]
+    resampled: FloatArray
+
+    @property
+    def case_ids(self) -> list[str]:
+        """The cases it is of, in their order."""
+        return [str(row["case"]) for row in self.cases if row["method"] == self.method]
 
 
 def key_of(members: Sequence[Scored], held_out: Sequence[Scored], further: object) -> str:
@@ -78,6 +85,7 @@ def store(cell: Cell, key: str) -> None:
         "lesions": [[one.volume_ml, one.highest, one.brain_ml] for one in cell.lesions],
         "practical": cell.practical,
         "curve": [axis.tolist() for axis in cell.curve],
+        "resampled": cell.resampled.tolist(),
     }
     with suppress(OSError):
         write_json(
@@ -106,6 +114,7 @@ def stored(run: Run, dataset: str, sequence: str, key: str) -> Cell | None:
         lesions=[LesionScore(*values) for values in content["lesions"]],
         practical=content["practical"],
         curve=(recall, precision),
+        resampled=np.asarray(content["resampled"], np.float64),
     )
 
 

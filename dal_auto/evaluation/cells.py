@@ -20,10 +20,15 @@ from dal_auto.evaluation.facts import RunFacts
 from dal_auto.evaluation.records import VOXEL_ML, Records, Scored
 from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import threshold_key
-from dal_auto.scoring.bootstrap import average_precision_interval, best_mean_dice_interval
+from dal_auto.scoring.bootstrap import (
+    best_mean_dice_interval,
+    interval,
+    resampled_average_precision,
+)
 from dal_auto.scoring.case_counts import CaseCounts, Packer
 from dal_auto.scoring.lesionwise import LesionScore, sensitivity
 from dal_auto.scoring.metrics import (
+    FloatArray,
     auroc,
     average_precision,
     best_dice,
@@ -144,10 +149,11 @@ def _cell(
     for variant in variants:
         cases += _case_rows(variant, thresholds[variant.name], practical[variant.name])
     lesions = [lesion for one in best.members for lesion in one.lesions(best.name)]
+    resampled = resampled_average_precision(best.grid, [one.patient_id for one in best.members])
     results = (
         keys
         | {"variant": best.name, "cases": len(best.members)}
-        | _voxelwise(best, practical[best.name])
+        | _voxelwise(best, resampled, practical[best.name])
         | _lesionwise(best, lesions, practical[best.name])
         | _subjects(best, held_out, problems)
         | _figures(best.members)
@@ -169,13 +175,14 @@ def _cell(
         lesions=lesions,
         practical=practical[best.name],
         curve=thinned(*precision_recall(best.grid.pooled())),
+        resampled=resampled,
     )
 
 
-def _voxelwise(best: _Variant, practical: float) -> Row:
+def _voxelwise(best: _Variant, resampled: FloatArray, practical: float) -> Row:
     patients = [one.patient_id for one in best.members]
     pooled, brain = best.grid.pooled(), best.brain.pooled()
-    ap_low, ap_high = average_precision_interval(best.grid, patients)
+    ap_low, ap_high = interval(resampled)
     dsc_low, dsc_high = best_mean_dice_interval(best.grid, patients)
     at_practical = [
         dice_at(counts, practical)

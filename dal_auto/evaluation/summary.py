@@ -116,7 +116,7 @@ def write_summary(
     with watch.step("page"):
         page = folder / "index.html"
         remarks = [*left_out.sentences(), *remarks]
-        report = _report(tables, records, facts, absent, remarks, pictures, problems)
+        report = _report(cells, tables, records, facts, absent, remarks, pictures, problems)
         names = [path.name for path in files if path.parent == folder]
         report = replace(report, left_out=left_out.table(), files=[MANIFEST, *names])
         pages = write_report(report, page)
@@ -196,6 +196,7 @@ def _only(folder: Path, stems: set[str]) -> list[Path]:
 
 
 def _report(
+    cells: Sequence[Cell],
     tables: Mapping[str, pd.DataFrame],
     records: Records,
     facts: Mapping[Run, RunFacts],
@@ -212,7 +213,7 @@ def _report(
         title="dal_auto: lesions found without lesion labels",
         intro=[*_intro(simulated, facts), *_absent(absent), *remarks],
         simulated=bool(simulated),
-        verdicts=[*verdicts(results, trivial), *subset_sentences(tables["subsets"])],
+        verdicts=[*verdicts(cells, trivial), *subset_sentences(tables["subsets"])],
         results=results,
         cases=tables["cases"],
         pictures=[*pictures, *_case_pictures(one for one in records.scored if one.run in shown)],

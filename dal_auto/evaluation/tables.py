@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from dal_auto.evaluation.cell_store import Cell
 from dal_auto.evaluation.cells import ALL_CASES
 from dal_auto.evaluation.records import Scored
+from dal_auto.scoring.bootstrap import interval
 from dal_auto.scoring.lesionwise import sensitivity_by_volume
 
 _ORDER = ["dataset", "sequence"]
@@ -114,28 +115,43 @@ def subset_sentences(subsets: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def verdicts(results: pd.DataFrame, trivial: set[str]) -> list[str]:
+def verdicts(cells: Sequence[Cell], trivial: Collection[str]) -> list[str]:
     """For every dataset and sequence: does each method beat the best trivial baseline in AP?
+
+    With the 95 % interval of the difference, the same patients drawn for both: where it holds 0,
+    another sample of patients may well say the opposite, and the sentence tells so.
 
     Parameters
     ----------
-    results : of `results_table`
     trivial : names of the methods that know nothing of anatomy
     """
-    sentences = []
-    if results.empty:
+    if not cells:
         return ["Nothing has been scored yet."]
-    for (dataset, sequence), rows in results.groupby(_ORDER):
-        names = rows["run"].map(lambda run: str(run).split("/")[1].split("__")[0])
-        baseline = rows[names.isin(trivial)]
-        if baseline.empty:
+    sentences = []
+    places = dict.fromkeys((cell.dataset, cell.sequence) for cell in cells)
+    for dataset, sequence in places:
+        here = [cell for cell in cells if (cell.dataset, cell.sequence) == (dataset, sequence)]
+        here.sort(key=lambda cell: -np.nan_to_num(cell.results["AP"], nan=-1.0))
+        best = next((cell for cell in here if cell.run.method in trivial), None)
+        if best is None:
             continue
-        best = baseline.sort_values("AP").iloc[-1]
-        for _, row in rows[~names.isin(trivial)].iterrows():
-            word = "beats" if row["AP"] > best["AP"] else "does not beat"
+        for cell in here:
+            if cell.run.method in trivial:
+                continue
+            ap, its = cell.results["AP"], best.results["AP"]
             sentences.append(
-                f"{row['method']} (seed {row['seed']}) {word} the best trivial baseline, "
-                f"{best['method']}, on {dataset} {sequence}: AP {row['AP']:.1f} against "
-                f"{best['AP']:.1f}."
+                f"{cell.method} (seed {cell.run.seed}) {'beats' if ap > its else 'does not beat'} "
+                f"the best trivial baseline, {best.method}, on {dataset} {sequence}: "
+                f"AP {ap:.1f} against {its:.1f}{_difference(cell, best)}."
             )
     return sentences or ["No method other than the trivial baselines has been scored."]
+
+
+def _difference(cell: Cell, best: Cell) -> str:
+    if cell.case_ids != best.case_ids:
+        return " (not of the same cases: see what failed)"
+    low, high = interval(100 * (cell.resampled - best.resampled))
+    if np.isnan(low):
+        return " (no interval: fewer than two patients)"
+    doubt = ", which does not resolve it" if low <= 0 <= high else ""
+    return f" (difference by patient, 95 %: {low:+.1f} to {high:+.1f}{doubt})"

@@ -19,10 +19,14 @@ _LEVEL = 0.95
 FloatArray = npt.NDArray[np.float64]
 
 
-def average_precision_interval(
+def resampled_average_precision(
     cases: CaseCounts, patients: Sequence[Hashable], *, seed: int = 0
-) -> tuple[float, float]:
-    """95 % interval of the pooled average precision.
+) -> FloatArray:
+    """Pooled average precision of each resample.
+
+    Two arrays of the same cases, in the same order, and with the same seed are paired: the same
+    patients were drawn for both. Their difference is free of what makes a cohort hard for both,
+    which two intervals side by side are not.
 
     Parameters
     ----------
@@ -30,37 +34,29 @@ def average_precision_interval(
 
     Returns
     -------
-    (low, high), NaN if fewer than two patients
+    (RESAMPLES,), NaN for a resample without a lesion; all NaN if fewer than two patients
     """
-    return _quantiles(_average_precisions(cases, _weights(patients, seed)))
-
-
-def average_precision_difference(
-    first: CaseCounts, second: CaseCounts, patients: Sequence[Hashable], *, seed: int = 0
-) -> tuple[float, float]:
-    """95 % interval of by how much the pooled average precision of `first` is above `second`'s.
-
-    Paired: both are of the same cases, and the same patients are drawn for both. What makes a
-    cohort hard for both falls out, which two intervals side by side cannot tell.
-
-    Parameters
-    ----------
-    first, second : counts of the same cases, in the same order
-    patients : whose each case is
-
-    Returns
-    -------
-    (low, high), NaN if fewer than two patients
-
-    Raises
-    ------
-    ValueError
-        if the numbers of cases differ, or a case holds other lesion voxels in both.
-    """
-    if len(first) != len(second) or (first.lesion_voxels() != second.lesion_voxels()).any():
-        raise ValueError("paired counts must be of the same cases, in the same order")
     weights = _weights(patients, seed)
-    return _quantiles(_average_precisions(first, weights) - _average_precisions(second, weights))
+    if weights is None:
+        return np.full(RESAMPLES, np.nan)
+    hits, called, area = (np.zeros(RESAMPLES) for _ in range(3))
+    for lesion, both in cases.falling_blocks():
+        steps = weights @ lesion
+        rising_hits = hits[:, None] + np.cumsum(steps, axis=1)
+        rising_called = called[:, None] + np.cumsum(weights @ both, axis=1)
+        # Precision counts where recall rises; there something is called.
+        area += np.sum(steps * rising_hits / np.maximum(rising_called, 1), axis=1)
+        hits, called = rising_hits[:, -1], rising_called[:, -1]
+    return np.divide(area, hits, out=np.full(RESAMPLES, np.nan), where=hits > 0)
+
+
+def interval(resampled: FloatArray) -> tuple[float, float]:
+    """95 % interval (low, high) of a figure from its resamples; NaN if none is finite."""
+    finite = resampled[np.isfinite(resampled)]
+    if not finite.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)
 
 
 def best_mean_dice_interval(
@@ -88,30 +84,7 @@ def best_mean_dice_interval(
         means = weights @ (2 * rising_hits / (rising_called + lesions))
         best = np.maximum(best, means.max(axis=1))
         hits, called = rising_hits[:, -1], rising_called[:, -1]
-    return _quantiles(best / weights.sum(axis=1))
-
-
-def _average_precisions(cases: CaseCounts, weights: FloatArray | None) -> FloatArray:
-    """(resample,): NaN where a resample holds no lesion."""
-    if weights is None:
-        return np.full(RESAMPLES, np.nan)
-    hits, called, area = (np.zeros(RESAMPLES) for _ in range(3))
-    for lesion, both in cases.falling_blocks():
-        steps = weights @ lesion
-        rising_hits = hits[:, None] + np.cumsum(steps, axis=1)
-        rising_called = called[:, None] + np.cumsum(weights @ both, axis=1)
-        # Precision counts where recall rises; there something is called.
-        area += np.sum(steps * rising_hits / np.maximum(rising_called, 1), axis=1)
-        hits, called = rising_hits[:, -1], rising_called[:, -1]
-    return np.divide(area, hits, out=np.full(RESAMPLES, np.nan), where=hits > 0)
-
-
-def _quantiles(values: FloatArray) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return float("nan"), float("nan")
-    low, high = np.quantile(finite, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return float(low), float(high)
+    return interval(best / weights.sum(axis=1))
 
 
 def _weights(patients: Sequence[Hashable], seed: int) -> FloatArray | None:

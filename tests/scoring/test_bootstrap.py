@@ -28,17 +28,16 @@ CASES = cohort(25)
 PATIENTS = list(range(25))
 
 
+def resampled(cases, patients, **seed):
+    return bootstrap.resampled_average_precision(CaseCounts.pack(cases), patients, **seed)
+
+
 def average_precision_interval(cases, patients, **seed):
-    return bootstrap.average_precision_interval(CaseCounts.pack(cases), patients, **seed)
+    return bootstrap.interval(resampled(cases, patients, **seed))
 
 
 def best_mean_dice_interval(cases, patients, **seed):
     return bootstrap.best_mean_dice_interval(CaseCounts.pack(cases), patients, **seed)
-
-
-def average_precision_difference(first, second, patients, **seed):
-    packs = CaseCounts.pack(first), CaseCounts.pack(second)
-    return bootstrap.average_precision_difference(*packs, patients, **seed)
 
 
 def drawn(cases: list[ScoreCounts], seed: int) -> list[list[ScoreCounts]]:
@@ -133,37 +132,23 @@ def rescored(seed: int, gain: float) -> list[ScoreCounts]:
     return cases
 
 
-def test_the_interval_of_a_difference_is_that_of_each_resample(monkeypatch):
+def test_resamples_of_the_same_cases_are_paired(monkeypatch):
     monkeypatch.setattr(bootstrap, "RESAMPLES", 60)
     better = rescored(0, 0.1)[:8]
-    differences = [
-        average_precision(sum(one, start=ScoreCounts.empty()))
-        - average_precision(sum(other, start=ScoreCounts.empty()))
-        for one, other in zip(drawn(better, seed=3), drawn(CASES[:8], seed=3), strict=True)
-    ]
-    assert average_precision_difference(better, CASES[:8], PATIENTS[:8], seed=3) == pytest.approx(
-        middle(differences), abs=1e-12
-    )
+    for cases in (better, CASES[:8]):
+        expected = [
+            average_precision(sum(sample, start=ScoreCounts.empty()))
+            for sample in drawn(cases, seed=3)
+        ]
+        np.testing.assert_allclose(resampled(cases, PATIENTS[:8], seed=3), expected, atol=1e-12)
 
 
 def test_pairs_resolve_what_two_intervals_do_not():
     better = rescored(0, 0.1)
-    low, high = average_precision_difference(better, CASES, PATIENTS)
+    apart = resampled(better, PATIENTS) - resampled(CASES, PATIENTS)
+    low, high = bootstrap.interval(apart)
     assert 0 < low < high
     assert (
         average_precision_interval(better, PATIENTS)[0]
         < average_precision_interval(CASES, PATIENTS)[1]
     ), "the two intervals overlap, for this to show anything"
-    assert average_precision_difference(CASES, better, PATIENTS) == pytest.approx((-high, -low))
-    assert average_precision_difference(CASES, CASES, PATIENTS) == (0, 0)
-
-
-def test_pairs_of_other_cases_are_refused():
-    with pytest.raises(ValueError, match="same cases"):
-        average_precision_difference(CASES, CASES[::-1], PATIENTS)
-    with pytest.raises(ValueError, match="same cases"):
-        average_precision_difference(CASES, CASES[:-1], PATIENTS)
-
-
-def test_one_patient_has_no_difference():
-    assert all(map(math.isnan, average_precision_difference(CASES[:2], CASES[:2], ["a", "a"])))
