@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -42,13 +44,19 @@ def trained(home, tmp_path_factory):
 
 @pytest.mark.parametrize("name", method_names())
 def test_a_method_writes_a_map_on_the_scans_grid(name, trained, home, tmp_path):
-    scan = min((home.path / "scans").glob("*T1w.nii.gz"))
+    scan, scans, maps = (
+        min((home.path / "scans").glob("*T1w.nii.gz")),
+        tmp_path / "in",
+        tmp_path / "out",
+    )
+    scans.mkdir()
+    shutil.copy(scan, scans)
     outcome = home.run(
-        "dal_predict", "-i", scan, "-o", tmp_path, "-m", name, "--device", "cpu",
+        "dal_predict", "-i", scans, "-o", maps, "-m", name, "--device", "cpu",
         DAL_RESULTS=str(trained),
     )  # fmt: skip
     assert outcome.returncode == 0, outcome.stderr[-3000:]
-    anomaly = nib.load(tmp_path / f"{scan.name.removesuffix('w.nii.gz')}_anomaly.nii.gz")
+    anomaly = nib.load(maps / f"{scan.name.removesuffix('w.nii.gz')}_anomaly.nii.gz")
     image = nib.load(scan)
     assert anomaly.shape == image.shape
     np.testing.assert_allclose(anomaly.affine, image.affine, atol=1e-5)
