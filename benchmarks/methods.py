@@ -59,9 +59,9 @@ def seconds_per_image(home: Home, run: str) -> float:
     return float(np.median([c["seconds"]["predict"] for c in contents if "seconds" in c]))
 
 
-def scores(results: pd.DataFrame) -> pd.DataFrame:
+def scores(variants: pd.DataFrame) -> pd.DataFrame:
     """AP and DSC over seeds: rows (method, variant), columns (figure, mean or std, dataset, …)."""
-    rows = results.assign(name=results["method"].str.split(" ").str[0])
+    rows = variants.assign(name=variants["method"].str.split(" ").str[0])
     rows["variant"] = rows["variant"].fillna("")
     means = rows.groupby(["name", "variant", "dataset", "sequence"])[["AP", "DSC"]].agg(
         ["mean", "std"]
@@ -74,13 +74,14 @@ def _spread(mean: float, std: float) -> str:
     return f"{mean:.1f}" if np.isnan(std) else f"{mean:.1f} ± {std:.1f}"
 
 
-def page(table: pd.DataFrame, costs: list[dict[str, Any]], seconds: dict[str, float]) -> str:
+def page(
+    table: pd.DataFrame,
+    datasets: list[str],
+    costs: list[dict[str, Any]],
+    seconds: dict[str, float],
+) -> str:
     """The table as Markdown."""
-    places = [
-        (dataset, sequence)
-        for dataset in dict.fromkeys(table.columns.get_level_values("dataset"))
-        for sequence in ("T1", "T2")
-    ]
+    places = [(dataset, sequence) for dataset in datasets for sequence in ("T1", "T2")]
     heads = [f"{dataset} {sequence}" for dataset, sequence in places]
     lines = ["| method | post-processing |" + "".join(f" {head} |" for head in heads)]
     lines.append("|---|---|" + "---|" * len(heads))
@@ -124,11 +125,11 @@ def main() -> None:
     if test_data() is not None:
         datasets += add_real_cases(home)
     home.run("dal_evaluate", "-d", *datasets, "-m", "ALL")
-    results = home.results()
+    variants = pd.read_csv(home.path / "results" / "report" / "variants.csv")
     runs = {cost["run"]: cost["method"] for cost in costs}
-    results = results[results["dataset"].isin(datasets) & results["run"].isin(runs)]
+    variants = variants[variants["dataset"].isin(datasets) & variants["run"].isin(runs)]
     seconds = {method: seconds_per_image(home, run) for run, method in runs.items()}
-    tables = page(scores(results), costs, seconds)
+    tables = page(scores(variants), datasets, costs, seconds)
     print(tables)
     if options.write:
         head = options.write.read_text("utf-8").partition(MARK)[0]

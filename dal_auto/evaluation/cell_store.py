@@ -37,6 +37,7 @@ class Cell:
     ----------
     results : its row of `tables.results_table`
     cases : rows of `tables.cases_table`, of every variant
+    variants : rows of `tables.variants_table`
     subsets : rows of `tables.subsets_table`
     lesions : of all cases
     practical : the run's practical threshold; NaN if it has none
@@ -50,6 +51,7 @@ class Cell:
     method: str
     results: Row
     cases: list[Row]
+    variants: list[Row]
     subsets: list[Row]
     lesions: list[LesionScore]
     practical: float
@@ -81,6 +83,7 @@ def store(cell: Cell, key: str) -> None:
         "method": cell.method,
         "results": cell.results,
         "cases": cell.cases,
+        "variants": cell.variants,
         "subsets": cell.subsets,
         "lesions": [[one.volume_ml, one.highest, one.brain_ml] for one in cell.lesions],
         "practical": cell.practical,
@@ -110,6 +113,7 @@ def stored(run: Run, dataset: str, sequence: str, key: str) -> Cell | None:
         method=content["method"],
         results=content["results"],
         cases=content["cases"],
+        variants=content["variants"],
         subsets=content["subsets"],
         lesions=[LesionScore(*values) for values in content["lesions"]],
         practical=content["practical"],

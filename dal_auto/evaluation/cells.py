@@ -141,7 +141,8 @@ def _cell(
         "method": first.method(best.name),
         "seed": first.run.seed,
     }
-    thresholds = {v.name: best_mean_dice(v.grid)[1] for v in variants}
+    dices = {v.name: best_mean_dice(v.grid) for v in variants}
+    thresholds = {name: threshold for name, (_, threshold) in dices.items()}
     practical = {
         v.name: facts.thresholds.get(threshold_key(first.sequence, v.name), float("nan"))
         for v in variants
@@ -171,6 +172,18 @@ def _cell(
         method=first.method(best.name),
         results=results,
         cases=cases,
+        variants=[
+            keys
+            | {
+                "method": first.method(v.name),
+                "variant": v.name,
+                "cases": len(v.members),
+                "AP": 100 * v.ap,
+                "DSC": 100 * dices[v.name][0],
+                "run": str(first.run),
+            }
+            for v in variants
+        ],
         subsets=_subsets(best, keys | {"run": str(first.run)}, left_out),
         lesions=lesions,
         practical=practical[best.name],

@@ -30,6 +30,7 @@ from dal_auto.evaluation.tables import (
     similarities_table,
     subset_sentences,
     subsets_table,
+    variants_table,
     verdicts,
 )
 from dal_auto.evaluation.viewed_cases import kept_volumes, shown_runs
@@ -137,6 +138,7 @@ def _tables(cells: Sequence[Cell], records: Records) -> dict[str, pd.DataFrame]:
     return {
         "results": results,
         "cases": cases_table(cells),
+        "variants": variants_table(cells),
         "seeds": seeds_table(results),
         "averages": averages_table(results),
         "subsets": subsets_table(cells),

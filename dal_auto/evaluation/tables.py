@@ -50,6 +50,15 @@ def cases_table(cells: Sequence[Cell]) -> pd.DataFrame:
     return pd.DataFrame([row for cell in cells for row in cell.cases])
 
 
+def variants_table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """AP and DSC of every variant of a method; `results_table` has the best one alone.
+
+    Variants are what a method can score by (raw intensity's polarities), and its map as its own
+    paper leaves it ("own") beside the one with DAL's filters.
+    """
+    return pd.DataFrame([row for cell in cells for row in cell.variants])
+
+
 def subsets_table(cells: Sequence[Cell]) -> pd.DataFrame:
     """AP and DSC of all cases beside those without shared or selection cases, where they differ."""
     return pd.DataFrame([row for cell in cells for row in cell.subsets])

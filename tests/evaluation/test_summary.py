@@ -227,3 +227,18 @@ def test_ablations_are_in_their_tables_and_not_in_table_3(scored, report, make):
     assert sweep["key"].unique().tolist() == ["scoring.mean_filter_mm"]
     assert sweep["value"].tolist() == [5, 9]
     assert (folder / "figures" / "hyper-parameter_scoring.mean_filter_mm.svg").is_file()
+
+
+def test_every_variant_has_its_figures_and_the_best_is_the_result(home, report, make):
+    run = make.train("raw-intensity", 0)
+    make.score(run, "MSLUB", [make.drawn_case("MSLUB", n) for n in range(3)])
+    tables = report(run).tables
+    variants = tables["variants"].set_index(["sequence", "variant"])
+    results = tables["results"].set_index(["sequence", "variant"])
+    assert set(variants.index) == {(s, v) for s in ("T1", "T2") for v in ("bright", "dark")}
+    for sequence in ("T1", "T2"):
+        bright, dark = (variants.loc[(sequence, v)] for v in ("bright", "dark"))
+        assert bright["AP"] > dark["AP"]
+        found = results.loc[(sequence, "bright")]
+        assert (bright[["AP", "DSC", "cases"]] == found[["AP", "DSC", "cases"]]).all()
+    assert tables["variants"].equals(report(run).tables["variants"]), "from the cells kept"

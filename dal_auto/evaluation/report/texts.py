@@ -37,6 +37,7 @@ FILES = {
     "manifest.json": "commands, versions, hashes, seconds and memory of this run",
     "results.csv": "one row per dataset, sequence and run",
     "cases.csv": "one row per case, sequence, run and variant",
+    "variants.csv": "AP and DSC of every variant, where results.csv has the best",
     "seeds.csv": "means and standard deviations over seeds",
     "averages.csv": "means over datasets, plain and weighted by cases",
     "subsets.csv": "results with and without shared and selection cases",
