@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from preprocessing_parts.cases import test_data
 from real_cases import add_real_cases
 from simulated_cohort import LESIONED, Home, add_home
 
+from dal_auto import methods
 from dal_auto.atomic import write_json, write_text
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method, method_names
@@ -46,10 +46,18 @@ def train(home: Home, method: str, seed: int) -> dict[str, Any]:
         "minutes": round(used.minutes, 1),
         "megabytes": round(used.megabytes),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
-        "lines": len(inspect.getsource(sys.modules[find_method(method).__module__]).splitlines()),
+        "lines": lines_of(method),
     }
     write_json(record, cost)
     return cost
+
+
+def lines_of(method: str) -> int:
+    """Lines of a method's module, or of its package where it has one of its own."""
+    file = Path(inspect.getfile(find_method(method)))
+    own = file.parent != Path(methods.__file__).parent
+    files = file.parent.glob("*.py") if own else [file]
+    return sum(len(path.read_text("utf-8").splitlines()) for path in files)
 
 
 def seconds_per_image(home: Home, run: str) -> float:
@@ -117,10 +125,8 @@ def main() -> None:
     options = parser.parse_args()
     home = Home(options.home)
     home.prepare()
-    methods = options.methods.split(",") if options.methods else method_names()
-    costs = [
-        train(home, method, int(seed)) for method in methods for seed in options.seeds.split(",")
-    ]
+    names = options.methods.split(",") if options.methods else method_names()
+    costs = [train(home, name, int(seed)) for name in names for seed in options.seeds.split(",")]
     datasets = [LESIONED]
     if test_data() is not None:
         datasets += add_real_cases(home)

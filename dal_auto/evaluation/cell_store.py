@@ -103,23 +103,23 @@ def stored(run: Run, dataset: str, sequence: str, key: str) -> Cell | None:
         if content["key"] != key:
             return None
         content = _decoded(content["cell"])
+        recall, precision = (np.asarray(axis, np.float64) for axis in content["curve"])
+        return Cell(
+            dataset=dataset,
+            sequence=sequence,
+            run=run,
+            method=content["method"],
+            results=content["results"],
+            cases=content["cases"],
+            variants=content["variants"],
+            subsets=content["subsets"],
+            lesions=[LesionScore(*values) for values in content["lesions"]],
+            practical=content["practical"],
+            curve=(recall, precision),
+            resampled=np.asarray(content["resampled"], np.float64),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    recall, precision = (np.asarray(axis, np.float64) for axis in content["curve"])
-    return Cell(
-        dataset=dataset,
-        sequence=sequence,
-        run=run,
-        method=content["method"],
-        results=content["results"],
-        cases=content["cases"],
-        variants=content["variants"],
-        subsets=content["subsets"],
-        lesions=[LesionScore(*values) for values in content["lesions"]],
-        practical=content["practical"],
-        curve=(recall, precision),
-        resampled=np.asarray(content["resampled"], np.float64),
-    )
 
 
 def _path(run: Run, dataset: str, sequence: str) -> Path:
