@@ -19,9 +19,10 @@ from dal_auto.case import FloatArray, Grid
 from dal_auto.errors import MissingDependency
 from dal_auto.nifti import write_image
 
-#: With these, several threads sum up the joint histogram in another order every time, and the
-#: matrix differs from run to run (by 3e-4 mm where measured): they get one thread.
-_METRICS_OF_ONE_THREAD = ("MI", "NMI")
+#: With these, several threads add up in another order every time, and the matrix differs from run
+#: to run (mutual information by 3e-4 mm where measured; NCC in the last digit, on a busy machine):
+#: they get one thread.
+_METRICS_OF_ONE_THREAD = ("MI", "NMI", "NCC", "WNCC")
 
 
 @cache
@@ -88,14 +89,14 @@ def register(
     Parameters
     ----------
     metric, iterations : greedy's ``-m`` and ``-n``
-    threads : at most; the metrics of mutual information run in one, so that results repeat
+    threads : at most; all metrics but SSD run in one, so that results repeat
 
     Raises
     ------
     RuntimeError
         if greedy fails; the message is the last line it printed.
     """
-    threads = 1 if metric in _METRICS_OF_ONE_THREAD else threads
+    threads = 1 if metric.split()[0] in _METRICS_OF_ONE_THREAD else threads
     with tempfile.TemporaryDirectory(prefix="dal_greedy_") as name:
         folder, log = Path(name), Path(name) / "greedy.log"
         write_image(folder / "fixed.nii", fixed, fixed_grid)
