@@ -15,18 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
 from simulated_cohort import LESIONED, Home, add_home
 
+from dal_auto.evaluation.cell_store import Cell
+from dal_auto.evaluation.cells import read_cells
+from dal_auto.evaluation.facts import read_facts
 from dal_auto.evaluation.records import read_scored
 from dal_auto.evaluation.reference import TABLE_5, TABLE_6, TABLE_7, ApDsc
 from dal_auto.inference.runs import Run, run_of
 from dal_auto.methods.checkpoint import save_checkpoint
-from dal_auto.scoring.bootstrap import FloatArray, interval, resampled_average_precision
-from dal_auto.scoring.case_counts import CaseCounts
+from dal_auto.scoring.bootstrap import interval
 
 _SETTINGS = "method.settings."
 
@@ -100,12 +102,11 @@ def rescore(home: Home, full: str, variant: Variant) -> str:
     return str(run.folder.relative_to(home.path / "results"))
 
 
-def resampled(home: Home, run: str, sequence: str) -> FloatArray:
-    """AP of the same resamples of the lesioned heads for every run, in percent."""
-    scored = read_scored([Run(home.path / "results" / run)], [LESIONED]).scored
-    cases = sorted((one for one in scored if one.sequence == sequence), key=lambda c: c.case_id)
-    packed = CaseCounts.pack(one.counts(one.variants[0], "grid") for one in cases)
-    return 100 * resampled_average_precision(packed, [one.patient_id for one in cases])
+def cells_of(home: Home, runs: Collection[str]) -> dict[tuple[str, str], Cell]:
+    """(run, sequence) → what the report kept of the lesioned heads."""
+    found = [Run(home.path / "results" / run) for run in runs]
+    cells, _ = read_cells(read_scored(found, [LESIONED]), read_facts(found)[0], {})
+    return {(str(cell.run), cell.sequence): cell for cell in cells}
 
 
 def verdict(low: float, high: float) -> str:
@@ -117,14 +118,13 @@ def verdict(low: float, high: float) -> str:
 
 def compare(home: Home, names: dict[str, str]) -> list[dict[str, Any]]:
     """A row for each sequence and variant; `names` are the runs', by the variants' titles."""
-    results = home.results()
-    results = results[results["dataset"] == LESIONED]
+    cells = cells_of(home, names.values())
     rows = []
     for sequence in ("T1", "T2"):
-        full = resampled(home, names[FULL.title], sequence)
+        full = cells[names[FULL.title], sequence]
         for variant in (FULL, *SCORES, *TRAINED):
-            run = names[variant.title]
-            figures = _row(results, run, sequence)
+            cell = cells[names[variant.title], sequence]
+            figures = cell.results
             row: dict[str, Any] = {
                 "table": variant.table,
                 "variant": variant.title,
@@ -134,7 +134,7 @@ def compare(home: Home, names: dict[str, str]) -> list[dict[str, Any]]:
                 "paper_ap": variant.paper[sequence][0] if variant.paper else None,
             }
             if variant is not FULL:
-                low, high = interval(resampled(home, run, sequence) - full)
+                low, high = interval(100 * (cell.resampled - full.resampled))
                 row |= {"less_full": [round(low, 2), round(high, 2)], "is": verdict(low, high)}
             rows.append(row)
     return rows
@@ -171,13 +171,6 @@ def main() -> None:
     rows = compare(home, names)
     show(rows)
     print(json.dumps({"benchmark": "ablations", "rows": rows}))
-
-
-def _row(results: pd.DataFrame, run: str, sequence: str) -> dict[str, Any]:
-    """The line of the report's table of one run."""
-    chosen = results[(results["run"] == run) & (results["sequence"] == sequence)]
-    (row,) = chosen.to_dict("records")
-    return {str(key): value for key, value in row.items()}
 
 
 if __name__ == "__main__":

@@ -50,13 +50,15 @@ SHARED, SELECTION = "without shared cases", "without selection cases"
 
 @dataclass(frozen=True, eq=False)
 class _Variant:
-    """Counts of all cases of a cell in one variant of the method."""
+    """Counts of all cases of a cell in one variant of the method; `dice` is best at `threshold`."""
 
     name: str
     members: list[Scored]
     grid: CaseCounts
     brain: CaseCounts
     ap: float
+    dice: float
+    threshold: float
 
 
 def read_cells(
@@ -122,7 +124,8 @@ def _variants(members: Sequence[Scored], problems: list[str]) -> list[_Variant] 
     for name in names:
         grid = packers.pop((name, "grid")).packed()
         brain = packers.pop((name, "brain")).packed()
-        variants.append(_Variant(name, whole, grid, brain, average_precision(grid.pooled())))
+        ap = average_precision(grid.pooled())
+        variants.append(_Variant(name, whole, grid, brain, ap, *best_mean_dice(grid)))
     return variants
 
 
@@ -141,14 +144,12 @@ def _cell(
         "method": first.method(best.name),
         "seed": first.run.seed,
     }
-    dices = {v.name: best_mean_dice(v.grid) for v in variants}
-    thresholds = {name: threshold for name, (_, threshold) in dices.items()}
     practical = {
         v.name: facts.thresholds.get(threshold_key(first.sequence, v.name), float("nan"))
         for v in variants
     }
     for variant in variants:
-        cases += _case_rows(variant, thresholds[variant.name], practical[variant.name])
+        cases += _case_rows(variant, practical[variant.name])
     lesions = [lesion for one in best.members for lesion in one.lesions(best.name)]
     resampled = resampled_average_precision(best.grid, [one.patient_id for one in best.members])
     results = (
@@ -159,7 +160,7 @@ def _cell(
         | _subjects(best, held_out, problems)
         | _figures(best.members)
         | {
-            "threshold": thresholds[best.name],
+            "threshold": best.threshold,
             "practical threshold": practical[best.name],
             "run": str(first.run),
         }
@@ -179,7 +180,7 @@ def _cell(
                 "variant": v.name,
                 "cases": len(v.members),
                 "AP": 100 * v.ap,
-                "DSC": 100 * dices[v.name][0],
+                "DSC": 100 * v.dice,
                 "run": str(first.run),
             }
             for v in variants
@@ -206,7 +207,7 @@ def _voxelwise(best: _Variant, resampled: FloatArray, practical: float) -> Row:
         "AP": 100 * best.ap,
         "AP low": 100 * ap_low,
         "AP high": 100 * ap_high,
-        "DSC": 100 * best_mean_dice(best.grid)[0],
+        "DSC": 100 * best.dice,
         "DSC low": 100 * dsc_low,
         "DSC high": 100 * dsc_high,
         "AP brain": 100 * average_precision(brain),
@@ -263,7 +264,7 @@ def _figures(members: Sequence[Scored]) -> Row:
     return {"RE_N": normal, "RE_A": lesion, "RE ratio": lesion / normal if normal else float("nan")}
 
 
-def _case_rows(variant: _Variant, threshold: float, practical: float) -> list[Row]:
+def _case_rows(variant: _Variant, practical: float) -> list[Row]:
     rows = []
     for one, counts in zip(variant.members, variant.grid, strict=True):
         lesions, known = one.lesions(variant.name), not np.isnan(practical)
@@ -279,7 +280,7 @@ def _case_rows(variant: _Variant, threshold: float, practical: float) -> list[Ro
                 "lesion ml": one.content["lesion_ml"],
                 "lesion outside brain %": 100 * one.content["lesion_outside_brain"],
                 "AP": 100 * average_precision(counts),
-                "DSC": 100 * _dice(counts, threshold),
+                "DSC": 100 * _dice(counts, variant.threshold),
                 "DSC practical": 100 * _dice(counts, practical),
                 "best DSC": 100 * best_dice(counts)[0],
                 "lesions": len(lesions),

@@ -46,11 +46,8 @@ def trained(home, tmp_path_factory):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_writes_a_map_on_the_scans_grid(name, trained, home, tmp_path):
-    scan, scans, maps = (
-        min((home.path / "scans").glob("*T1w.nii.gz")),
-        tmp_path / "in",
-        tmp_path / "out",
-    )
+    scan = min((home.path / "scans").glob("*T1w.nii.gz"))
+    scans, maps = tmp_path / "in", tmp_path / "out"
     scans.mkdir()
     shutil.copy(scan, scans)
     outcome = home.run(
