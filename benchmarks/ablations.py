@@ -21,11 +21,11 @@ from typing import Any
 
 from simulated_cohort import LESIONED, Home, add_home
 
-from dal_auto.evaluation.cell_store import Cell
-from dal_auto.evaluation.cells import read_cells
-from dal_auto.evaluation.facts import read_facts
-from dal_auto.evaluation.records import read_scored
-from dal_auto.evaluation.reference import TABLE_5, TABLE_6, TABLE_7, ApDsc
+from dal_auto.evaluation.paper.reference import TABLE_5, TABLE_6, TABLE_7, ApDsc
+from dal_auto.evaluation.result_store import Cell
+from dal_auto.evaluation.results import read_cells
+from dal_auto.evaluation.run_info import read_facts
+from dal_auto.evaluation.scores import read_scored
 from dal_auto.inference.runs import Run, run_of
 from dal_auto.methods.checkpoint import save_checkpoint
 from dal_auto.scoring.bootstrap import interval

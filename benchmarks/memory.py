@@ -21,9 +21,9 @@ import torch
 
 from dal_auto.methods.method import Batch, GradientMethod
 from dal_auto.methods.registry import find_method
+from dal_auto.planning.configurations import CONFIGURATIONS, downsampling_for, spacing_of
+from dal_auto.planning.memory import count_training, memory_of
 from dal_auto.plans import Plans
-from dal_auto.preprocessing.configurations import CONFIGURATIONS, downsampling_for, spacing_of
-from dal_auto.preprocessing.memory import count_training, memory_of
 
 #: (configuration whose grid decides the networks, share of their widths, voxels that are trained)
 ROWS = [

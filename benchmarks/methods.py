@@ -23,9 +23,9 @@ from real_cases import add_real_cases
 from simulated_cohort import LESIONED, Home, add_home
 
 from dal_auto import methods
-from dal_auto.atomic import write_json, write_text
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method, method_names
+from dal_auto.store.atomic import write_json, write_text
 
 #: Of methods that want files by default: what does without. Their variants' names say so.
 WITHOUT_FILES = {"PatchCore": {"method.settings.features": "self-trained"}}

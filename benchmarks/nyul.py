@@ -29,8 +29,8 @@ from dal_auto.preprocessing.histogram_matching import (
     learn_landmarks,
     match_histogram,
 )
-from dal_auto.preprocessing.planner import CaseSteps
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.workers.progress import Stopwatch
 
 VOLUMES_ML = (0, 50, 100, 150, 200)
 SEQUENCES = ("T1", "T2")

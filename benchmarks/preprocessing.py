@@ -34,10 +34,10 @@ from preprocessing_parts.seconds import (
 )
 
 from dal_auto.case import StandardCase
-from dal_auto.nifti import read_image, write_image
+from dal_auto.images import read_image, write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
-from dal_auto.preprocessing.registration import backend_settings
+from dal_auto.preprocessing.registration.backends import backend_settings
 
 #: T1 of 1 mm with T2 of 0.8 × 0.8 × 2 mm, and both half as coarse again.
 COARSENESS = (1.0, 1.5)

@@ -8,7 +8,7 @@ from typing import Any
 from preprocessing_parts.cases import test_data
 from simulated_cohort import Home
 
-from dal_auto.atomic import write_json
+from dal_auto.store.atomic import write_json
 
 #: A case lies in a folder of its own; the consensus mask beside its images.
 PATIENT26: dict[str, Any] = {

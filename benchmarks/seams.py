@@ -30,7 +30,7 @@ from dal_auto.preprocessing.configuration_grid import (
     mask_to_configuration,
     matched_image,
 )
-from dal_auto.standard_files import read_case, read_records
+from dal_auto.store.standard_cases import read_case, read_records
 
 OVERLAPS = (0.0, 0.25, 0.5, 0.75)
 AT_ONCE = 4

@@ -30,8 +30,8 @@ from training_parts.plain import itk_edges, plain_losses
 
 from dal_auto.methods.method import Batch, GradientMethod
 from dal_auto.methods.registry import find_method
-from dal_auto.training.heap import keep_freed_memory
 from dal_auto.training.loading import batches
+from dal_auto.training.malloc import keep_freed_memory
 from dal_auto.training.optimisation import Optimiser
 
 LATE = 10**6  # after every warm start

@@ -6,13 +6,17 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+
+from dal_auto.methods.registry import find_method
+from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +42,40 @@ def miniature() -> ModuleType:
     sys.modules["miniature"] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
+
+
+SEQUENCES = ("T1", "T2")
+TINY = 16
+LANDMARKS = tuple(float(v) for v in np.linspace(0.05, 0.9, len(PreprocessingPlan().percentiles)))
+
+
+@pytest.fixture(scope="session")
+def make_plans() -> Callable[..., Plans]:
+    """Plans of a method on 16³ voxels of 2 mm; keywords are dotted keys with ``__`` for dots."""
+
+    def make(method: str = "DAL", **overrides: Any) -> Plans:
+        configuration = ConfigurationPlan(
+            name="tiny",
+            input_shape=(TINY,) * 3,
+            spacing_mm=(2.0, 2.0, 2.0),
+            window=(TINY,) * 3,
+            downsampling="area",
+        )
+        settings = find_method(method).default_settings("robust", configuration)
+        plans = Plans.parse(
+            {
+                "training_set": "Phantoms",
+                "sequences": SEQUENCES,
+                "preprocessing": {"target_shape": [2 * TINY] * 3},
+                "intensity": {"landmarks": dict.fromkeys(SEQUENCES, LANDMARKS)},
+                "configuration": configuration.model_dump(mode="json"),
+                "method": {"name": method, "settings": settings.model_dump(mode="json")},
+                "training": {"amp": False},  # as the planner has it on so small a grid
+            }
+        )
+        return plans.override({key.replace("__", "."): v for key, v in overrides.items()}, "test")
+
+    return make
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,16 @@ from nibabel.openers import Opener
 from preprocessing_parts import plain
 
 from dal_auto.case import RawCase, StandardCase
+from dal_auto.images import read_image, write_image
 from dal_auto.inference.predictor import predict
 from dal_auto.inference.runs import Run
 from dal_auto.methods.method import Method
-from dal_auto.nifti import read_image, write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise
-from dal_auto.preprocessing.planner import CaseSteps
 from dal_auto.preprocessing.resampling import resample_mask
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.workers.progress import Stopwatch
 
 WHOLE = CaseSteps(bias_correct=True, coregister=True, register_to_atlas=True, strip=True)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dal_auto.atomic import write_json
 from dal_auto.case import Geometry, StandardCase
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import ATLAS_GRID, load_atlas
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
-from dal_auto.preprocessing.planner import DatasetDecisions
 from dal_auto.preprocessing.resampling import resample, resample_mask
-from dal_auto.standard_files import write_case
+from dal_auto.preprocessing.steps import DatasetDecisions
+from dal_auto.store.atomic import write_json
+from dal_auto.store.standard_cases import write_case
 from predict_parts.command import command
 
 DATASET, SEQUENCES = "AtlasNoise", ("T1", "T2")

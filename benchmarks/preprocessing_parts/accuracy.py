@@ -11,13 +11,13 @@ import numpy as np
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
-from dal_auto.nifti import read_image, write_image
+from dal_auto.images import read_image, write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
-from dal_auto.preprocessing.registration import register
+from dal_auto.preprocessing.registration.backends import register
 from dal_auto.preprocessing.resampling import resample, resample_mask
-from dal_auto.preprocessing.skull_strip import largest_component
+from dal_auto.preprocessing.skull_strip.estimate import largest_component
 from preprocessing_parts.cases import Case
 from preprocessing_parts.heads import (
     DEGREES,

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from dal_auto.case import FloatArray
-from dal_auto.nifti import write_image
+from dal_auto.images import write_image
 from preprocessing_parts.heads import (
     DEGREES,
     SHIFT_MM,

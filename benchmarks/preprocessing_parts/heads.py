@@ -26,7 +26,7 @@ from dal_auto.datasets.simulation.acquisition import (
 from dal_auto.datasets.simulation.anatomy import Anatomy, build_anatomy, paint
 from dal_auto.datasets.simulation.compartments import AIR, OUTER_CSF
 from dal_auto.datasets.simulation.heads import load_head
-from dal_auto.nifti import read_image
+from dal_auto.images import read_image
 from dal_auto.preprocessing.resampling import resample
 
 DEGREES, SHIFT_MM = 10.0, 15.0

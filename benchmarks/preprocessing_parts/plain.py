@@ -20,7 +20,7 @@ from deepbet.bet import BrainExtraction
 from picsl_greedy import Greedy3D
 
 from dal_auto.plans import PreprocessingPlan
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.workers.progress import Stopwatch
 
 _FILES = (
     "t1_rai", "t2_rai", "mask", "t2_on_t1", "t1_n4", "t2_n4", "n4_same", "t1_brain", "t1_atlas",

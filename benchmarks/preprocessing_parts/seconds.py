@@ -12,13 +12,13 @@ import SimpleITK as sitk
 from deepbet.bet import BrainExtraction
 
 from dal_auto.case import RawCase, StandardCase
-from dal_auto.nifti import read_image, write_image
+from dal_auto.images import read_image, write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise
-from dal_auto.preprocessing.planner import CaseSteps
-from dal_auto.standard_files import write_case
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.store.standard_cases import write_case
+from dal_auto.workers.progress import Stopwatch
 from preprocessing_parts import plain
 from preprocessing_parts.cases import Case
 

@@ -9,9 +9,9 @@ import numpy as np
 from dal_auto.case import Geometry, Grid, StandardCase
 from dal_auto.datasets.simulation.deformation import smooth_noise
 from dal_auto.methods.registry import find_method
+from dal_auto.planning.configurations import CONFIGURATIONS, mixed_precision
 from dal_auto.plans import Plans, PreprocessingPlan
-from dal_auto.preprocessing.configurations import CONFIGURATIONS, mixed_precision
-from dal_auto.standard_files import read_records, write_case
+from dal_auto.store.standard_cases import read_records, write_case
 from dal_auto.training.cohort import Cohort, cohort_of
 
 SEQUENCES = ("T1", "T2")

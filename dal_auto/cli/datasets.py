@@ -16,14 +16,14 @@ from dal_auto.datasets.registry import Dataset, look_up
 from dal_auto.datasets.simulate import cohort_tasks, describe_cohort, simulate_subject
 from dal_auto.errors import DalError
 from dal_auto.preprocessing.atlas_install import install_atlas, installed_path
-from dal_auto.preprocessing.check import (
+from dal_auto.preprocessing.checks.run import (
     CheckLine,
     check_dataset,
     has_errors,
     saved_fingerprints,
     write_check,
 )
-from dal_auto.preprocessing.fingerprint import fingerprint_dataset
+from dal_auto.preprocessing.fingerprint.dataset import fingerprint_dataset
 from dal_auto.workers import run_tasks
 
 logger = logging.getLogger(__name__)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from dal_auto import paths
 from dal_auto.cli import common
+from dal_auto.evaluation.datasets import absent_datasets, annotated_datasets
 from dal_auto.evaluation.left_out import LeftOut, case_ids, overlapping
-from dal_auto.evaluation.presence import absent_datasets, annotated_datasets
-from dal_auto.evaluation.records import evaluated_datasets, read_scored
+from dal_auto.evaluation.pictures.viewed_cases import keep_volumes
 from dal_auto.evaluation.run import evaluate
+from dal_auto.evaluation.scores import evaluated_datasets, read_scored
 from dal_auto.evaluation.summary import write_summary
-from dal_auto.evaluation.viewed_cases import keep_volumes
 from dal_auto.inference.runs import choose_runs
-from dal_auto.preprocessing.planner import Hardware
+from dal_auto.planning.hardware import Hardware
 
 logger = logging.getLogger(__name__)
 

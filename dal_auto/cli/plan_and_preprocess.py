@@ -9,22 +9,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dal_auto import paths
-from dal_auto.atomic import write_json
 from dal_auto.cli import common, planning
 from dal_auto.datasets.registry import datasets_on_disk, find_dataset, load_records
 from dal_auto.errors import DalError, DiskFull, PlansError, UsageError
+from dal_auto.planning.training_plans import plan_run
 from dal_auto.plans import PreprocessingPlan, parse_assignment
 from dal_auto.preprocessing.atlas import load_atlas
-from dal_auto.preprocessing.planner import brain_size, brain_size_line
 from dal_auto.preprocessing.run import (
     case_records,
     folder_of,
     load_decisions,
     preprocess_dataset,
 )
-from dal_auto.preprocessing.run_plans import plan_run
-from dal_auto.preprocessing.skull_strip_tools import TOOLS
-from dal_auto.standard_files import CaseRecord
+from dal_auto.preprocessing.skull_strip.tools import TOOLS
+from dal_auto.preprocessing.steps import brain_size, brain_size_line
+from dal_auto.store.atomic import write_json
+from dal_auto.store.standard_cases import CaseRecord
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any
 from dal_auto.cli.table import terminal_width
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.methods.registry import find_method
+from dal_auto.planning.configurations import CONFIGURATIONS
+from dal_auto.planning.hardware import Hardware
+from dal_auto.planning.wishes import PlannedRun, Wishes
 from dal_auto.plans import read_assignments
-from dal_auto.preprocessing.configurations import CONFIGURATIONS
-from dal_auto.preprocessing.planned_run import PlannedRun, Wishes
-from dal_auto.preprocessing.planner import Hardware
 
 #: Columns that suffice for the values that people read.
 _WIDEST_VALUE = 34

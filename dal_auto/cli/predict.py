@@ -17,7 +17,7 @@ from dal_auto.errors import InputError, UsageError
 from dal_auto.inference.request import OUTPUTS
 from dal_auto.inference.run import predict_cases
 from dal_auto.inference.runs import choose_run
-from dal_auto.preprocessing.planner import Hardware
+from dal_auto.planning.hardware import Hardware
 
 logger = logging.getLogger(__name__)
 

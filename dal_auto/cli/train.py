@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dal_auto import distributed
 from dal_auto.cli import common, planning
 from dal_auto.errors import UsageError
+from dal_auto.planning.hardware import Hardware
+from dal_auto.planning.wishes import PlannedRun
 from dal_auto.plans import Plans, parse_assignment
-from dal_auto.preprocessing.planned_run import PlannedRun
-from dal_auto.preprocessing.planner import Hardware
 from dal_auto.training.run import plan_training, train
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from dal_auto.atomic import replacing, write_json, write_text
 from dal_auto.case import BoolArray
 from dal_auto.datasets.simulation.acquisition import (
     SEQUENCES,
@@ -40,6 +39,7 @@ from dal_auto.datasets.simulation.lesions import (
     paint_lesion,
 )
 from dal_auto.datasets.simulation.tasks import HEALTHY, LESIONED, RECIPE, SubjectTask, cohort_tasks
+from dal_auto.store.atomic import replacing, write_json, write_text
 
 __all__ = [
     "HEALTHY",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from dal_auto.datasets.overlap import COLLECTIONS, cases_to_leave_out, find_overlap
-from dal_auto.evaluation.records import Records, Scored
-from dal_auto.standard_files import CaseRecord
+from dal_auto.evaluation.scores import Records, Scored
+from dal_auto.store.standard_cases import CaseRecord
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from dal_auto.atomic import write_json
-from dal_auto.evaluation.facts import RunFacts
-from dal_auto.evaluation.records import Records, Scored
+from dal_auto.evaluation.run_info import RunFacts
+from dal_auto.evaluation.scores import Records, Scored
 from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import versions
 from dal_auto.plans import Plans
+from dal_auto.store.atomic import write_json
 
 #: Sections of the plans that are set when preprocessing, and when training.
 _CHAIN, _RUN = ("preprocessing.",), ("method.settings.", "training.", "scoring.", "intensity.")

@@ -17,17 +17,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dal_auto.atomic import write_json
 from dal_auto.case import BoolArray, StandardCase
 from dal_auto.errors import CaseFailed, DalError, UsageError, case_line
-from dal_auto.evaluation.keepsakes import (
+from dal_auto.evaluation.pictures.slices import (
     EMBEDDED,
     SHOWN,
     chosen_cases,
     keep_slices,
     keep_vectors,
 )
-from dal_auto.evaluation.records import (
+from dal_auto.evaluation.scores import (
     FORMAT,
     HELD_OUT,
     REGIONS,
@@ -52,8 +51,9 @@ from dal_auto.preprocessing.run import case_records
 from dal_auto.scoring.anomaly_score import ssim_map
 from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.standard_files import CaseRecord, read_case
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.store.atomic import write_json
+from dal_auto.store.standard_cases import CaseRecord, read_case
+from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
 

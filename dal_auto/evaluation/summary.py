@@ -9,20 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from dal_auto.atomic import replacing
-from dal_auto.evaluation import ablation_tables, paper_tables
 from dal_auto.evaluation.averages import averages_table, seeds_table
-from dal_auto.evaluation.cell_store import Cell
-from dal_auto.evaluation.cells import read_cells
-from dal_auto.evaluation.drawing import Material, draw_all
-from dal_auto.evaluation.facts import RunFacts, read_facts
-from dal_auto.evaluation.formats import PaperTable, write_table
+from dal_auto.evaluation.datasets import Absent, absent_datasets, is_simulated, shared_cases_of
 from dal_auto.evaluation.left_out import LeftOut, with_counts, without
 from dal_auto.evaluation.manifest import write_manifest
-from dal_auto.evaluation.presence import Absent, absent_datasets, is_simulated, shared_cases_of
-from dal_auto.evaluation.records import Records, Scored
+from dal_auto.evaluation.paper import ablation_tables
+from dal_auto.evaluation.paper import main_tables as paper_tables
+from dal_auto.evaluation.paper.formats import PaperTable, write_table
+from dal_auto.evaluation.paper.rows import main_runs
+from dal_auto.evaluation.pictures.drawing import Material, draw_all
+from dal_auto.evaluation.pictures.viewed_cases import kept_volumes, shown_runs
 from dal_auto.evaluation.report.page import Picture, Report, write_report
-from dal_auto.evaluation.rows import main_runs
+from dal_auto.evaluation.result_store import Cell
+from dal_auto.evaluation.results import read_cells
+from dal_auto.evaluation.run_info import RunFacts, read_facts
+from dal_auto.evaluation.scores import Records, Scored
 from dal_auto.evaluation.tables import (
     cases_table,
     lesion_sizes_table,
@@ -33,10 +34,10 @@ from dal_auto.evaluation.tables import (
     variants_table,
     verdicts,
 )
-from dal_auto.evaluation.viewed_cases import kept_volumes, shown_runs
 from dal_auto.evaluation.wording import LIMITS, methods_paragraph
 from dal_auto.inference.runs import Run
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.store.atomic import replacing
+from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from dal_auto.evaluation.cell_store import Cell
-from dal_auto.evaluation.cells import ALL_CASES
-from dal_auto.evaluation.records import Scored
+from dal_auto.evaluation.result_store import Cell
+from dal_auto.evaluation.results import ALL_CASES
+from dal_auto.evaluation.scores import Scored
 from dal_auto.scoring.bootstrap import interval
 from dal_auto.scoring.lesionwise import sensitivity_by_volume
 

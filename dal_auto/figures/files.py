@@ -7,8 +7,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from dal_auto.atomic import replacing
 from dal_auto.figures.png import save_png
+from dal_auto.store.atomic import replacing
 
 #: Element ids are hashes of this and of what they name, instead of random; text stays text.
 _SVG = {"svg.hashsalt": "dal_auto", "svg.fonttype": "none"}

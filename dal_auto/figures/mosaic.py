@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from dal_auto.boxes import box_around, whole
 from dal_auto.case import BoolArray, FloatArray
+from dal_auto.volumes import box_around, whole
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

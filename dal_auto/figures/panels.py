@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from scipy import ndimage
 
-from dal_auto.boxes import box_around, whole
 from dal_auto.case import BoolArray, FloatArray
+from dal_auto.volumes import box_around, whole
 
 CONTOUR = "#56B4E9"  # Okabe and Ito's sky blue is seen on grey and magma alike
 INK = "#d8d8d8"

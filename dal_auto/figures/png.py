@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dal_auto.atomic import replacing
+from dal_auto.store.atomic import replacing
 
 
 def save_png(figure: Figure, path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from dal_auto.boxes import box_around
 from dal_auto.case import BoolArray, FloatArray, Grid
+from dal_auto.volumes import box_around
 
 _TOUCHING = np.ones((3, 3, 3), bool)  # 26 neighbours
 

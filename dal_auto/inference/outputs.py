@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from dal_auto.atomic import write_json
 from dal_auto.case import FloatArray, Grid, RawCase
 from dal_auto.errors import CaseFailed
 from dal_auto.figures.panels import Volume
+from dal_auto.images import write_image
 from dal_auto.inference.export import standard_grid, to_native
 from dal_auto.inference.measure import components
 from dal_auto.inference.model import Model
@@ -23,9 +23,9 @@ from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
 from dal_auto.inference.request import FORMAT, digests, read_record, record_path
 from dal_auto.inference.sidecar import sidecar
-from dal_auto.nifti import write_image
-from dal_auto.preprocessing.quality import flags
+from dal_auto.preprocessing.quality.pictures import flags
 from dal_auto.scoring.pooled_curve import rounded
+from dal_auto.store.atomic import write_json
 
 _ATLAS = "_space-atlas"
 _NAMES = ("anomaly", "mask", "pseudo-healthy", "anatomy")

@@ -19,8 +19,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from dal_auto import atomic
 from dal_auto.inference.limits import LIMITS
+from dal_auto.store import atomic
 
 #: key of a row, heading, meaning, decimals
 COLUMNS = (

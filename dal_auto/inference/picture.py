@@ -16,10 +16,10 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from dal_auto.atomic import replacing
-from dal_auto.boxes import box_around, whole
 from dal_auto.case import BoolArray, FloatArray
 from dal_auto.figures.panels import CONTOUR, view_point
+from dal_auto.store.atomic import replacing
+from dal_auto.volumes import box_around, whole
 
 Pixels = npt.NDArray[np.uint8]
 

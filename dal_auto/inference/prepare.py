@@ -15,10 +15,10 @@ from dal_auto.inference.request import Request, tools_of
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise
-from dal_auto.preprocessing.fingerprint import fingerprint_case
-from dal_auto.preprocessing.planner import CaseSteps, decide_steps
+from dal_auto.preprocessing.fingerprint.dataset import fingerprint_case
 from dal_auto.preprocessing.run import case_bytes
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.steps import CaseSteps, decide_steps
+from dal_auto.workers.progress import Stopwatch
 
 
 @dataclass(frozen=True)

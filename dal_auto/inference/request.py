@@ -11,11 +11,11 @@ from typing import Any
 
 from dal_auto.case import RawCase
 from dal_auto.errors import DalError, InputError
+from dal_auto.images.content import open_content
 from dal_auto.methods.checkpoint import versions
-from dal_auto.nifti.content import open_content
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.chain import tool_versions
-from dal_auto.preprocessing.planner import CaseSteps
+from dal_auto.preprocessing.steps import CaseSteps
 
 #: What `--save` knows. The mask is written in any case, beside the anomaly map.
 OUTPUTS = ("pseudo-healthy", "mask", "anatomy", "atlas-space")

@@ -12,7 +12,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dal_auto.atomic import remove_leftovers, replacing
 from dal_auto.case import RawCase
 from dal_auto.errors import DalError, DiskFull, InputError, case_line, failure_row
 from dal_auto.inference.background import Background
@@ -32,9 +31,10 @@ from dal_auto.inference.prepare import (
 from dal_auto.inference.request import Request, is_done, read_records, record_path
 from dal_auto.inference.runs import Run
 from dal_auto.inference.table import write_tables
-from dal_auto.preprocessing.quality import flags
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.quality.pictures import flags
+from dal_auto.store.atomic import remove_leftovers, replacing
 from dal_auto.workers import Workforce, run_tasks
+from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from dal_auto.atomic import replacing
+from dal_auto.store.atomic import replacing
 
 CASES = (
     "case", "sequence", "threshold", "anomaly_ml", "components", "largest_component_ml",

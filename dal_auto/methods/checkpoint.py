@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 
 import dal_auto
-from dal_auto.atomic import replacing
 from dal_auto.errors import InputError
 from dal_auto.methods.method import GradientMethod, Method
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
+from dal_auto.store.atomic import replacing
 
 logger = logging.getLogger(__name__)
 

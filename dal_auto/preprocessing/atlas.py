@@ -24,7 +24,7 @@ import numpy as np
 from dal_auto import paths
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.errors import MissingDependency
-from dal_auto.nifti import read_image
+from dal_auto.images import read_image
 from dal_auto.preprocessing.resampling import resample
 
 logger = logging.getLogger(__name__)

@@ -14,10 +14,9 @@ import nibabel as nib
 import numpy as np
 
 from dal_auto import paths
-from dal_auto.atomic import write_json
 from dal_auto.case import BoolArray, FloatArray
 from dal_auto.errors import InputError
-from dal_auto.nifti import read_image, write_image
+from dal_auto.images import read_image, write_image
 from dal_auto.preprocessing.atlas import (
     ATLAS_GRID,
     Atlas,
@@ -25,8 +24,9 @@ from dal_auto.preprocessing.atlas import (
     load_atlas,
     stand_in_atlas,
 )
-from dal_auto.preprocessing.skull_strip import estimate_brain_mask
-from dal_auto.preprocessing.skull_strip_tools import TOOLS
+from dal_auto.preprocessing.skull_strip.estimate import estimate_brain_mask
+from dal_auto.preprocessing.skull_strip.tools import TOOLS
+from dal_auto.store.atomic import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.interpolate import make_interp_spline
 
-from dal_auto.boxes import Box, box_around
 from dal_auto.case import BoolArray, FloatArray, Grid
+from dal_auto.volumes import Box, box_around
 
 _CUBIC = 3  # the degree of N4's own splines
 _MARGIN = 2  # voxels around the mask: what is later interpolated at its surface

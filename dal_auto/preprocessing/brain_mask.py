@@ -20,7 +20,7 @@ from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas
 from dal_auto.preprocessing.native import Job, NativeCase
 from dal_auto.preprocessing.resampling import resample_mask
-from dal_auto.preprocessing.skull_strip import (
+from dal_auto.preprocessing.skull_strip.estimate import (
     estimate_brain_mask,
     foreground_mask,
     planned_tools,

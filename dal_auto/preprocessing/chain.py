@@ -21,12 +21,12 @@ from dal_auto.preprocessing.histogram_matching import brain_percentiles
 from dal_auto.preprocessing.lesions import move_lesion_mask
 from dal_auto.preprocessing.native import Job, coregister, read_native
 from dal_auto.preprocessing.placement import place
-from dal_auto.preprocessing.planner import CaseSteps
-from dal_auto.preprocessing.quality import quality_figures
-from dal_auto.preprocessing.registration import backend_settings
+from dal_auto.preprocessing.quality.pictures import quality_figures
+from dal_auto.preprocessing.registration.backends import backend_settings
 from dal_auto.preprocessing.resampling import resample, resample_mask
-from dal_auto.preprocessing.skull_strip import planned_tools
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.skull_strip.estimate import planned_tools
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.workers.progress import Stopwatch
 
 #: A stored image is divided by this percentile of its brain: raw units overflow float16.
 _SCALE_PERCENTILE = 99.9

@@ -9,13 +9,13 @@ import numpy as np
 
 from dal_auto.case import FloatArray, Grid, RawCase
 from dal_auto.errors import CaseFailed
-from dal_auto.nifti import read_image
+from dal_auto.images import read_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas, true_grid
-from dal_auto.preprocessing.planner import CaseSteps
-from dal_auto.preprocessing.registration import Transform, register
+from dal_auto.preprocessing.registration.backends import Transform, register
+from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.preprocessing.supplied_masks import SuppliedMask, read_supplied_mask
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.workers.progress import Stopwatch
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from dal_auto.preprocessing.bias_field import correct_bias_field
 from dal_auto.preprocessing.brain_mask import BrainMask, MaskFit, candidate_masks, fit_to_atlas
 from dal_auto.preprocessing.native import Job, NativeCase
 from dal_auto.preprocessing.resampling import resample_mask
-from dal_auto.preprocessing.skull_strip import planned_tools
+from dal_auto.preprocessing.skull_strip.estimate import planned_tools
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from operator import itemgetter
 from pathlib import Path
 
 from dal_auto import __version__, paths
-from dal_auto.atomic import remove_leftovers, replacing, write_json
 from dal_auto.case import RawCase
 from dal_auto.datasets.registry import Dataset
 from dal_auto.errors import (
@@ -28,12 +27,19 @@ from dal_auto.errors import (
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise, tool_versions
-from dal_auto.preprocessing.fingerprint import Fingerprint, fingerprint_dataset
-from dal_auto.preprocessing.planner import CaseSteps, DatasetDecisions, decide_dataset
-from dal_auto.preprocessing.quality import flags, write_picture, write_quality
-from dal_auto.standard_files import CaseRecord, read_case, read_record, read_records, write_case
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.fingerprint.dataset import Fingerprint, fingerprint_dataset
+from dal_auto.preprocessing.quality.pictures import flags, write_picture, write_quality
+from dal_auto.preprocessing.steps import CaseSteps, DatasetDecisions, decide_dataset
+from dal_auto.store.atomic import remove_leftovers, replacing, write_json
+from dal_auto.store.standard_cases import (
+    CaseRecord,
+    read_case,
+    read_record,
+    read_records,
+    write_case,
+)
 from dal_auto.workers import Workforce, run_tasks
+from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from dal_auto.case import BoolArray, Grid
 from dal_auto.errors import InputError
-from dal_auto.nifti import read_mask
+from dal_auto.images import read_mask
 from dal_auto.preprocessing.atlas import true_grid
 
 #: Headers of masks are often written in single precision, or by another program than the image's.

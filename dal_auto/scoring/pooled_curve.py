@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dal_auto.atomic import replacing
 from dal_auto.errors import InputError
+from dal_auto.store.atomic import replacing
 
 IntArray = npt.NDArray[np.int64]
 

@@ -24,7 +24,7 @@ from dal_auto.preprocessing.configuration_grid import (
     mask_to_configuration,
     matched_image,
 )
-from dal_auto.standard_files import CaseRecord, read_array, read_case, write_array
+from dal_auto.store.standard_cases import CaseRecord, read_array, read_case, write_array
 from dal_auto.workers import Workforce, available_cores, run_tasks
 
 #: Changes whenever the same plans and voxels give another entry.

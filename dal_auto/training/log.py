@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from dal_auto import distributed
-from dal_auto.atomic import write_text
 from dal_auto.figures.curves import training_curves
 from dal_auto.figures.png import save_png
+from dal_auto.store.atomic import write_text
 
 #: More points than this no curve shows.
 _DRAWN = 2000

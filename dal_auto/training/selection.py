@@ -24,7 +24,7 @@ from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
 from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.scoring.postprocessing import postprocess
-from dal_auto.standard_files import CaseRecord
+from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of
 from dal_auto.training.synthetic_lesions import paste_lesions
 

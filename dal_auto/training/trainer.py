@@ -28,14 +28,14 @@ from dal_auto.methods.checkpoint import (
     save_checkpoint,
 )
 from dal_auto.methods.method import GradientMethod
-from dal_auto.training.board import Board
+from dal_auto.training.best import Standing
 from dal_auto.training.cohort import Cohort
-from dal_auto.training.heap import keep_freed_memory
 from dal_auto.training.loading import Share, batches
 from dal_auto.training.log import Log
+from dal_auto.training.malloc import keep_freed_memory
 from dal_auto.training.optimisation import Optimiser
 from dal_auto.training.selection import Selection, selection_precision
-from dal_auto.training.standing import Standing
+from dal_auto.training.tensorboard import Board
 from dal_auto.training.validation import first_pair, validate
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from dal_auto.methods.checkpoint import threshold_key
 from dal_auto.methods.method import Batch, GradientMethod, Method
 from dal_auto.scoring.metrics import threshold_at_false_positive_rate
 from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.standard_files import read_case
+from dal_auto.store.standard_cases import read_case
 from dal_auto.training.cohort import Cohort
 
 #: More cases would hardly move the threshold.

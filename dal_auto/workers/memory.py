@@ -1,8 +1,9 @@
-"""Memory that is free: of the machine, and of the control group that a cluster's job lives in."""
+"""Memory that is free or allowed: of the machine, and of the control group of a cluster's job."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,8 +33,29 @@ def _of_the_machine(root: Path) -> Iterator[int]:
         yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def memory_limit(root: Path = Path("/")) -> float:
+    """Bytes that the control groups of this process allow; infinite where they set no limit.
+
+    Parameters
+    ----------
+    root : where ``proc`` and ``sys`` lie
+    """
+    limits = [math.inf]
+    for group, (limit, _, _) in _control_groups(root):
+        with suppress(OSError, ValueError):  # no such file, or no limit ("max")
+            limits.append(float((group / limit).read_text()))
+    return min(limits)
+
+
 def _of_control_groups(root: Path) -> Iterator[int]:
-    """What is left in the control group of this process and in those around it, version 1 or 2."""
+    """What is left in the control group of this process and in those around it."""
+    for group, files in _control_groups(root):
+        yield from _left_in(group, *files)
+
+
+def _control_groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """The control groups of this process, version 1 or 2, and the names of their memory files:
+    limit, usage, and the prefix of the statistics."""
     with suppress(OSError, ValueError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, name = line.split(":", 2)
@@ -47,7 +69,7 @@ def _of_control_groups(root: Path) -> Iterator[int]:
             group = mount / name.lstrip("/")
             for folder in (group, *group.parents):
                 # In a container the name may be the host's, and only the groups around it be here.
-                yield from _left_in(folder, *files)
+                yield folder, files
                 if folder == mount:
                     break
 

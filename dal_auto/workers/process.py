@@ -22,8 +22,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from dal_auto import stopwatch
 from dal_auto.errors import CaseFailed, DalError
+from dal_auto.workers import progress as stopwatch
 from dal_auto.workers.threads import capped_threads
 
 # Spawned, not forked: torch and ITK hold threads that a fork would copy half-way.

@@ -11,9 +11,9 @@ import pytest
 from dal_auto import paths
 from dal_auto.cli import plan_and_preprocess, planning, train
 from dal_auto.errors import PlansError, UsageError
+from dal_auto.planning.hardware import Hardware
+from dal_auto.planning.wishes import PlannedRun
 from dal_auto.plans import Plans, PreprocessingPlan
-from dal_auto.preprocessing.planned_run import PlannedRun
-from dal_auto.preprocessing.planner import Hardware
 
 PLANS = Plans.parse(
     {

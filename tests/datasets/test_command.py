@@ -30,7 +30,7 @@ def home(
     image[50:190, 40:210, 15:140] = 1
     atlas = Atlas("toy", image, "")
     monkeypatch.setattr(
-        "dal_auto.preprocessing.fingerprint_case.load_atlas", lambda file=None: atlas
+        "dal_auto.preprocessing.fingerprint.case.load_atlas", lambda file=None: atlas
     )
 
     def written(*names: str) -> Path:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dal_auto.datasets.filenames import ENDINGS, SYNONYMS, sequence_of
 from dal_auto.datasets.folder import find_cases
 from dal_auto.errors import InputError
-from dal_auto.nifti import read_image
+from dal_auto.images import read_image
 
 Tree = Callable[..., Path]
 TEST_DATA = Path(

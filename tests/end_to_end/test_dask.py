@@ -102,13 +102,13 @@ def test_a_case_that_dies_or_takes_too_long_costs_no_other(scheduler, tmp_path):
     tasks = {str(n): partial(abs, n) for n in range(5)}
     tasks["dies"] = source("""
         import os, signal
-        from dal_auto.stopwatch import Stopwatch
+        from dal_auto.workers.progress import Stopwatch
         with Stopwatch().step("N4"):
             os.kill(os.getpid(), signal.SIGKILL)
     """)
     tasks["hangs"] = source("""
         import time
-        from dal_auto.stopwatch import Stopwatch
+        from dal_auto.workers.progress import Stopwatch
         with Stopwatch().step("rigid"):
             time.sleep(600)
     """)

@@ -9,7 +9,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from dal_auto.evaluation.reference import DATASETS
+from dal_auto.evaluation.paper.reference import DATASETS
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

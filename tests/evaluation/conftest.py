@@ -16,9 +16,9 @@ import pytest
 
 from dal_auto.case import Geometry, StandardCase
 from dal_auto.evaluation import run as evaluation_run
-from dal_auto.evaluation.records import HELD_OUT, evaluation_folder
-from dal_auto.evaluation.reference import DATASETS
+from dal_auto.evaluation.paper.reference import DATASETS
 from dal_auto.evaluation.run import Job, keep_case
+from dal_auto.evaluation.scores import HELD_OUT, evaluation_folder
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.runs import Run, run_of
 from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint

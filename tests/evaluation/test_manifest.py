@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dal_auto.evaluation.facts import RunFacts
 from dal_auto.evaluation.manifest import commands
+from dal_auto.evaluation.run_info import RunFacts
 from dal_auto.inference.runs import run_of
 
 

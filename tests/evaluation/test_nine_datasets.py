@@ -12,8 +12,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from dal_auto.cli.evaluate import main
-from dal_auto.evaluation.records import HELD_OUT, evaluated_datasets, read_scored
-from dal_auto.evaluation.reference import DATASETS
+from dal_auto.evaluation.paper.reference import DATASETS
+from dal_auto.evaluation.scores import HELD_OUT, evaluated_datasets, read_scored
 from dal_auto.evaluation.summary import write_summary
 
 CELLS = 17 * 3 * 3  # (nine datasets with T1, eight with T2) × methods × seeds
@@ -243,7 +243,9 @@ def test_the_report_is_rebuilt_alone_with_the_same_bytes(report, world, make, ca
     }
     caplog.set_level("INFO")
     with make.at_home(world.home) as patch:
-        patch.setattr("dal_auto.evaluation.cells.Packer", None)  # cells are kept: no count is read
+        patch.setattr(
+            "dal_auto.evaluation.results.Packer", None
+        )  # cells are kept: no count is read
         assert main(["--report-only", "--paper-tables"]) == 0
     changed = [path.name for path, content in before.items() if path.read_bytes() != content]
     assert changed == []

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from dal_auto.evaluation.pictures.volumes import Volumes, write_volumes
 from dal_auto.evaluation.report.page import CaseVolumes, Picture, Report, write_report
-from dal_auto.evaluation.volumes import Volumes, write_volumes
 from dal_auto.figures.png import save_png
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}

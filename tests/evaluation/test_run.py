@@ -11,8 +11,8 @@ import pytest
 
 from dal_auto.case import Geometry, Grid, StandardCase
 from dal_auto.evaluation import run as evaluation_run
-from dal_auto.evaluation.records import FORMAT, HELD_OUT, read_scored
 from dal_auto.evaluation.run import evaluate
+from dal_auto.evaluation.scores import FORMAT, HELD_OUT, read_scored
 from dal_auto.inference.predictor import predict
 from dal_auto.inference.runs import Run, run_of
 from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
@@ -21,7 +21,7 @@ from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.run import case_records
 from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.standard_files import write_case
+from dal_auto.store.standard_cases import write_case
 
 DRAW = evaluation_run._draw
 SIZE = 32

@@ -13,10 +13,11 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from dal_auto.datasets.overlap import Overlap, SharedScan
-from dal_auto.evaluation import drawing, presence
+from dal_auto.evaluation import datasets as presence
 from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation import summary as summary_module
-from dal_auto.evaluation.records import HELD_OUT, Records, evaluated_datasets, read_scored
+from dal_auto.evaluation.pictures import drawing
+from dal_auto.evaluation.scores import HELD_OUT, Records, evaluated_datasets, read_scored
 from dal_auto.evaluation.summary import Summary, write_summary
 from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import save_checkpoint
@@ -92,7 +93,7 @@ def test_an_unreadable_checkpoint_costs_its_run_only(scored, report, make):
 
 def test_a_figure_or_table_that_fails_is_listed(scored, report, monkeypatch):
     monkeypatch.setattr(drawing, "box_figure", lambda *_: 1 / 0)
-    monkeypatch.setattr("dal_auto.evaluation.paper_tables.table_8", lambda *_: 1 / 0)
+    monkeypatch.setattr("dal_auto.evaluation.paper.main_tables.table_8", lambda *_: 1 / 0)
     summary = report(scored, with_paper_tables=True, figures=True)
     assert summary.failures == [
         "Table 8: ZeroDivisionError: division by zero",

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from dal_auto.case import Geometry, Grid
+from dal_auto.images import write_image
 from dal_auto.inference.export import standard_grid
 from dal_auto.inference.limits import LIMITS
 from dal_auto.inference.outputs import panel_volumes
 from dal_auto.inference.predictor import Prediction
-from dal_auto.nifti import write_image
 from dal_auto.scoring.pooled_curve import rounded
 
 ALL = frozenset({"pseudo-healthy", "mask", "anatomy", "atlas-space"})

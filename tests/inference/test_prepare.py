@@ -12,13 +12,13 @@ from scipy import ndimage
 
 from dal_auto.case import ClaimedState, Grid, RawCase
 from dal_auto.errors import CaseFailed, InputError, MissingDependency, UsageError
+from dal_auto.images import write_image
 from dal_auto.inference import prepare as module
 from dal_auto.inference.prepare import Prepared, PrepareTask, decisions, prepare, usable
 from dal_auto.inference.request import Request
-from dal_auto.nifti import write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas, load_atlas
-from dal_auto.preprocessing.planner import CaseSteps
+from dal_auto.preprocessing.steps import CaseSteps
 
 PLAN = PreprocessingPlan(target_shape=(160, 192, 160), n4_iterations=(2,), n4_spacing_mm=8.0)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dal_auto.inference.sliding_window import tile, window_shares, window_starts
-from dal_auto.preprocessing.memory import ByteCount
+from dal_auto.planning.memory import ByteCount
 
 SIZES = st.integers(1, 60)
 OVERLAPS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 0.9])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dal_auto.atomic import write_json
 from dal_auto.inference.table import CASES, COMPONENTS, FAILURES, SECONDS, write_tables
+from dal_auto.store.atomic import write_json
 
 
 def record(case: str, *sequences: str) -> dict:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from dal_auto.errors import PlansError
-from dal_auto.evaluation.reference import LOSS_TERMS
+from dal_auto.evaluation.paper.reference import LOSS_TERMS
 from dal_auto.methods.dal import losses
 from dal_auto.methods.dal.edge_noise import mislabelled
 from dal_auto.methods.dal.model import DAL

@@ -7,7 +7,7 @@ import pytest
 
 from dal_auto.case import Grid
 from dal_auto.errors import InputError, MissingDependency
-from dal_auto.nifti import read_image, write_image
+from dal_auto.images import read_image, write_image
 from dal_auto.preprocessing import atlas as module
 from dal_auto.preprocessing.atlas import ATLAS_GRID, load_atlas, package_file
 

@@ -12,12 +12,12 @@ from scipy import ndimage
 
 from dal_auto.case import Grid
 from dal_auto.errors import InputError
-from dal_auto.nifti import write_image
+from dal_auto.images import write_image
 from dal_auto.preprocessing import atlas as atlas_module
 from dal_auto.preprocessing import atlas_install as module
 from dal_auto.preprocessing.atlas import ATLAS_GRID, load_atlas
 from dal_auto.preprocessing.atlas_install import install_atlas, installed_path
-from dal_auto.preprocessing.skull_strip_tools import TOOLS, Tool
+from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
 from dal_auto.preprocessing.brain_mask import MaskFit, candidate_masks, fit_to_atlas
 from dal_auto.preprocessing.native import Job, NativeCase
-from dal_auto.preprocessing.planner import CaseSteps
 from dal_auto.preprocessing.resampling import resample_mask
-from dal_auto.preprocessing.skull_strip_tools import TOOLS, Tool
+from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
+from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.preprocessing.supplied_masks import SuppliedMask
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.workers.progress import Stopwatch
 
 PLAN = PreprocessingPlan()
 REACH = PLAN.mask_reach_mm

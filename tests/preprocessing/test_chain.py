@@ -13,16 +13,16 @@ from scipy import ndimage
 
 from dal_auto.case import Grid, RawCase, StandardCase
 from dal_auto.errors import CaseFailed, InputError
-from dal_auto.nifti import write_image
+from dal_auto.images import write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import native, placement
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
 from dal_auto.preprocessing.chain import standardise, tool_versions
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
-from dal_auto.preprocessing.planner import CaseSteps
-from dal_auto.preprocessing.registration import backend_settings
-from dal_auto.preprocessing.skull_strip_tools import TOOLS, Tool
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.registration.backends import backend_settings
+from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.workers.progress import Stopwatch
 
 PLAN = PreprocessingPlan(
     target_shape=(56, 64, 48),

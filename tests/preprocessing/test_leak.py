@@ -14,12 +14,12 @@ import pytest
 from dal_auto.case import Grid, RawCase
 from dal_auto.datasets import simulate
 from dal_auto.datasets.simulation.tasks import HEALTHY, SubjectTask
-from dal_auto.nifti import write_image
+from dal_auto.images import write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.chain import standardise
-from dal_auto.preprocessing.planner import CaseSteps
-from dal_auto.preprocessing.skull_strip_tools import TOOLS, Tool
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.workers.progress import Stopwatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 STEPS = CaseSteps(bias_correct=False, coregister=False, register_to_atlas=True, strip=True)

@@ -9,13 +9,13 @@ import pytest
 
 from dal_auto.case import Grid, RawCase
 from dal_auto.errors import CaseFailed, InputError
-from dal_auto.nifti import write_image
+from dal_auto.images import write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import native as module
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
 from dal_auto.preprocessing.native import Job, coregister, read_native, reference_sequence
-from dal_auto.preprocessing.planner import CaseSteps
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.workers.progress import Stopwatch
 
 STEPS = CaseSteps(bias_correct=False, coregister=True, register_to_atlas=False, strip=False)
 GRIDS = {

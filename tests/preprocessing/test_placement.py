@@ -16,9 +16,9 @@ from dal_auto.preprocessing import placement
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
 from dal_auto.preprocessing.native import Job, NativeCase
 from dal_auto.preprocessing.placement import place
-from dal_auto.preprocessing.planner import CaseSteps
-from dal_auto.preprocessing.skull_strip_tools import TOOLS, Tool
-from dal_auto.stopwatch import Stopwatch
+from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.workers.progress import Stopwatch
 
 PLAN = PreprocessingPlan(mask_limits_ml=(20.0, 200.0), mask_reach_mm=10.0, mask_beyond_ml=5.0)
 STEPS = CaseSteps(bias_correct=True, coregister=False, register_to_atlas=True, strip=True)

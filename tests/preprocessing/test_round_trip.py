@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from dal_auto.case import Grid
-from dal_auto.nifti import read_image, write_image
+from dal_auto.images import read_image, write_image
 from dal_auto.preprocessing.resampling import resample
 
 #: The atlas's axes, LPS, at 2 mm; small, about the origin of the world.

@@ -23,10 +23,9 @@ from scipy import ndimage
 from dal_auto.case import ClaimedState, Grid, RawCase
 from dal_auto.datasets.registry import Dataset
 from dal_auto.errors import DiskFull, InputError, UsageError
-from dal_auto.nifti import read_image, write_image
+from dal_auto.images import read_image, write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import run as module
-from dal_auto.preprocessing.planner import CaseSteps
 from dal_auto.preprocessing.resampling import resample
 from dal_auto.preprocessing.run import (
     Summary,
@@ -37,7 +36,8 @@ from dal_auto.preprocessing.run import (
     load_decisions,
     preprocess_dataset,
 )
-from dal_auto.standard_files import read_case
+from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.store.standard_cases import read_case
 from dal_auto.workers import Workforce
 
 PLAN = PreprocessingPlan(

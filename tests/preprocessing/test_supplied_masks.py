@@ -7,7 +7,7 @@ import pytest
 
 from dal_auto.case import Grid
 from dal_auto.errors import InputError
-from dal_auto.nifti import write_image
+from dal_auto.images import write_image
 from dal_auto.preprocessing.atlas import ATLAS_GRID
 from dal_auto.preprocessing.supplied_masks import read_supplied_mask
 

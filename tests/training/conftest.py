@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from dal_auto.case import Geometry, Grid, StandardCase
-from dal_auto.methods.registry import find_method
-from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
-from dal_auto.standard_files import read_records, write_case
+from dal_auto.plans import Plans, PreprocessingPlan
+from dal_auto.store.standard_cases import read_records, write_case
 from dal_auto.training.cohort import Cohort, cohort_of
 
 SIZE = 32
@@ -25,35 +23,6 @@ LANDMARKS = tuple(float(v) for v in np.linspace(0.05, 0.9, len(PERCENTILES)))
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture(scope="session")
-def make_plans() -> Callable[..., Plans]:
-    """Plans of a method on 16³ voxels of 2 mm; keywords are dotted keys with ``__`` for dots."""
-
-    def make(method: str = "DAL", **overrides: Any) -> Plans:
-        configuration = ConfigurationPlan(
-            name="tiny",
-            input_shape=(SIZE // 2,) * 3,
-            spacing_mm=(2.0, 2.0, 2.0),
-            window=(SIZE // 2,) * 3,
-            downsampling="area",
-        )
-        settings = find_method(method).default_settings("robust", configuration)
-        plans = Plans.parse(
-            {
-                "training_set": "Phantoms",
-                "sequences": SEQUENCES,
-                "preprocessing": {"target_shape": [SIZE] * 3},
-                "intensity": {"landmarks": dict.fromkeys(SEQUENCES, LANDMARKS)},
-                "configuration": configuration.model_dump(mode="json"),
-                "method": {"name": method, "settings": settings.model_dump(mode="json")},
-                "training": {"amp": False},  # as the planner has it on so small a grid
-            }
-        )
-        return plans.override({key.replace("__", "."): v for key, v in overrides.items()}, "test")
-
-    return make
 
 
 def phantom(

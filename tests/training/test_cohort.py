@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dal_auto.errors import InputError
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.raw_intensity import RawIntensity
-from dal_auto.standard_files import CaseRecord, read_case, read_records
+from dal_auto.store.standard_cases import CaseRecord, read_case, read_records
 from dal_auto.training import run as run_module
 from dal_auto.training.cohort import cohort_of, split_by_patient
 

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from dal_auto import distributed
-from dal_auto.atomic import write_json
 from dal_auto.errors import UsageError
 from dal_auto.plans import Plans, PreprocessingPlan
-from dal_auto.preprocessing.planner import DatasetDecisions
+from dal_auto.preprocessing.steps import DatasetDecisions
+from dal_auto.store.atomic import write_json
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 STEPS = 2

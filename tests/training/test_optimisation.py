@@ -12,7 +12,7 @@ from dal_auto.methods.dal.model import DAL
 from dal_auto.plans import Plans
 from dal_auto.training import optimisation
 from dal_auto.training.cohort import Cohort
-from dal_auto.training.heap import keep_freed_memory
+from dal_auto.training.malloc import keep_freed_memory
 from dal_auto.training.optimisation import Optimiser
 
 MakePlans = Callable[..., Plans]

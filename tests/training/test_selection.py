@@ -16,8 +16,8 @@ from dal_auto.errors import UsageError
 from dal_auto.methods.method import Detection, Method
 from dal_auto.methods.raw_intensity import RawIntensity
 from dal_auto.plans import PreprocessingPlan
-from dal_auto.preprocessing.planner import DatasetDecisions
-from dal_auto.standard_files import CaseRecord, read_records, write_case
+from dal_auto.preprocessing.steps import DatasetDecisions
+from dal_auto.store.standard_cases import CaseRecord, read_records, write_case
 from dal_auto.training import selection as module
 from dal_auto.training.selection import (
     Selection,

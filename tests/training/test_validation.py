@@ -10,7 +10,7 @@ from dal_auto.inference.predictor import predict
 from dal_auto.methods.dal.model import DAL
 from dal_auto.methods.mean_brain import MeanBrain
 from dal_auto.methods.raw_intensity import RawIntensity
-from dal_auto.standard_files import read_case
+from dal_auto.store.standard_cases import read_case
 from dal_auto.training.validation import practical_thresholds, validate
 
 

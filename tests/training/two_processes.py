@@ -16,7 +16,7 @@ from dal_auto import distributed
 from dal_auto.methods.method import Batch
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
-from dal_auto.standard_files import read_records
+from dal_auto.store.standard_cases import read_records
 from dal_auto.training.cohort import cohort_of
 from dal_auto.training.loading import Share, batches
 from dal_auto.training.optimisation import Optimiser

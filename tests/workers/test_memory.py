@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dal_auto.workers import memory
-from dal_auto.workers.memory import affordable, available_bytes
+from dal_auto.workers.memory import affordable, available_bytes, memory_limit
 
 GB = 1_000_000_000
 
@@ -54,6 +54,18 @@ def test_a_group_of_version_1_counts(root):
     version_1(root / "sys/fs/cgroup/memory/slurm/job_7", 4 * GB, 3 * GB, cached=GB // 2)
     version_1(root / "sys/fs/cgroup/memory", 1 << 62, 3 * GB)
     assert available_bytes(root) == 1.5 * GB
+
+
+def test_the_limit_is_the_lowest_of_all_groups(root):
+    write(root / "proc/self/cgroup", "0::/slurm/job_7/step_0")
+    version_2(root / "sys/fs/cgroup/slurm/job_7/step_0", "max", 1 * GB)
+    version_2(root / "sys/fs/cgroup/slurm/job_7", 4 * GB, 2 * GB)
+    version_2(root / "sys/fs/cgroup/slurm", 6 * GB, 2 * GB)
+    assert memory_limit(root) == 4 * GB
+
+
+def test_without_a_limit_it_is_infinite(root):
+    assert memory_limit(root) == float("inf")
 
 
 def test_in_a_container_the_groups_name_may_be_the_hosts(root):

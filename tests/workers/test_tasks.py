@@ -20,7 +20,7 @@ from textwrap import dedent
 import pytest
 
 from dal_auto.errors import CaseFailed, DiskFull, InputError
-from dal_auto.nifti import read_image
+from dal_auto.images import read_image
 from dal_auto.workers import Workforce, memory, run_tasks
 
 
@@ -62,7 +62,7 @@ def test_results_and_errors_come_back_under_their_names(count):
 def test_an_error_says_in_which_step_it_was_raised(count):
     within = """
         from dal_auto.errors import DalError
-        from dal_auto.stopwatch import Stopwatch
+        from dal_auto.workers.progress import Stopwatch
         watch = Stopwatch()
         with watch.step("read"):
             pass
@@ -87,7 +87,7 @@ def test_an_error_says_in_which_step_it_was_raised(count):
 DIES = """
     import os, signal
     from pathlib import Path
-    from dal_auto.stopwatch import Stopwatch
+    from dal_auto.workers.progress import Stopwatch
     with Path(log).open("a") as file:
         file.write("tried\\n")
     with Stopwatch().step("rigid to SRI24"):
@@ -155,7 +155,7 @@ def test_a_step_that_takes_too_long_is_ended_even_inside_c_code(tmp_path, count)
     hangs = """
         import ctypes
         from pathlib import Path
-        from dal_auto.stopwatch import Stopwatch
+        from dal_auto.workers.progress import Stopwatch
         with Path(log).open("a") as file:
             file.write("tried\\n")
         with Stopwatch().step("N4"):
@@ -177,7 +177,7 @@ def test_the_limit_also_ends_the_tool_that_a_step_waits_for(tmp_path):
     waits = """
         import subprocess
         from pathlib import Path
-        from dal_auto.stopwatch import Stopwatch
+        from dal_auto.workers.progress import Stopwatch
         with Stopwatch().step("brain mask"):
             process = subprocess.Popen(["sleep", "600"])
             Path(log).write_text(str(process.pid))
@@ -271,7 +271,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
         text = '''
         import os, time
         from pathlib import Path
-        from dal_auto.stopwatch import Stopwatch
+        from dal_auto.workers.progress import Stopwatch
         (Path(folder) / str(os.getpid())).touch()
         while True:
             with Stopwatch().step("short"):

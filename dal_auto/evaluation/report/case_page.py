@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from dal_auto.errors import InputError
+from dal_auto.evaluation.pictures.volumes import Volumes, read_volumes
 from dal_auto.evaluation.report.cases import HIDDEN, Case, Ranking, with_runs
 from dal_auto.evaluation.report.content import Report
 from dal_auto.evaluation.report.files import CASES, safe, url
 from dal_auto.evaluation.report.site import Site
 from dal_auto.evaluation.report.table import number
 from dal_auto.evaluation.report.texts import COLUMNS
-from dal_auto.evaluation.volumes import Volumes, read_volumes
 
 _VOXEL_ML = 0.001
 _THRESHOLDS = {"practical threshold": "practical", "threshold": "best for the dataset"}

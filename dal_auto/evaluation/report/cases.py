@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from dal_auto.evaluation.ranking import worst_and_best
+from dal_auto.evaluation.pictures.ranking import worst_and_best
 from dal_auto.evaluation.report.content import CaseVolumes, Picture, Report
 from dal_auto.evaluation.report.files import safe
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import quote
 
-from dal_auto.atomic import replacing
+from dal_auto.store.atomic import replacing
 
 DATASETS, CASES, PICTURES = "datasets", "cases", "pictures"
 _PNG = b"\x89PNG\r\n\x1a\n"

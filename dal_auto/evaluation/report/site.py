@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dal_auto import atomic
 from dal_auto.evaluation.report.cases import Case
 from dal_auto.evaluation.report.content import Picture, Report
 from dal_auto.evaluation.report.files import PICTURES, bring, safe, size_of_png, url
+from dal_auto.store import atomic
 
 
 @dataclass(frozen=True)

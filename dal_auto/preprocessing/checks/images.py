@@ -8,7 +8,7 @@ from math import prod
 
 from dal_auto.datasets.record import Layout
 from dal_auto.preprocessing.checks.subject import Finding, Subject
-from dal_auto.preprocessing.fingerprint import ImageFingerprint
+from dal_auto.preprocessing.fingerprint.dataset import ImageFingerprint
 
 #: Two forms of a header that place a corner this far apart, in mm, cannot both be right.
 FORMS_MM = 0.5

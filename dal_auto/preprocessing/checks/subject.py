@@ -10,7 +10,7 @@ from dal_auto.case import RawCase
 from dal_auto.datasets.overlap import Overlap
 from dal_auto.datasets.record import Expected, Layout
 from dal_auto.datasets.registry import Dataset
-from dal_auto.preprocessing.fingerprint import CaseFingerprint, Fingerprint
+from dal_auto.preprocessing.fingerprint.dataset import CaseFingerprint, Fingerprint
 
 Result = Literal["E", "W", "ok", "–"]
 

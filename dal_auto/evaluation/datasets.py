@@ -1,0 +1,135 @@
+"""Which datasets can be evaluated, what to do about the others, which cases two of them share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from dal_auto import paths
+from dal_auto.datasets.overlap import BRATS, COLLECTIONS, cases_to_leave_out, find_overlap
+from dal_auto.datasets.record import DatasetRecord
+from dal_auto.datasets.registry import dataset_root, load_records, look_up
+from dal_auto.errors import DalError, UsageError
+from dal_auto.evaluation.paper.reference import DATASETS
+from dal_auto.preprocessing.run import case_records
+from dal_auto.store.standard_cases import CaseRecord
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A public test set that is not evaluated, because it is not here.
+
+    Parameters
+    ----------
+    dataset, licence, url : from its record
+    remedy : what to do, with the command
+    """
+
+    dataset: str
+    licence: str
+    url: str
+    remedy: str
+
+
+def annotated_datasets(names: Sequence[str] | None) -> dict[str, list[CaseRecord]]:
+    """Preprocessed cases that have a lesion mask, by dataset; None takes every dataset there is.
+
+    Raises
+    ------
+    UsageError
+        if a named dataset is not preprocessed, or nothing can be evaluated.
+    """
+    if names is None:
+        names = _preprocessed()
+    found: dict[str, list[CaseRecord]] = {}
+    for name in names:
+        folder = _folder_name(name)
+        annotated = [record for record in case_records(folder) if record.has_lesion_mask]
+        if annotated:
+            found[folder] = annotated
+        else:
+            logger.info("%s has no lesion masks and is not evaluated", folder)
+    if not found:
+        raise UsageError(
+            f"no preprocessed dataset with lesion masks in {paths.preprocessed()}. "
+            "Run `dal_plan_and_preprocess -d` on one first."
+        )
+    return found
+
+
+def absent_datasets() -> list[Absent]:
+    """Test sets with a record that are not preprocessed, in the order of the paper's Table 1."""
+    there = set(_preprocessed())
+    order = list(DATASETS)
+    records = [one for one in load_records().values() if one.role == "test"]
+    records.sort(key=lambda one: order.index(one.name) if one.name in order else len(order))
+    return [_absent(record) for record in records if record.name not in there]
+
+
+def _absent(record: DatasetRecord) -> Absent:
+    command = f"`dal_plan_and_preprocess -d {record.name}`"
+    root = dataset_root(record.name, paths.raw())
+    if root.is_dir():
+        remedy = f"it is on disk, but not preprocessed: run {command}"
+    else:
+        registration = ", after registration" if record.access.registration else ""
+        remedy = (
+            f"download it from {record.access.url} ({record.access.licence}{registration}), put or "
+            f"link it at {root}, and run {command}"
+        )
+    return Absent(record.name, record.access.licence, record.access.url, remedy)
+
+
+def shared_cases_of(
+    evaluated: Mapping[str, Collection[str]],
+) -> tuple[dict[str, frozenset[str]], list[str]]:
+    """Cases to leave out so that no scan counts in two datasets, and where that cannot be told.
+
+    Parameters
+    ----------
+    evaluated : dataset → its case ids
+
+    Returns
+    -------
+    (dataset → case ids, remarks)
+    """
+    shared: dict[str, set[str]] = {}
+    remarks: list[str] = []
+    concerned = sorted(set(COLLECTIONS.values()) & set(evaluated))
+    if not concerned:
+        return {}, []
+    try:
+        overlap = find_overlap(paths.raw())
+    except DalError as error:
+        return {}, [str(error)]
+    for dataset in concerned:
+        names = {dataset, BRATS} & set(evaluated)
+        try:
+            left_out = cases_to_leave_out(overlap, {name: evaluated[name] for name in names})
+        except UsageError as error:
+            remarks.append(str(error))
+            continue
+        for name, cases in left_out.items():
+            shared.setdefault(name, set()).update(cases)
+    return {name: frozenset(cases) for name, cases in shared.items()}, remarks
+
+
+def is_simulated(dataset: str) -> bool:
+    """Whether a dataset's description says that dal_auto simulated it."""
+    try:
+        return look_up(dataset, paths.raw()).simulated
+    except DalError:  # the raw data may have been moved away since
+        return False
+
+
+def _preprocessed() -> list[str]:
+    return sorted(path.parent.name for path in paths.preprocessed().glob("*/preprocessing.json"))
+
+
+def _folder_name(name: str) -> str:
+    """The preprocessed folder that the user means, in any case of letters."""
+    there = {path.name.lower(): path.name for path in paths.preprocessed().glob("*")}
+    return there.get(name.lower(), name)

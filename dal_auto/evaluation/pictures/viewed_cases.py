@@ -1,0 +1,160 @@
+"""The cases that the report's viewer shows: whose volumes are kept, and where they lie.
+
+Of each shown run the worst and best cases of every dataset and sequence, chosen when all are scored
+(`ranking`). Their scores are on disk by then, their volumes are not: these few are predicted once
+more. So the choice follows from the records alone, whatever the order or number of processes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from dal_auto.errors import CaseFailed, DalError, InputError, case_line
+from dal_auto.evaluation.paper.rows import main_runs
+from dal_auto.evaluation.pictures.ranking import worst_and_best
+from dal_auto.evaluation.pictures.volumes import read_volumes, take_volumes, write_volumes
+from dal_auto.evaluation.report.content import CaseVolumes
+from dal_auto.evaluation.run_info import RunFacts, read_facts
+from dal_auto.evaluation.scores import Scored, evaluation_folder, read_scored
+from dal_auto.inference.model import check_atlas
+from dal_auto.inference.predictor import predict
+from dal_auto.inference.runs import Run
+from dal_auto.methods.method import Method
+from dal_auto.scoring.metrics import average_precision
+from dal_auto.store.standard_cases import CaseRecord, read_case
+
+logger = logging.getLogger(__name__)
+
+_FOLDER = "volumes"
+
+
+def shown_runs(facts: Mapping[Run, RunFacts]) -> list[Run]:
+    """Runs whose cases are shown one by one: the first seed of each that is no ablation.
+
+    Trivial baselines only where nothing else was run.
+    """
+    called = main_runs(facts)
+    first: dict[tuple[str, str], Run] = {}
+    for run in sorted(facts, key=lambda one: (one.seed, str(one))):
+        if (run.training_set, run.name) in called:
+            first.setdefault((run.training_set, run.name), run)
+    chosen = [run for run in first.values() if not facts[run].trivial]
+    return sorted(chosen or first.values(), key=str)
+
+
+def keep_volumes(
+    runs: Sequence[Run], datasets: Mapping[str, Sequence[CaseRecord]], *, device: str
+) -> list[str]:
+    """Keep the volumes of the worst and best cases; returns the failures, one line each.
+
+    What is there, of today's checkpoint and case, is not made again; volumes of cases that are
+    neither among the worst nor the best any more are removed.
+
+    Parameters
+    ----------
+    datasets : name → standard cases, scored before
+    """
+    failures: list[str] = []
+    facts, _ = read_facts(runs)  # what cannot be read is told by who scored it
+    for run in shown_runs(facts):
+        method: Method | None = None
+        for dataset, records in datasets.items():
+            by_id = {record.case_id: record for record in records}
+            for one, variants in _missing(run, dataset, by_id):
+                try:
+                    if method is None:
+                        checkpoint = run.load()
+                        check_atlas(checkpoint)
+                        method = checkpoint.build(device)
+                    _keep(one, variants, by_id[one.case_id], method, device)
+                except Exception as error:  # a page less; its scores stand
+                    logger.debug("volumes of %s", one.case_id, exc_info=True)
+                    failures.append(f"{run}, {dataset}, {_failure(one.case_id, error)}")
+                    logger.error(failures[-1])
+    return failures
+
+
+def kept_volumes(scored: Sequence[Scored], shown: Sequence[Run]) -> list[CaseVolumes]:
+    """Volumes on disk of these records, where they belong to the record's checkpoint and case."""
+    return [
+        CaseVolumes(
+            path=_path(one, variant),
+            dataset=one.dataset,
+            case_id=one.case_id,
+            sequence=one.sequence,
+            method=one.method(variant),
+            run=str(one.run),
+        )
+        for one in scored
+        if one.run in shown
+        for variant in one.variants
+        if _is_kept(one, variant)
+    ]
+
+
+def _missing(
+    run: Run, dataset: str, records: Mapping[str, CaseRecord]
+) -> list[tuple[Scored, list[str]]]:
+    """Records of the worst and best cases, with those variants of which volumes are missing."""
+    scored = [one for one in read_scored([run], [dataset]).scored if one.case_id in records]
+    wanted: set[Path] = set()
+    missing: dict[tuple[str, str], tuple[Scored, list[str]]] = {}
+    for one, variant in _worst_and_best(scored):
+        wanted.add(_path(one, variant))
+        if not _is_kept(one, variant):
+            missing.setdefault((one.case_id, one.sequence), (one, []))[1].append(variant)
+    for old in (evaluation_folder(run, dataset) / _FOLDER).glob("[!.]*.npz"):
+        if old not in wanted:
+            old.unlink()
+    return list(missing.values())
+
+
+def _worst_and_best(scored: Sequence[Scored]) -> Iterator[tuple[Scored, str]]:
+    groups: dict[tuple[str, str], dict[str, Scored]] = {}
+    for one in scored:
+        for variant in one.variants:
+            groups.setdefault((one.sequence, variant), {})[one.case_id] = one
+    for (_, variant), cases in groups.items():
+        precision: dict[str, float] = {}
+        for case_id, one in cases.items():
+            try:
+                precision[case_id] = average_precision(one.counts(variant, "grid"))
+            except InputError as error:  # the report names it, too
+                logger.debug("%s", error)
+        worst, best = worst_and_best(precision)
+        yield from ((cases[case_id], variant) for case_id in (*worst, *best))
+
+
+def _keep(
+    one: Scored, variants: Sequence[str], record: CaseRecord, method: Method, device: str
+) -> None:
+    case = read_case(record)
+    prediction = predict(method, case, one.sequence, device, compare=True)
+    for variant in variants:
+        volumes = take_volumes(case, prediction, variant, _made_from(one))
+        write_volumes(_path(one, variant), volumes)
+
+
+def _failure(case_id: str, error: Exception) -> str:
+    if isinstance(error, DalError):
+        return case_line(case_id, error)
+    cause = f"{type(error).__name__}: {error}"
+    return case_line(case_id, CaseFailed(case_id, "keeping volumes", cause))
+
+
+def _is_kept(one: Scored, variant: str) -> bool:
+    try:
+        return read_volumes(_path(one, variant)).made_from == _made_from(one)
+    except InputError:
+        return False
+
+
+def _made_from(one: Scored) -> tuple[str, str]:
+    return str(one.content["model"]), str(one.content["case_hash"])
+
+
+def _path(one: Scored, variant: str) -> Path:
+    stem = "_".join(filter(None, (one.case_id, one.sequence, variant)))
+    return one.folder / _FOLDER / f"{stem}.npz"

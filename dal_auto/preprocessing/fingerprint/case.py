@@ -1,0 +1,225 @@
+"""What is measured on one case: its images, its masks, and whether they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dal_auto.case import BoolArray, Grid, RawCase
+from dal_auto.errors import DalError
+from dal_auto.images import Volume, read_volume
+from dal_auto.plans import Section
+from dal_auto.preprocessing.atlas import Atlas, load_atlas, true_grid
+from dal_auto.preprocessing.fingerprint.contrasts import contrast_warnings, correlation
+from dal_auto.preprocessing.fingerprint.image import (
+    Coarse,
+    ImageFingerprint,
+    coarse,
+    fingerprint_image,
+    image_warnings,
+    largest_piece_ml,
+)
+from dal_auto.preprocessing.fingerprint.lesion import measure_lesions
+from dal_auto.preprocessing.fingerprint.orientation import (
+    REGISTERED_DICE,
+    Box,
+    Orientation,
+    in_the_atlas_box,
+    orient,
+    true_header_of,
+)
+
+#: Stripped images of one grid overlap more than this, unless one of them is moved or cut.
+_LEAST_OVERLAP = 0.8
+
+
+class CaseFingerprint(Section):
+    """One case: its images, its lesion mask, and whether they agree with each other.
+
+    Parameters
+    ----------
+    one_grid : all images share shape and affine
+    nonzero_overlap : Dice of the images' non-zero voxels where they share a grid (1 if one image)
+    lesion_ml : volume of the lesion mask; None without one
+    true_header : see `CaseSteps`; decided by content, where the header puts a stripped brain
+        outside the atlas's
+    finding : why the case cannot be used, if so
+    brain_ml : volume of the largest piece of the non-zero voxels of the reference image, if it is
+        stripped
+    lesion_labels : distinct values in the mask above 0, to a thousandth, at most 16
+    lesion_labels_integer : all of them are whole numbers, to a thousandth
+    lesion_count, smallest_lesion_ml : 26-connected pieces
+    lesion_grid_of : the image whose grid the mask shares; None if of none
+    lesion_outside_share : share of the lesion voxels outside the brain of the stripped images on
+        the mask's grid; None with skull
+    lesion_outside_mirrored : the same after mirroring the mask left to right
+    sequence_correlation : Pearson's, of T1 and T2 inside the common foreground; None if on two
+        grids
+    header_in_doubt : the header cannot be right, and the content does not tell what is
+    warnings : what is odd, in words
+    """
+
+    case_id: str
+    images: dict[str, ImageFingerprint]
+    one_grid: bool = True
+    nonzero_overlap: float = 1.0
+    lesion_ml: float | None = None
+    true_header: Literal["LPS", "RAS"] | None = None
+    finding: str | None = None
+    brain_ml: float | None = None
+    lesion_labels: tuple[float, ...] = ()
+    lesion_labels_integer: bool = True
+    lesion_count: int | None = None
+    smallest_lesion_ml: float | None = None
+    lesion_grid_of: str | None = None
+    lesion_outside_share: float | None = None
+    lesion_outside_mirrored: float | None = None
+    sequence_correlation: float | None = None
+    header_in_doubt: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def stripped(self) -> bool:
+        return all(image.stripped for image in self.images.values())
+
+    @property
+    def registered(self) -> bool:
+        dices = [image.atlas_dice for image in self.images.values()]
+        return all(dice is not None and dice >= REGISTERED_DICE for dice in dices)
+
+
+class _Measured:
+    """What is kept of one image until its case is judged: few figures, and one bit per voxel."""
+
+    def __init__(self, name: str, volume: Volume, atlas: Atlas) -> None:
+        self.figures = fingerprint_image(volume)
+        self.grid = volume.grid
+        self.nonzero: BoolArray = volume.array != 0
+        self.coarse: Coarse = coarse(volume.array, volume.grid, stripped=self.figures.stripped)
+        self.warnings = image_warnings(name, volume, self.figures)
+        self.orientation: Orientation | None = None
+        if self.figures.stripped and in_the_atlas_box(volume.grid):
+            self.orientation = orient(volume.array, volume.grid, atlas)
+
+    def on_the_atlas(self, true_header: Box | None) -> ImageFingerprint:
+        """The figures, with the overlap with the atlas where the image truly lies."""
+        if self.orientation is None:
+            return self.figures
+        dice = self.orientation.fit_as(true_header).dice
+        return self.figures.model_copy(update={"atlas_dice": round(dice, 4)})
+
+
+def fingerprint_case(
+    case: RawCase, atlas_file: Path | None = None, true_header: Box | None = None
+) -> CaseFingerprint:
+    """Measure one case, reading each file once; what cannot be read becomes its `finding`.
+
+    Parameters
+    ----------
+    true_header : decided already, by other cases of the dataset; None to decide by content
+    """
+    atlas = load_atlas(atlas_file)
+    try:
+        images = {n: _Measured(n, read_volume(path), atlas) for n, path in case.sequences.items()}
+        mask = None if case.lesion_mask is None else read_volume(case.lesion_mask, constant=True)
+    except DalError as error:
+        return CaseFingerprint(case_id=case.case_id, images={}, finding=str(error))
+    found = {name: image.orientation for name, image in images.items()}
+    doubts = [f"{name}: {o.doubt}" for name, o in found.items() if o is not None and o.doubt]
+    told_by = "the content of the other cases"
+    if true_header is None:
+        told_by = "content"
+        true_header, conflict = true_header_of(found)
+        doubts += [conflict] if conflict else []
+    if true_header is not None:
+        headers = ", ".join(sorted({image.grid.axcodes for image in images.values()}))
+        doubts = [f"its header ({headers}) is wrong: by {told_by} it is stored as {true_header}"]
+    grids = {name: true_grid(image.grid, true_header) for name, image in images.items()}
+    lesions: dict[str, Any] = {}
+    lesion_warnings: tuple[str, ...] = ()
+    if mask is not None:
+        in_box = mask.grid.shape in {grid.shape for grid in grids.values()}
+        grid = true_grid(mask.grid, true_header if in_box else None)
+        lesions = asdict(measure_lesions(mask, grid, grids, _brain(images, grids, grid)))
+        lesion_warnings = lesions.pop("warnings")
+    reference = next((n for n in ("T1", "T2", *images) if n in images), None)
+    return CaseFingerprint(
+        case_id=case.case_id,
+        images={name: image.on_the_atlas(true_header) for name, image in images.items()},
+        one_grid=len(_distinct(grids.values())) <= 1,
+        nonzero_overlap=_overlap(images, grids),
+        true_header=true_header,
+        brain_ml=None if reference is None else _brain_ml(images[reference]),
+        sequence_correlation=_correlation(images, grids),
+        header_in_doubt=bool(doubts) and true_header is None,
+        warnings=(
+            *(warning for image in images.values() for warning in image.warnings),
+            *doubts,
+            *_case_warnings(images, grids, upright=not doubts or true_header is not None),
+            *lesion_warnings,
+        ),
+        **lesions,
+    )
+
+
+def _distinct(grids: Iterable[Grid]) -> list[Grid]:
+    distinct: list[Grid] = []
+    for grid in grids:
+        if not any(grid.equals(other) for other in distinct):
+            distinct.append(grid)
+    return distinct
+
+
+def _overlap(images: Mapping[str, _Measured], grids: Mapping[str, Grid]) -> float:
+    """Least Dice of the non-zero voxels with those of the first image, where grids are the same."""
+    first = next(iter(images), None)
+    shared = [name for name in images if grids[name].equals(grids[first or name])]
+    return min((_dice(images[shared[0]].nonzero, images[n].nonzero) for n in shared[1:]), default=1)
+
+
+def _dice(first: BoolArray, second: BoolArray) -> float:
+    total = np.count_nonzero(first) + np.count_nonzero(second)
+    return round(2 * int(np.count_nonzero(first & second)) / max(int(total), 1), 4)
+
+
+def _brain(
+    images: Mapping[str, _Measured], grids: Mapping[str, Grid], grid: Grid
+) -> BoolArray | None:
+    """Non-zero voxels of the stripped images on a grid, None where there are none."""
+    on_it = [
+        image.nonzero
+        for name, image in images.items()
+        if image.figures.stripped and grids[name].equals(grid, 1e-2)
+    ]
+    return np.logical_or.reduce(on_it) if on_it else None
+
+
+def _brain_ml(image: _Measured) -> float | None:
+    return largest_piece_ml(image.nonzero, image.grid) if image.figures.stripped else None
+
+
+def _correlation(images: Mapping[str, _Measured], grids: Mapping[str, Grid]) -> float | None:
+    if not {"T1", "T2"} <= set(images) or not grids["T1"].equals(grids["T2"]):
+        return None
+    return correlation(images["T1"].coarse, images["T2"].coarse)
+
+
+def _case_warnings(
+    images: Mapping[str, _Measured], grids: Mapping[str, Grid], *, upright: bool
+) -> Iterator[str]:
+    """What is odd about the images together."""
+    stripped = {name: image.figures.stripped for name, image in images.items()}
+    if len(set(stripped.values())) > 1:
+        with_skull = ", ".join(name for name, value in stripped.items() if not value)
+        yield f"{with_skull} with skull, the others stripped"
+    elif all(stripped.values()) and (overlap := _overlap(images, grids)) < _LEAST_OVERLAP:
+        yield f"the brains of its images share a grid and overlap by {overlap:.2f} only"
+    hashes = [image.figures.voxels_sha256 for image in images.values()]
+    if len(set(hashes)) < len(hashes):
+        yield "two of its sequences have the same voxels"
+    elif upright:
+        yield from contrast_warnings({n: i.coarse for n, i in images.items()}, stripped)

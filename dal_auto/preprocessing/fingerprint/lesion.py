@@ -1,0 +1,143 @@
+"""What is measured on a lesion mask: labels, lesions, and whether it fits the brain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from dal_auto.case import BoolArray, Grid
+from dal_auto.images import Volume
+from dal_auto.preprocessing.fingerprint.image import box_around
+
+_MOST_LABELS = 16
+#: A label this close to a whole number is one.
+_LABEL_TOLERANCE = 1e-3
+#: As the chain asks, when it looks for the image that a mask belongs to.
+_SAME_GRID_MM = 1e-2
+_LESION_ML = (0.01, 500.0)
+#: Share of a lesion outside the brain that is said; and the least at which a mirrored mask, of
+#: which a tenth of that is outside, is suspected. Published masks: 0.
+_OUTSIDE_SHARE, _MIRRORED_SHARE = 0.05, 0.005
+_AXIS_NAMES = {
+    **dict.fromkeys("LR", "left to right"),
+    **dict.fromkeys("PA", "front to back"),
+    **dict.fromkeys("SI", "upside down"),
+}
+
+
+@dataclass(frozen=True)
+class LesionFigures:
+    """The lesion figures of a case, named as in `CaseFingerprint`, and what is odd, in words."""
+
+    lesion_ml: float
+    lesion_labels: tuple[float, ...]
+    lesion_labels_integer: bool
+    lesion_count: int
+    smallest_lesion_ml: float | None
+    lesion_grid_of: str | None
+    lesion_outside_share: float | None
+    lesion_outside_mirrored: float | None
+    warnings: tuple[str, ...]
+
+
+def measure_lesions(
+    volume: Volume, grid: Grid, grids: Mapping[str, Grid], brain: BoolArray | None
+) -> LesionFigures:
+    """Measure a lesion mask.
+
+    Parameters
+    ----------
+    volume : the mask's file; above one half is lesion
+    grid : where it truly lies
+    grids : sequence → where each image truly lies
+    brain : (x, y, z) foreground of the stripped images on the mask's grid; None where there are
+        none
+    """
+    mask = volume.array > 0.5
+    inside = volume.array[mask]
+    labels, integer = _labels(volume.array[volume.array != 0])
+    box = box_around(mask)
+    pieces, count = ndimage.label(mask[box], np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel())[1:] if count else np.zeros(0)
+    lesion_ml = round(inside.size * grid.voxel_ml, 4)
+    owner = next((name for name, g in grids.items() if grid.equals(g, _SAME_GRID_MM)), None)
+    warnings = [f"lesion mask: {oddity}" for oddity in volume.oddities]
+    if not count:
+        warnings.append("lesion mask: it is empty")
+    elif not _LESION_ML[0] <= lesion_ml <= _LESION_ML[1]:
+        warnings.append(f"lesion mask: {lesion_ml:g} ml in all")
+    if not integer:
+        warnings.append(
+            "lesion mask: its labels are no whole numbers "
+            f"({', '.join(f'{label:g}' for label in labels[:4])}, …); above 0.5 is lesion"
+        )
+    if owner is None:
+        warnings.append(f"lesion mask: its grid {grid.shape} {grid.axcodes} is that of no image")
+    outside = mirrored = None
+    if count and brain is not None and owner is not None:
+        outside, by_axis = _outside_shares(mask, brain, grid)
+        mirrored = by_axis["left to right"]
+        warnings += _placement_warnings(outside, by_axis)
+    return LesionFigures(
+        lesion_ml=lesion_ml,
+        lesion_labels=labels,
+        lesion_labels_integer=integer,
+        lesion_count=count,
+        smallest_lesion_ml=round(float(sizes.min()) * grid.voxel_ml, 4) if count else None,
+        lesion_grid_of=owner,
+        lesion_outside_share=outside,
+        lesion_outside_mirrored=mirrored,
+        warnings=tuple(warnings),
+    )
+
+
+def _labels(values: np.ndarray) -> tuple[tuple[float, ...], bool]:
+    """Distinct values above 0, and whether all are whole numbers, both up to a thousandth."""
+    distinct = np.unique(np.round(np.unique(values), 3))
+    integer = bool((np.abs(distinct - np.round(distinct)) <= _LABEL_TOLERANCE).all())
+    return tuple(round(float(v), 3) for v in distinct[distinct > 0][:_MOST_LABELS]), integer
+
+
+def _outside_shares(
+    mask: BoolArray, brain: BoolArray, grid: Grid
+) -> tuple[float, dict[str, float]]:
+    """Share of the lesion outside the brain, as it is and mirrored along each axis of the file.
+
+    Masks are mirrored by tools that mistake the order of voxels, so about the middle of the file.
+    A mask that stays inside the brain when mirrored cannot be told from one that is right.
+    """
+    voxels = np.argwhere(mask)
+    # Necroses of value 0 are inside: filled, once anything seems to be outside.
+    filled: BoolArray | None = None
+
+    def share(places: np.ndarray) -> float:
+        nonlocal filled
+        if brain[tuple(places.T)].all():
+            return 0.0
+        if filled is None:
+            filled, box = brain.copy(), box_around(brain)
+            filled[box] = ndimage.binary_fill_holes(brain[box])
+        return round(1 - float(filled[tuple(places.T)].mean()), 4)
+
+    by_axis = {}
+    for axis, code in enumerate(grid.axcodes):
+        mirrored = voxels.copy()
+        mirrored[:, axis] = mask.shape[axis] - 1 - mirrored[:, axis]
+        by_axis[_AXIS_NAMES[code]] = share(mirrored)
+    return share(voxels), by_axis
+
+
+def _placement_warnings(outside: float, mirrored: Mapping[str, float]) -> list[str]:
+    names = ("left to right", "front to back", "upside down")  # of equals, the likelier
+    best = min(names, key=mirrored.__getitem__)
+    if outside >= _MIRRORED_SHARE and mirrored[best] <= outside / 10:
+        return [
+            f"lesion mask: {outside:.1%} of it lie outside the brain, mirrored "
+            f"{best} {mirrored[best]:.1%}: is it flipped?"
+        ]
+    if outside > _OUTSIDE_SHARE:
+        return [f"lesion mask: {outside:.0%} of it lie outside the brain"]
+    return []

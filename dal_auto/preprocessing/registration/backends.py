@@ -1,0 +1,77 @@
+"""Registration of one image to another by the backend of the plans.
+
+Every backend takes the same arguments and gives the same matrix: RAS mm in the fixed image's world
+→ RAS mm in the moving image's world, which is the direction in which an image is resampled.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Literal
+
+from dal_auto.case import FloatArray, Grid
+from dal_auto.errors import DalError
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing.registration import greedy, simpleitk
+
+Transform = Literal["rigid", "affine"]
+
+
+class RegistrationError(DalError):
+    """The backend did not give a matrix."""
+
+
+def backend_settings(plan: PreprocessingPlan) -> str:
+    """Which backend runs, with its version and settings.
+
+    Raises
+    ------
+    MissingDependency
+        if the plans name greedy, and there is none.
+    """
+    if plan.registration == "simpleitk":
+        return simpleitk.version()
+    return f"{greedy.version()}, {plan.registration_metric} {plan.registration_iterations}"
+
+
+def register(
+    fixed: FloatArray,
+    fixed_grid: Grid,
+    moving: FloatArray,
+    moving_grid: Grid,
+    *,
+    plan: PreprocessingPlan,
+    transform: Transform = "rigid",
+    threads: int,
+) -> FloatArray:
+    """The map that lays `moving` onto `fixed`.
+
+    Parameters
+    ----------
+    fixed, moving : (x, y, z) images
+    transform : "rigid" has 6 degrees of freedom, "affine" 12
+
+    Returns
+    -------
+    (4, 4) array, RAS mm in the fixed world → RAS mm in the moving world
+
+    Raises
+    ------
+    RegistrationError
+        if the backend fails; the message says why.
+    """
+    try:
+        if plan.registration == "simpleitk":
+            return simpleitk.register(fixed, fixed_grid, moving, moving_grid, transform=transform)
+        return greedy.register(
+            fixed,
+            fixed_grid,
+            moving,
+            moving_grid,
+            transform=transform,
+            metric=plan.registration_metric,
+            iterations=plan.registration_iterations,
+            threads=threads,
+        )
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+        raise RegistrationError(f"{plan.registration} failed: {error}") from error

@@ -1,0 +1,116 @@
+"""Registration by greedy (Yushkevich), through its executable or the picsl-greedy wheel."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dal_auto.case import FloatArray, Grid
+from dal_auto.errors import MissingDependency
+from dal_auto.images import write_image
+
+#: With these, several threads add up in another order every time, and the matrix differs from run
+#: to run (mutual information by 3e-4 mm where measured; NCC in the last digit, on a busy machine):
+#: they get one thread.
+_METRICS_OF_ONE_THREAD = ("MI", "NMI", "NCC", "WNCC")
+
+
+@cache
+def version() -> str:
+    """Which greedy runs, with its version: the ``greedy`` on PATH, else the wheel."""
+    executable = shutil.which("greedy")
+    if executable is not None:
+        answer = subprocess.run(
+            [executable, "-version"], capture_output=True, text=True, check=False
+        )
+        return f"greedy executable ({(answer.stdout.strip().splitlines() or ['unknown'])[0]})"
+    try:
+        return f"picsl-greedy {importlib.metadata.version('picsl-greedy')}"
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingDependency(
+            "greedy",
+            "Install it with `pip install picsl-greedy`, put `greedy` on PATH, or set "
+            "preprocessing.registration=simpleitk.",
+        ) from None
+
+
+@contextmanager
+def _captured_output(log: Path) -> Iterator[None]:
+    """Send what C++ code prints on file descriptors 1 and 2 to `log`: Python cannot redirect it."""
+    saved = os.dup(1), os.dup(2)
+    with log.open("ab") as file:
+        try:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            for descriptor, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
+
+
+def run_greedy(arguments: list[str], folder: Path, log: Path) -> None:
+    """Run greedy with command-line `arguments` inside `folder`; what it prints goes to `log`."""
+    if version().startswith("greedy executable"):
+        with log.open("ab") as file:
+            subprocess.run(["greedy", *arguments], cwd=folder, stdout=file, stderr=file, check=True)
+        return
+    from picsl_greedy import Greedy3D  # 19 MB of library, wanted only here
+
+    # What greedy prints goes to `out`, by default the sys.stdout of the moment it was imported;
+    # the libraries inside it print on the descriptors.
+    with _captured_output(log), chdir(folder), log.open("a") as file:
+        Greedy3D().execute(" ".join(arguments), out=file, err=file)
+
+
+def register(
+    fixed: FloatArray,
+    fixed_grid: Grid,
+    moving: FloatArray,
+    moving_grid: Grid,
+    *,
+    transform: Literal["rigid", "affine"],
+    metric: str,
+    iterations: str,
+    threads: int,
+) -> FloatArray:
+    """As `registration.register`; an affine map starts from the rigid one.
+
+    Parameters
+    ----------
+    metric, iterations : greedy's ``-m`` and ``-n``
+    threads : at most; all metrics but SSD run in one, so that results repeat
+
+    Raises
+    ------
+    RuntimeError
+        if greedy fails; the message is the last line it printed.
+    """
+    threads = 1 if metric.split()[0] in _METRICS_OF_ONE_THREAD else threads
+    with tempfile.TemporaryDirectory(prefix="dal_greedy_") as name:
+        folder, log = Path(name), Path(name) / "greedy.log"
+        write_image(folder / "fixed.nii", fixed, fixed_grid)
+        write_image(folder / "moving.nii", moving, moving_grid)
+        # Bare names, run inside the folder: the wheel splits its command line at blanks, and the
+        # folder for temporary files may have one in its name.
+        common = ["-i", "fixed.nii", "moving.nii", "-a", "-m", metric, "-n", iterations]
+        common += ["-threads", str(threads), "-seed", "1", "-V", "0"]
+        try:
+            run_greedy([*common, "-dof", "6", "-ia-image-centers", "-o", "rigid.mat"], folder, log)
+            if transform == "affine":
+                affine = ["-dof", "12", "-ia", "rigid.mat", "-o", "affine.mat"]
+                run_greedy([*common, *affine], folder, log)
+            return np.loadtxt(folder / f"{transform}.mat")
+        except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+            printed = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+            raise RuntimeError((printed or [str(error)])[-1]) from error

@@ -1,0 +1,55 @@
+"""What can be evaluated, and what to do about the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dal_auto.errors import UsageError
+from dal_auto.evaluation.datasets import absent_datasets, annotated_datasets
+from dal_auto.evaluation.paper.reference import DATASETS
+
+
+def preprocessed(home: Path, name: str, **masks: bool) -> None:
+    """Cases by their ids, with a lesion mask or without."""
+    folder = home / "preprocessed" / name
+    (folder / "cases").mkdir(parents=True)
+    (folder / "preprocessing.json").write_text("{}")
+    for case_id, has_mask in masks.items():
+        content = {"case_id": case_id, "has_lesion_mask": has_mask}
+        (folder / "cases" / f"{case_id}.json").write_text(json.dumps(content))
+
+
+def test_all_datasets_with_lesion_masks_are_evaluated(home):
+    preprocessed(home, "MSLUB", a=True, b=False)
+    preprocessed(home, "IXI", c=False)
+    found = annotated_datasets(None)
+    assert {name: [r.case_id for r in records] for name, records in found.items()} == {
+        "MSLUB": ["a"]
+    }
+    assert list(annotated_datasets(["mslub"])) == ["MSLUB"], "in any case of letters"
+    with pytest.raises(UsageError, match="no preprocessed case of ATLAS"):
+        annotated_datasets(["ATLAS"])
+
+
+def test_nothing_to_evaluate_is_an_error(home):
+    with pytest.raises(UsageError, match="no preprocessed dataset with lesion masks"):
+        annotated_datasets(None)
+
+
+def test_absent_test_sets_are_listed_with_what_to_do(home):
+    preprocessed(home, "MSLUB", a=True)
+    (home / "raw" / "ATLAS").mkdir(parents=True)
+    absent = {one.dataset: one for one in absent_datasets()}
+    assert list(absent) == [name for name in DATASETS if name != "MSLUB"]
+    assert "IXI" not in absent, "a training set"
+    assert absent["ATLAS"].remedy == (
+        "it is on disk, but not preprocessed: run `dal_plan_and_preprocess -d ATLAS`"
+    )
+    remedy = absent["BraTS-MEN"].remedy
+    for words in (absent["BraTS-MEN"].url, absent["BraTS-MEN"].licence, "after registration"):
+        assert words in remedy
+    assert str(home / "raw" / "BraTS-MEN") in remedy
+    assert "`dal_plan_and_preprocess -d BraTS-MEN`" in remedy

@@ -1,0 +1,130 @@
+"""Lesion masks: labels, pieces, and whether they lie in the brain or were flipped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage import measure
+
+from dal_auto.case import Grid
+from dal_auto.images import Volume
+from dal_auto.preprocessing.fingerprint.lesion import LesionFigures, measure_lesions
+
+GRID = Grid((40, 50, 30), np.diag([-2.0, -2, 2, 1]))
+#: A brain that is nearer to one side of its image than to the other, along every axis.
+BRAIN = np.zeros(GRID.shape, bool)
+BRAIN[3:30, 5:40, 2:22] = True
+
+
+def measured(
+    mask: np.ndarray, grid: Grid = GRID, brain: np.ndarray | None = BRAIN
+) -> LesionFigures:
+    return measure_lesions(
+        Volume(mask.astype(np.float32), grid, "uint8"), grid, {"T1": GRID}, brain
+    )
+
+
+def block(*place: slice) -> np.ndarray:
+    mask = np.zeros(GRID.shape, np.float32)
+    mask[place] = 1
+    return mask
+
+
+INSIDE = block(slice(5, 10), slice(8, 14), slice(4, 9))
+
+
+def test_pieces_are_those_of_skimage():
+    mask = np.random.default_rng(2).random(GRID.shape) > 0.97
+    mask[5, 5, 5] = mask[6, 6, 6] = True  # joined by a corner
+    found = measured(mask)
+    labels = measure.label(mask, connectivity=3)
+    assert found.lesion_count == labels.max()
+    assert found.smallest_lesion_ml == pytest.approx(np.bincount(labels.ravel())[1:].min() * 8e-3)
+    assert found.lesion_ml == pytest.approx(mask.sum() * 8e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "integer"),
+    [((1, 2, 4), (1, 2, 4), True), ((0.9999, 2.0004), (1, 2), True), ((0.999,), (0.999,), True),
+     ((0.3, 0.75), (0.3, 0.75), False), ((-1, 1), (1,), True)],
+)  # fmt: skip
+def test_labels_are_listed_and_fractions_noticed(values, labels, integer):
+    mask = np.zeros(GRID.shape)
+    for place, value in enumerate(values):
+        mask[6, 10 + place, 6] = value
+    found = measured(mask)
+    assert found.lesion_labels == labels
+    assert found.lesion_labels_integer is integer
+    assert any("no whole numbers" in warning for warning in found.warnings) is not integer
+
+
+def test_a_mask_of_0999_is_a_lesion_like_any_other():
+    assert measured(0.999 * INSIDE).lesion_ml == measured(INSIDE).lesion_ml > 0
+
+
+def test_of_many_labels_some_are_kept():
+    mask = np.zeros(GRID.shape)
+    mask[6, 10:40, 6] = np.arange(1, 31)
+    assert measured(mask).lesion_labels == tuple(range(1, 17))
+
+
+def test_an_empty_mask_is_said_and_has_no_smallest_lesion():
+    found = measured(np.zeros(GRID.shape))
+    assert (found.lesion_ml, found.lesion_count, found.smallest_lesion_ml) == (0, 0, None)
+    assert found.lesion_outside_share is None
+    assert found.warnings == ("lesion mask: it is empty",)
+
+
+def test_a_mask_on_a_grid_of_its_own_is_said():
+    shifted = Grid(GRID.shape, GRID.affine + np.outer([1, 0, 0, 0], [0, 0, 0, 1]))
+    found = measured(INSIDE, shifted)
+    assert found.lesion_grid_of is None and found.lesion_outside_share is None
+    assert any("is that of no image" in warning for warning in found.warnings)
+    near = Grid(GRID.shape, GRID.affine + 0.005 * np.outer([1, 0, 0, 0], [0, 0, 0, 1]))
+    assert measured(INSIDE, near).lesion_grid_of == "T1"
+
+
+def test_a_lesion_in_the_brain_raises_nothing():
+    found = measured(INSIDE)
+    assert found.lesion_outside_share == 0 and found.warnings == ()
+    assert found.lesion_outside_mirrored == 1  # its mirror image lies in the wide margin
+
+
+def test_with_skull_nothing_is_said_about_the_brain():
+    found = measured(np.flip(INSIDE, 0), brain=None)
+    assert found.lesion_outside_share is None and found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("axis", "words"), [(0, "left to right"), (1, "front to back"), (2, "upside down")]
+)
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_flipped_mask_is_suspected_along_any_axis_of_the_file(axis, words, order):
+    mask = np.flip(INSIDE, axis).transpose(order)
+    shape = tuple(np.array(GRID.shape)[list(order)])
+    grid = Grid(shape, GRID.affine[:, [*order, 3]])
+    found = measure_lesions(Volume(mask, grid, "uint8"), grid, {"T1": grid}, BRAIN.transpose(order))
+    assert found.lesion_outside_share > 0.3
+    (warning,) = found.warnings
+    assert words in warning and "is it flipped?" in warning
+    assert (found.lesion_outside_mirrored == 0) == (axis == 0)
+
+
+def test_a_lesion_outside_that_no_flip_brings_home_is_said():
+    mask = block(slice(20, 36), slice(8, 42), slice(4, 28))
+    (warning,) = measured(mask).warnings
+    assert "lie outside the brain" in warning and "flipped" not in warning
+
+
+def test_necrosis_of_value_zero_is_inside_the_brain():
+    hollow = BRAIN.copy()
+    hollow[6:9, 9:13, 5:8] = False
+    assert measured(INSIDE, brain=hollow).lesion_outside_share == 0
+
+
+@pytest.mark.parametrize("size", [(40, 50, 30), (1, 1, 1)])
+def test_implausible_volumes_are_said(size):
+    grid = Grid(GRID.shape, np.diag([-5.0, -5, 5, 1]) if size[0] > 1 else np.diag([1, 1, 1, 1.0]))
+    mask = block(*(slice(n) for n in size))
+    found = measure_lesions(Volume(mask, grid, "uint8"), grid, {"T1": grid}, None)
+    assert any("ml in all" in warning for warning in found.warnings)
