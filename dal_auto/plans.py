@@ -199,6 +199,9 @@ class TrainingPlan(Section):
         None, "validations without a better one after which training ends; null: never", ge=1
     )
     augmentation: AugmentationPlan = AugmentationPlan()
+    corruption: float = ours(
+        0.0, "off as in the paper; share of drawn subjects with blobs pasted in", ge=0, le=1
+    )
 
 
 class ScoringPlan(Section):

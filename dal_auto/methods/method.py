@@ -29,18 +29,24 @@ class Batch:
     images : (subject, sequence, x, y, z) float32 in [0, 1], 0 outside the brain
     brain_mask : (subject, 1, x, y, z) float32, 0 or 1
     present : (subject, sequence) bool; the images of a sequence that a subject lacks are 0
+    clean : (subject, sequence, x, y, z) as `images`, without the corruption pasted into them; None
+        where nothing is pasted
+    tissue : (subject, x, y, z) int64, the true tissue of a cohort that knows it: 0 CSF, 1 grey
+        matter, 2 white matter, −1 outside the brain
     """
 
     images: Tensor
     brain_mask: Tensor
     present: Tensor
+    clean: Tensor | None = None
+    tissue: Tensor | None = None
 
     def to(self, device: str) -> Batch:
-        images, brain_mask, present = (
-            tensor.to(device, non_blocking=True)
-            for tensor in (self.images, self.brain_mask, self.present)
+        moved = (
+            None if tensor is None else tensor.to(device, non_blocking=True)
+            for tensor in (self.images, self.brain_mask, self.present, self.clean, self.tissue)
         )
-        return Batch(images, brain_mask, present)
+        return Batch(*moved)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +84,8 @@ class Method(ABC):
     own_postprocessing: ClassVar[bool] = False
     #: Keys of the plans' `training` that its paper has otherwise than DAL's → (value, source).
     own_training: ClassVar[Mapping[str, tuple[Any, str]]] = MappingProxyType({})
+    #: Keys of the plans' `training` that its robust preset sets → (value, reason).
+    robust_training: ClassVar[Mapping[str, tuple[Any, str]]] = MappingProxyType({})
 
     def __init__(self, plans: Plans) -> None:
         self.plans = plans
@@ -116,6 +124,18 @@ class Method(ABC):
         sequence : its name, one of those trained on
         tile : runs a network in windows where the volume is larger than one
         """
+
+    def learn_atlas(self, tissue_fractions: Tensor) -> None:
+        """Learn where tissues lie, once before the first step, of a cohort that knows tissues.
+
+        A resumed run is not told again: what a method keeps of it belongs to `tensors`.
+
+        Parameters
+        ----------
+        tissue_fractions : (3, x, y, z) in [0, 1], mean shares of CSF, grey and white matter over
+            the training anatomies, on the configuration's grid
+        """
+        return  # most have no use for it
 
     def fit_viewer(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
         """Learn what only figures want, after training, with the weights as they are.

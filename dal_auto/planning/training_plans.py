@@ -181,10 +181,12 @@ def _assembled(
     own = kind.own_training
     # What the grid asks for comes last: few steps want large ones, whoever takes them.
     training = {key: value for key, (value, _) in [*own.items(), *row.training.items()]}
+    robust = kind.robust_training if wishes.preset == "robust" else {}
+    training |= {key: value for key, (value, _) in robust.items()}
     training["amp"] = mixed_precision(hardware.kind, wished.input_shape)
     sources = _asked(training_set, wishes) | _chain_sources(preprocessing)
     sources |= {f"training.{key}": f"paper: {why}" for key, (_, why) in own.items()}
-    sources |= row.sources()
+    sources |= row.sources() | {f"training.{k}": f"ours: {why}" for k, (_, why) in robust.items()}
     sources |= settings.sources(_SETTINGS.rstrip(".")) | noted
     if again:
         sources[f"{_SETTINGS}{_AGAIN}"] = f"{hardware.source}; to keep them takes more"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -71,7 +72,9 @@ class Optimiser:
             torch.manual_seed(_torch_seed(seed, number, place))
             with self._averaging(last=place == len(batches) - 1):
                 with self.precision():
-                    losses = self._losses(batch.images, batch.brain_mask, batch.present, number)
+                    losses = self._losses(
+                        *(getattr(batch, field.name) for field in fields(batch)), step=number
+                    )
                 self._scaler.scale(losses["loss"] / len(batches)).backward()
             for name, value in losses.items():
                 share = value.detach() / len(batches)
@@ -125,10 +128,8 @@ class _Losses(nn.Module):
         self.network = method.network
         self._method = method
 
-    def forward(
-        self, images: Tensor, brain_mask: Tensor, present: Tensor, step: int
-    ) -> dict[str, Tensor]:
-        losses = self._method.training_step(Batch(images, brain_mask, present), step)
+    def forward(self, *batch: Tensor, step: int) -> dict[str, Tensor]:
+        losses = self._method.training_step(Batch(*batch), step)
         # Only one is minimised: DDP would wait for gradients of weights that only others need.
         return {name: v if name == "loss" else v.detach() for name, v in losses.items()}
 

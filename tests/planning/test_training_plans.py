@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dal_auto.errors import PlansError, UsageError
+from dal_auto.methods.dal.model import DAL
 from dal_auto.planning import configurations
 from dal_auto.planning import training_plans as run_plans
 from dal_auto.planning.configurations import CONFIGURATIONS
@@ -375,3 +376,11 @@ def test_a_method_has_its_papers_optimiser_but_for_what_the_grid_asks_for():
     assert planned(method="AE", configuration="demo").plans.training.beta1 == 0.5
     assert planned(configuration="demo").plans.training.beta1 == 0.9
     assert run.plans.training.steps == planned(configuration="demo").plans.training.steps
+
+
+def test_what_a_method_trains_with_in_its_robust_preset_is_ours_and_not_the_papers(monkeypatch):
+    monkeypatch.setattr(DAL, "robust_training", {"corruption": (0.6, "a reason")})
+    robust, literal = planned(preset="robust"), planned(preset="paper")
+    assert robust.plans.training.corruption == 0.6
+    assert source(robust, "training.corruption") == "ours: a reason"
+    assert literal.plans.training.corruption == 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dal_auto.methods.dal.model import DAL
+from dal_auto.methods.method import Batch
 from dal_auto.plans import Plans
 from dal_auto.training import optimisation
 from dal_auto.training.cohort import Cohort
@@ -99,3 +101,27 @@ def test_beta1_and_weight_decay_reach_adam(make_plans: MakePlans, make_cohort: M
         assert parameter.grad is not None, name
         decayed = parameter.grad + 0.25 * before[name]
         torch.testing.assert_close(moments[f"{place}.exp_avg"], 0.5 * decayed)
+
+
+def test_a_step_hands_on_all_that_a_batch_knows(
+    make_plans: MakePlans, make_cohort: MakeCohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = make_plans()
+    method, plain = DAL(plans), make_cohort(plans, [0, 1]).batch([0, 1])
+    tissue = plain.brain_mask[:, 0].long() - 1
+    batch = replace(plain, clean=plain.images / 2, tissue=tissue).to("cpu")
+    seen: list[Batch] = []
+    own_step = method.training_step
+
+    def step(given: Batch, number: int) -> dict[str, torch.Tensor]:
+        seen.append(given)
+        return own_step(given, number)
+
+    monkeypatch.setattr(method, "training_step", step)
+    optimiser = Optimiser(method, "cpu")
+    for one in (batch, plain):
+        assert optimiser.step([one], 0, seed=0)["loss"].isfinite()
+    whole, without = seen
+    assert whole.clean is not None and torch.equal(whole.clean, plain.images / 2)
+    assert whole.tissue is not None and torch.equal(whole.tissue, tissue)
+    assert without.clean is None and without.tissue is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -244,7 +245,7 @@ def _say_once(text: str) -> None:
 def _without_absent(batch: Batch) -> Batch:
     """The batch with 0, whatever was there, for sequences that a subject lacks."""
     present = batch.present[..., None, None, None]
-    return Batch(torch.where(present, batch.images, 0), batch.brain_mask, batch.present)
+    return replace(batch, images=torch.where(present, batch.images, 0))
 
 
 def _check_sizes(configuration: ConfigurationPlan, factor: int) -> None:
