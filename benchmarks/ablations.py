@@ -26,9 +26,9 @@ from dal_auto.evaluation.result_store import Cell
 from dal_auto.evaluation.results import read_cells
 from dal_auto.evaluation.run_info import read_facts
 from dal_auto.evaluation.scores import read_scored
-from dal_auto.inference.runs import Run, run_of
-from dal_auto.methods.checkpoint import save_checkpoint
+from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
 from dal_auto.scoring.bootstrap import interval
+from dal_auto.store.runs import Run, run_of
 
 _SETTINGS = "method.settings."
 
@@ -90,7 +90,7 @@ def rescore(home: Home, full: str, variant: Variant) -> str:
     they would be the same. Practical thresholds would not, and are left out.
     """
     given = Run(home.path / "results" / full)
-    checkpoint = given.load()
+    checkpoint = load_checkpoint(given.checkpoint_path)
     plans = checkpoint.plans.override(variant.changes, "user: --set")
     changes = {key: value for key, value, source in plans.flat() if source == "user: --set"}
     name = run_of(plans, changes, given.seed).name

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal_auto.inference.runs import Run
 from dal_auto.inference.sliding_window import tile, window_starts
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Detection, Method
 from dal_auto.plans import Shape
 from dal_auto.preprocessing.configuration_grid import (
@@ -30,6 +30,7 @@ from dal_auto.preprocessing.configuration_grid import (
     mask_to_configuration,
     matched_image,
 )
+from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import read_case, read_records
 
 OVERLAPS = (0.0, 0.25, 0.5, 0.75)
@@ -126,7 +127,7 @@ def main() -> None:
     parser.add_argument("--cases", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--images", type=int, default=4, help="how many, of the last cases")
     options = parser.parse_args()
-    checkpoint = Run(options.run).load()
+    checkpoint = load_checkpoint(Run(options.run).checkpoint_path)
     method, plans = checkpoint.build("cpu"), checkpoint.plans
     images: list[Image] = []
     for record in reversed(read_records(options.cases)):

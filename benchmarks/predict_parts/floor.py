@@ -16,13 +16,14 @@ from preprocessing_parts import plain
 from dal_auto.case import RawCase, StandardCase
 from dal_auto.images import read_image, write_image
 from dal_auto.inference.predictor import predict
-from dal_auto.inference.runs import Run
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Method
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise
 from dal_auto.preprocessing.resampling import resample_mask
 from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.store.runs import Run
 from dal_auto.workers.progress import Stopwatch
 
 WHOLE = CaseSteps(bias_correct=True, coregister=True, register_to_atlas=True, strip=True)
@@ -45,7 +46,11 @@ class Tools:
 
     @classmethod
     def load(cls, run: Path, threads: int) -> Tools:
-        return cls(BrainExtraction(no_gpu=True), Run(run).load().build("cpu"), threads)
+        return cls(
+            BrainExtraction(no_gpu=True),
+            load_checkpoint(Run(run).checkpoint_path).build("cpu"),
+            threads,
+        )
 
     @property
     def plan(self) -> PreprocessingPlan:

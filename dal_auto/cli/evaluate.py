@@ -15,8 +15,8 @@ from dal_auto.evaluation.pictures.viewed_cases import keep_volumes
 from dal_auto.evaluation.run import evaluate
 from dal_auto.evaluation.scores import evaluated_datasets, read_scored
 from dal_auto.evaluation.summary import write_summary
-from dal_auto.inference.runs import choose_runs
 from dal_auto.planning.hardware import Hardware
+from dal_auto.store.runs import choose_runs
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from dal_auto.datasets.filenames import stem_of
 from dal_auto.errors import InputError, UsageError
 from dal_auto.inference.request import OUTPUTS
 from dal_auto.inference.run import predict_cases
-from dal_auto.inference.runs import choose_run
 from dal_auto.planning.hardware import Hardware
+from dal_auto.store.runs import choose_run
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ import torch
 
 from dal_auto.evaluation.run_info import RunFacts
 from dal_auto.evaluation.scores import Records, Scored
-from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import versions
 from dal_auto.plans import Plans
 from dal_auto.store.atomic import write_json
+from dal_auto.store.runs import Run
 
 #: Sections of the plans that are set when preprocessing, and when training.
 _CHAIN, _RUN = ("preprocessing.",), ("method.settings.", "training.", "scoring.", "intensity.")

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from dal_auto.evaluation.scores import Scored
-from dal_auto.inference.runs import Run
 from dal_auto.scoring import bootstrap
 from dal_auto.scoring.lesionwise import LesionScore
 from dal_auto.scoring.metrics import FloatArray
 from dal_auto.store.atomic import write_json
+from dal_auto.store.runs import Run
 
 #: To be raised whenever a cell would be made differently.
 _FORMAT = "dal_auto cell 2"

@@ -18,7 +18,6 @@ from dal_auto.errors import InputError
 from dal_auto.evaluation.result_store import Cell, Row, key_of, store, stored
 from dal_auto.evaluation.run_info import RunFacts
 from dal_auto.evaluation.scores import VOXEL_ML, Records, Scored
-from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import threshold_key
 from dal_auto.scoring.bootstrap import (
     best_mean_dice_interval,
@@ -39,6 +38,7 @@ from dal_auto.scoring.metrics import (
     score_quantile,
     thinned,
 )
+from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
 

@@ -44,14 +44,14 @@ from dal_auto.figures.png import save_png
 from dal_auto.inference.model import check_atlas
 from dal_auto.inference.outputs import panel_volumes
 from dal_auto.inference.predictor import Prediction, look_closer, predict
-from dal_auto.inference.runs import Run
-from dal_auto.methods.checkpoint import threshold_key
+from dal_auto.methods.checkpoint import load_checkpoint, threshold_key
 from dal_auto.methods.method import Method
 from dal_auto.preprocessing.run import case_records
 from dal_auto.scoring.anomaly_score import ssim_map
 from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
+from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.workers.progress import Stopwatch
 
@@ -102,7 +102,7 @@ def evaluate(
 
 
 def _evaluate_run(run: Run, datasets: Mapping[str, Sequence[CaseRecord]], device: str) -> list[str]:
-    checkpoint = run.load()
+    checkpoint = load_checkpoint(run.checkpoint_path)
     check_atlas(checkpoint)
     method, model = checkpoint.build(device), run.checkpoint_sha256()
     failures: list[str] = []

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dal_auto.errors import DalError
-from dal_auto.inference.runs import Run
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
+from dal_auto.store.runs import Run
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def read_facts(runs: Sequence[Run]) -> tuple[dict[Run, RunFacts], list[str]]:
     problems = []
     for run in runs:
         try:
-            checkpoint = run.load()
+            checkpoint = load_checkpoint(run.checkpoint_path)
         except DalError as error:
             problems.append(f"{run}: {error}")
             continue

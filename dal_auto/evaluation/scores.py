@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dal_auto.errors import DalError
-from dal_auto.inference.runs import Run
 from dal_auto.scoring.lesionwise import LesionScore
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
+from dal_auto.store.runs import Run
 
 FORMAT = "dal_auto score 3"
 #: In place of a dataset's name: patients of the training set that the run was not trained on.

@@ -35,8 +35,8 @@ from dal_auto.evaluation.tables import (
     verdicts,
 )
 from dal_auto.evaluation.wording import LIMITS, methods_paragraph
-from dal_auto.inference.runs import Run
 from dal_auto.store.atomic import replacing
+from dal_auto.store.runs import Run
 from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)

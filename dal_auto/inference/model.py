@@ -9,11 +9,11 @@ from dal_auto.case import StandardCase
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import Prediction, predict
 from dal_auto.inference.request import Request
-from dal_auto.inference.runs import Run
-from dal_auto.methods.checkpoint import Checkpoint, threshold_key
+from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, threshold_key
 from dal_auto.methods.method import Method
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.atlas import load_atlas
+from dal_auto.store.runs import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def load_model(run: Run, *, device: str, save: frozenset[str], threshold: float 
     UsageError
         if the model was trained in another atlas's space, or has no threshold and none is given.
     """
-    checkpoint = run.load()
+    checkpoint = load_checkpoint(run.checkpoint_path)
     check_atlas(checkpoint)
     plans = checkpoint.plans
     request = Request(run.checkpoint_sha256(), plans.preprocessing, save, threshold)

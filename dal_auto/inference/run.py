@@ -29,10 +29,10 @@ from dal_auto.inference.prepare import (
     usable,
 )
 from dal_auto.inference.request import Request, is_done, read_records, record_path
-from dal_auto.inference.runs import Run
 from dal_auto.inference.table import write_tables
 from dal_auto.preprocessing.quality.pictures import flags
 from dal_auto.store.atomic import remove_leftovers, replacing
+from dal_auto.store.runs import Run
 from dal_auto.workers import Workforce, run_tasks
 from dal_auto.workers.progress import Stopwatch
 

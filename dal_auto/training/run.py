@@ -15,7 +15,6 @@ from tqdm import tqdm
 from dal_auto import distributed
 from dal_auto.datasets.registry import load_records
 from dal_auto.errors import UsageError
-from dal_auto.inference.runs import Run, run_of
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod
 from dal_auto.methods.registry import find_method
@@ -26,6 +25,7 @@ from dal_auto.planning.wishes import PlannedRun, Wishes
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
 from dal_auto.store.atomic import write_json
+from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.selection import choose_selection

@@ -20,11 +20,11 @@ from dal_auto.evaluation.paper.reference import DATASETS
 from dal_auto.evaluation.run import Job, keep_case
 from dal_auto.evaluation.scores import HELD_OUT, evaluation_folder
 from dal_auto.inference.predictor import Prediction
-from dal_auto.inference.runs import Run, run_of
-from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
+from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.scoring import bootstrap
+from dal_auto.store.runs import Run, run_of
 
 SHAPE = (12, 14, 12)
 METHODS = ("DAL", "mean-brain", "raw-intensity")
@@ -133,7 +133,7 @@ def drawn_prediction(run: Run, case: StandardCase, sequence: str) -> Prediction:
 def score(run: Run, dataset: str, cases: list[StandardCase]) -> None:
     """Keep what `evaluate` would keep."""
     ids = frozenset(case.case_id for case in cases)
-    checkpoint = run.load()
+    checkpoint = load_checkpoint(run.checkpoint_path)
     job = Job(
         run=run,
         method=SimpleNamespace(plans=checkpoint.plans, viewer={}),  # all that is asked of it

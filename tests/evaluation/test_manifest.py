@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dal_auto.evaluation.manifest import commands
 from dal_auto.evaluation.run_info import RunFacts
-from dal_auto.inference.runs import run_of
+from dal_auto.store.runs import run_of
 
 
 def test_commands_carry_what_the_user_set_and_nothing_else(make):

@@ -14,13 +14,13 @@ from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation.run import evaluate
 from dal_auto.evaluation.scores import FORMAT, HELD_OUT, read_scored
 from dal_auto.inference.predictor import predict
-from dal_auto.inference.runs import Run, run_of
-from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
+from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dal_auto.methods.mean_brain import MeanBrain
 from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.run import case_records
 from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import write_case
 
 DRAW = evaluation_run._draw
@@ -128,7 +128,7 @@ def test_what_is_kept_is_what_was_predicted(run, monkeypatch):
         if (one.case_id, one.sequence) == ("a", "T1")
     ]
     case = phantom("a", lesioned=True)
-    method = run.load().build("cpu")
+    method = load_checkpoint(run.checkpoint_path).build("cpu")
     found = predict(method, replace(case, images=np.float16(case.images) * 1.0), "T1", "cpu")
     (score_map,) = found.anomaly.values()
     for region, within in (("grid", None), ("brain", case.brain_mask)):
@@ -153,7 +153,7 @@ def test_healthy_images_have_a_similarity(run):
     score(run)
     one = read_scored([run], ["Lesions"]).held_out[0]
     case = phantom("h2", lesioned=False)
-    method = run.load().build("cpu")
+    method = load_checkpoint(run.checkpoint_path).build("cpu")
     found = predict(method, replace(case, images=np.float16(case.images) * 1.0), "T1", "cpu")
     _, similarity = structural_similarity(
         found.image, found.pseudo_healthy, full=True, gaussian_weights=True, sigma=1.5,

@@ -19,8 +19,8 @@ from dal_auto.evaluation import summary as summary_module
 from dal_auto.evaluation.pictures import drawing
 from dal_auto.evaluation.scores import HELD_OUT, Records, evaluated_datasets, read_scored
 from dal_auto.evaluation.summary import Summary, write_summary
-from dal_auto.inference.runs import Run
-from dal_auto.methods.checkpoint import save_checkpoint
+from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
+from dal_auto.store.runs import Run
 
 
 @pytest.fixture
@@ -165,7 +165,9 @@ def test_an_overlap_that_cannot_be_told_is_a_remark(make, report):
 
 def test_a_run_without_a_threshold_has_no_lesionwise_figures(make, report):
     run = make.train("DAL", 0)
-    save_checkpoint(run.checkpoint_path, replace(run.load(), thresholds={}))
+    save_checkpoint(
+        run.checkpoint_path, replace(load_checkpoint(run.checkpoint_path), thresholds={})
+    )
     make.score(run, "MSLUB", [make.drawn_case("MSLUB", n) for n in range(2)])
     summary = report(run)
     row = summary.tables["results"].iloc[0]

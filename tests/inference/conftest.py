@@ -16,10 +16,10 @@ from dal_auto.inference.export import standard_grid
 from dal_auto.inference.prepare import Prepared, PrepareTask
 from dal_auto.inference.request import tools_of
 from dal_auto.inference.run import PredictionSummary, predict_cases
-from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
 from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.store.runs import Run
 from dal_auto.workers import Workforce
 
 SIZE = 48

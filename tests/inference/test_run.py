@@ -16,8 +16,8 @@ import pytest
 from dal_auto.case import RawCase
 from dal_auto.errors import CaseFailed, DiskFull, InputError, UsageError
 from dal_auto.inference import outputs, request
-from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
+from dal_auto.store.runs import Run
 
 
 def stored(folder: Path) -> dict[str, bytes]:

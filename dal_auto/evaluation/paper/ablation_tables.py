@@ -40,8 +40,8 @@ from dal_auto.evaluation.paper.rows import (
     spreads_of,
 )
 from dal_auto.evaluation.run_info import RunFacts
-from dal_auto.inference.runs import Run
 from dal_auto.plans import Plans
+from dal_auto.store.runs import Run
 
 SWEEPS = "hyper-parameters"
 _FAMILY_NOTE = (

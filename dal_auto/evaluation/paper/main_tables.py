@@ -31,7 +31,7 @@ from dal_auto.evaluation.paper.rows import (
     spreads_of,
 )
 from dal_auto.evaluation.run_info import RunFacts
-from dal_auto.inference.runs import Run
+from dal_auto.store.runs import Run
 
 _ERRORS = ("RE_N", "RE_A")
 

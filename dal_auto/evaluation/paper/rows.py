@@ -13,8 +13,8 @@ from dal_auto.evaluation.paper import reference
 from dal_auto.evaluation.paper.families import differences, is_ablation
 from dal_auto.evaluation.paper.formats import Value
 from dal_auto.evaluation.run_info import RunFacts
-from dal_auto.inference.runs import Run
 from dal_auto.plans import Plans
+from dal_auto.store.runs import Run
 
 OURS, PAPERS = "ours", "paper"
 SEEDS_NOTE = "Ours: mean ± sample standard deviation over seeds; one seed has none."

@@ -23,7 +23,7 @@ from dal_auto.figures.comparison import Slice, comparison_figure
 from dal_auto.figures.curves import precision_recall_figure, sensitivity_figure, sweep_figure
 from dal_auto.figures.embedding import embed, embedding_figure
 from dal_auto.figures.files import save_figure
-from dal_auto.inference.runs import Run
+from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
 

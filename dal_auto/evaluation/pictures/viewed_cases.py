@@ -20,9 +20,10 @@ from dal_auto.evaluation.run_info import RunFacts, read_facts
 from dal_auto.evaluation.scores import Scored, evaluation_folder, read_scored
 from dal_auto.inference.model import check_atlas
 from dal_auto.inference.predictor import predict
-from dal_auto.inference.runs import Run
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Method
 from dal_auto.scoring.metrics import average_precision
+from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import CaseRecord, read_case
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def keep_volumes(
             for one, variants in _missing(run, dataset, by_id):
                 try:
                     if method is None:
-                        checkpoint = run.load()
+                        checkpoint = load_checkpoint(run.checkpoint_path)
                         check_atlas(checkpoint)
                         method = checkpoint.build(device)
                     _keep(one, variants, by_id[one.case_id], method, device)

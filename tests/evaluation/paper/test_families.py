@@ -16,8 +16,8 @@ from dal_auto.evaluation.paper.families import (
 )
 from dal_auto.evaluation.paper.rows import labels
 from dal_auto.evaluation.run_info import RunFacts
-from dal_auto.inference.runs import Run, run_of
 from dal_auto.plans import Plans
+from dal_auto.store.runs import Run, run_of
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from dal_auto.evaluation.pictures.viewed_cases import keep_volumes, kept_volumes
 from dal_auto.evaluation.pictures.volumes import read_volumes
 from dal_auto.evaluation.run_info import read_facts
 from dal_auto.evaluation.scores import read_scored
-from dal_auto.inference.runs import Run
 from dal_auto.methods.checkpoint import Checkpoint
+from dal_auto.store.runs import Run
 
 CASES = 9
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dal_auto.errors import UsageError
-from dal_auto.inference.runs import Run, choose_run, choose_runs, complete_runs, run_of
+from dal_auto.store.runs import Run, choose_run, choose_runs, complete_runs, run_of
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_run_without_its_last_file_is_not_complete(trained, missing):
 def test_a_runs_folder_follows_plans_overrides_and_seed(results, make_plans):
     plans = make_plans()
     plain = run_of(plans, {}, 2)
-    assert plain.folder == results / "Phantoms" / "raw-intensity__tiny__robust" / "seed_2"
+    assert plain.folder == results / "Phantoms" / "DAL__tiny__robust" / "seed_2"
     one, two = (run_of(plans, {"training.steps": steps}, 2) for steps in (5, 6))
     assert len({plain.name, one.name, two.name}) == 3
     assert one.name.startswith(f"{plain.name}__")

@@ -11,7 +11,6 @@ from typing import Any
 
 from dal_auto import paths
 from dal_auto.errors import UsageError
-from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint
 from dal_auto.plans import Plans
 
 
@@ -50,9 +49,6 @@ class Run:
     def checkpoint_sha256(self) -> str:
         """Hash of the checkpoint's bytes: what was made with another one is made again."""
         return hashlib.sha256(self.checkpoint_path.read_bytes()).hexdigest()
-
-    def load(self) -> Checkpoint:
-        return load_checkpoint(self.checkpoint_path)
 
     def __str__(self) -> str:
         return f"{self.training_set}/{self.name}/{self.folder.name}"
