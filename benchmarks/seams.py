@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dal_auto.case import Shape
 from dal_auto.inference.sliding_window import tile, window_starts
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Detection, Method
-from dal_auto.plans import Shape
 from dal_auto.preprocessing.configuration_grid import (
     image_to_configuration,
     mask_to_configuration,

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
+Shape = tuple[int, int, int]
+"""Voxels along x, y, z."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class Grid:
     affine : (4, 4) array, voxel indices → RAS mm
     """
 
-    shape: tuple[int, int, int]
+    shape: Shape
     affine: FloatArray
 
     @property

@@ -7,71 +7,17 @@ it measured, and ``--set`` marks what the user chose. Methods validate their own
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from dal_auto.case import Shape
 from dal_auto.errors import InputError, PlansError
+from dal_auto.schema import Section, ours, paper
 
-Shape = tuple[int, int, int]
 SkullStripper = Literal["deepbet", "robex", "hd-bet", "synthstrip"]
-
-
-def paper(default: Any, where: str, **rules: Any) -> Any:
-    """A default that the paper states, with its section or equation."""
-    return Field(default, json_schema_extra={"source": f"paper: {where}"}, **rules)
-
-
-def ours(default: Any, reason: str, **rules: Any) -> Any:
-    """A default that is ours, with the reason."""
-    return Field(default, json_schema_extra={"source": f"ours: {reason}"}, **rules)
-
-
-class Section(BaseModel):
-    """A part of the plans: immutable, no unknown keys, no silent conversions of type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @classmethod
-    def parse(cls, content: Mapping[str, Any], prefix: str = "") -> Self:
-        """Validate JSON-like `content`; `prefix` is the dotted key of this section in the plans."""
-        try:
-            return cls.model_validate_json(json.dumps(content))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join([prefix] * bool(prefix) + [str(part) for part in first["loc"]])
-            rule = first["msg"]
-            if first["type"] == "extra_forbidden":
-                rule += f" (known keys: {', '.join(_section_at(cls, first['loc']).model_fields)})"
-            raise PlansError(key, first["input"], rule) from None
-
-    def sources(self, prefix: str = "") -> dict[str, str]:
-        """Dotted key → source of its default, for this section and those within."""
-        found: dict[str, str] = {}
-        for name, info in type(self).model_fields.items():
-            key = f"{prefix}.{name}" if prefix else name
-            value = getattr(self, name)
-            if isinstance(value, Section):
-                found |= value.sources(key)
-            elif isinstance(info.json_schema_extra, dict) and "source" in info.json_schema_extra:
-                found[key] = str(info.json_schema_extra["source"])
-        return found
-
-
-def _section_at(root: type[Section], location: Sequence[int | str]) -> type[Section]:
-    """The section in which the last key of `location` stands: through fields and containers."""
-    section: type[Section] = root
-    kind: Any = root
-    for part in location[:-1]:
-        if isinstance(kind, type) and issubclass(kind, Section):
-            kind = kind.model_fields[str(part)].annotation
-        else:  # a dict or tuple of sections: `part` is a key or an index
-            kind = next(item for item in reversed(get_args(kind)) if item is not Ellipsis)
-        if isinstance(kind, type) and issubclass(kind, Section):
-            section = kind
-    return section
 
 
 class PreprocessingPlan(Section):

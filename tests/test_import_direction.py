@@ -29,7 +29,7 @@ RANKS = {
 }
 COMMON = {
     *("case", "datasets", "distributed", "errors", "figures", "images", "paths", "plans"),
-    *("scoring", "store", "volumes", "workers"),
+    *("schema", "scoring", "store", "volumes", "workers"),
 }
 """Importable by all; they import no room."""
 

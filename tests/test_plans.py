@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dal_auto.errors import InputError, PlansError
-from dal_auto.plans import (
-    Plans,
-    ScoringPlan,
-    Section,
-    TrainingPlan,
-    ours,
-    paper,
-    parse_assignment,
-    read_assignments,
-)
+from dal_auto.plans import Plans, ScoringPlan, TrainingPlan, parse_assignment, read_assignments
+from dal_auto.schema import Section, ours, paper
 
 CONTENT: dict[str, Any] = {
     "training_set": "IXI",

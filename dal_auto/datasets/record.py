@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from dal_auto.errors import InputError, PlansError
-from dal_auto.plans import Section
+from dal_auto.schema import Section
 
 Patterns = tuple[str, ...]
 OWN_RECORD = "dal_record.json"  # in the dataset's folder

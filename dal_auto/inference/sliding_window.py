@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from dal_auto.case import Shape
 from dal_auto.inference.whole_statistics import WholeStatistics
-from dal_auto.plans import Shape
 
 Box = tuple[slice, slice, slice]
 

@@ -29,7 +29,8 @@ from dal_auto.errors import MissingDependency, PlansError
 from dal_auto.methods.method import Batch
 from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
 from dal_auto.networks.simplex_noise import Fields, drawn_fields, octave_noise
-from dal_auto.plans import ConfigurationPlan, Plans, ours, paper
+from dal_auto.plans import ConfigurationPlan, Plans
+from dal_auto.schema import ours, paper
 
 #: Share of the noise's power, above which the network foretells nothing of use.
 _MOST_UNFORETOLD = 0.9

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from dal_auto.errors import PlansError
 from dal_auto.methods.method import Batch
 from dal_auto.methods.slices import SliceMethod, SliceSettings, drawn_slices, is_small
-from dal_auto.plans import ConfigurationPlan, Plans, ours, paper
+from dal_auto.plans import ConfigurationPlan, Plans
+from dal_auto.schema import ours, paper
 
 _SLOPE = 0.3  # Keras's LeakyReLU, with which the method was published
 #: nats per dimension of the code, below which it says nothing

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from dal_auto.errors import PlansError
 from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
-from dal_auto.plans import ConfigurationPlan, Plans, ours, paper
+from dal_auto.plans import ConfigurationPlan, Plans
+from dal_auto.schema import ours, paper
 
 
 class DAESettings(SliceSettings):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dal_auto.methods.method import Batch, CohortMethod, Detection, Tile
-from dal_auto.plans import ConfigurationPlan, Plans, Section
+from dal_auto.plans import ConfigurationPlan, Plans
+from dal_auto.schema import Section
 
 
 class MeanBrainSettings(Section):

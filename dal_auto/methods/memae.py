@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from dal_auto.methods.method import Batch
 from dal_auto.methods.slices import SliceMethod, SliceSettings, drawn_slices, is_small
 from dal_auto.networks.memory import MemoryUnit, entropy
-from dal_auto.plans import ConfigurationPlan, Plans, ours, paper
+from dal_auto.plans import ConfigurationPlan, Plans
+from dal_auto.schema import ours, paper
 
 _SLOPE = 0.2
 _LEAST_USED = 0.01

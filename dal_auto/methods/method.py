@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from dal_auto.plans import ConfigurationPlan, Plans, Section
+from dal_auto.plans import ConfigurationPlan, Plans
+from dal_auto.schema import Section
 
 #: Runs a network over a volume (1, C, x, y, z) in the windows of the plans, and stitches.
 Tile = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]

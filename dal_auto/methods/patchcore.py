@@ -32,7 +32,8 @@ from dal_auto.methods.method import Batch, CohortMethod, Detection, Method, Tile
 from dal_auto.methods.self_trained import SELF_TRAINED, SelfTrainedSettings, train_trunk
 from dal_auto.methods.slices import axial_slices, is_small, volume_of
 from dal_auto.networks.backbone import Backbone, Trunk, load_weights, require_weights
-from dal_auto.plans import ConfigurationPlan, Plans, Section, ours, paper
+from dal_auto.plans import ConfigurationPlan, Plans
+from dal_auto.schema import Section, ours, paper
 from dal_auto.scoring.separable import correlate, gaussian_kernel
 
 logger = logging.getLogger(__name__)

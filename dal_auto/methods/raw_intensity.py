@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from dal_auto.methods.method import Batch, CohortMethod, Detection, Tile
-from dal_auto.plans import ConfigurationPlan, Section
+from dal_auto.plans import ConfigurationPlan
+from dal_auto.schema import Section
 
 
 class RawIntensitySettings(Section):

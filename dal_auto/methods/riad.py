@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
-from dal_auto.plans import ConfigurationPlan, Plans, paper
+from dal_auto.plans import ConfigurationPlan, Plans
+from dal_auto.schema import paper
 
 _C_GMS = 0.0026
 _SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5

@@ -15,7 +15,7 @@ from torch import Tensor
 from dal_auto.errors import UsageError
 from dal_auto.methods.dae import coarse_noise, noise_cells
 from dal_auto.networks.backbone import Backbone, Decoder, Trunk
-from dal_auto.plans import Section, ours
+from dal_auto.schema import Section, ours
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dal_auto.methods.method import Batch, Detection, GradientMethod, Tile
-from dal_auto.plans import Section, ours
+from dal_auto.schema import Section, ours
 
 _LEAST_BRAIN = 0.01
 _RESTORED = "restored"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dal_auto.plans import Shape
+from dal_auto.case import Shape
 
 
 class ModalityExtractor(nn.Module):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dal_auto.case import Shape
 from dal_auto.errors import PlansError
 from dal_auto.networks.precision import half_precision
-from dal_auto.plans import ConfigurationPlan, PreprocessingPlan, Shape
+from dal_auto.plans import ConfigurationPlan, PreprocessingPlan
 
 _TARGET = PreprocessingPlan().target_shape
 #: §4.2.1: 150 epochs; a step sees `batch_subjects` patients once.

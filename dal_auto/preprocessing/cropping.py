@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dal_auto.case import Grid
-from dal_auto.plans import Shape
+from dal_auto.case import Grid, Shape
 
 
 def centre_crop_or_pad(grid: Grid, shape: Shape) -> Grid:

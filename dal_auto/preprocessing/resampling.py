@@ -9,8 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from dal_auto.case import BoolArray, FloatArray, Grid
-from dal_auto.plans import Shape
+from dal_auto.case import BoolArray, FloatArray, Grid, Shape
 
 Box = tuple[slice, ...]
 

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from dal_auto.case import RawCase
-from dal_auto.plans import PreprocessingPlan, Section
+from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.fingerprint.dataset import CaseFingerprint, Fingerprint
+from dal_auto.schema import Section
 
 #: A cohort whose median brain differs this much in volume from the atlas's is worth a word. The
 #: MNI152 brain, to which whole datasets are scaled, has 1.30 times the volume of SRI24's.

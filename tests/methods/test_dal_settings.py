@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dal_auto.case import Shape
 from dal_auto.errors import PlansError
 from dal_auto.methods.dal.settings import DalSettings, settings_for
-from dal_auto.plans import ConfigurationPlan, Shape
+from dal_auto.plans import ConfigurationPlan
 
 
 def configuration(spacing_mm: float, shape: Shape = (112, 160, 112)) -> ConfigurationPlan:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dal_auto.case import Shape
 from dal_auto.methods.dal.model import DAL
 from dal_auto.methods.method import Batch
 from dal_auto.methods.registry import find_method
@@ -19,7 +20,7 @@ from dal_auto.planning.memory import (
     count_training,
     memory_of,
 )
-from dal_auto.plans import ConfigurationPlan, Plans, Shape
+from dal_auto.plans import ConfigurationPlan, Plans
 
 
 def plans_of(method: str = "DAL", shape: Shape = (16, 24, 16), **configuration) -> Plans:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
+from dal_auto.case import Shape
 from dal_auto.errors import PlansError
-from dal_auto.plans import ConfigurationPlan, Section, Shape, ours, paper
+from dal_auto.plans import ConfigurationPlan
+from dal_auto.schema import Section, ours, paper
 
 #: The code's grid stays at this or finer: at 16 mm the restored image was a smooth blur.
 _COARSEST_CODE_MM = 6.0

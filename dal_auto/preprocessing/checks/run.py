@@ -14,10 +14,10 @@ from pydantic import Field, ValidationError
 
 from dal_auto.datasets.overlap import Overlap
 from dal_auto.datasets.registry import Dataset
-from dal_auto.plans import Section
 from dal_auto.preprocessing.checks import counts, images, masks
 from dal_auto.preprocessing.checks.subject import Finding, Result, Subject
 from dal_auto.preprocessing.fingerprint.dataset import Fingerprint
+from dal_auto.schema import Section
 from dal_auto.store.atomic import replacing, write_json
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ import numpy as np
 from dal_auto.case import BoolArray, Grid, RawCase
 from dal_auto.errors import DalError
 from dal_auto.images import Volume, read_volume
-from dal_auto.plans import Section
 from dal_auto.preprocessing.atlas import Atlas, load_atlas, true_grid
 from dal_auto.preprocessing.fingerprint.contrasts import contrast_warnings, correlation
 from dal_auto.preprocessing.fingerprint.image import (
@@ -32,6 +31,7 @@ from dal_auto.preprocessing.fingerprint.orientation import (
     orient,
     true_header_of,
 )
+from dal_auto.schema import Section
 
 #: Stripped images of one grid overlap more than this, unless one of them is moved or cut.
 _LEAST_OVERLAP = 0.8

@@ -11,11 +11,11 @@ from typing import Self
 
 from dal_auto.case import RawCase
 from dal_auto.errors import DalError
-from dal_auto.plans import Section
 from dal_auto.preprocessing.fingerprint.case import CaseFingerprint, fingerprint_case
 from dal_auto.preprocessing.fingerprint.image import ImageFingerprint
 from dal_auto.preprocessing.fingerprint.orientation import Box
 from dal_auto.preprocessing.fingerprint.summary import outlying_figures, summary_lines
+from dal_auto.schema import Section
 from dal_auto.store.atomic import write_json
 from dal_auto.workers import Workforce, run_tasks
 

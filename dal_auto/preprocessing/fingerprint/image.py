@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.images import Volume
-from dal_auto.plans import Section
 from dal_auto.preprocessing.skull_strip.estimate import largest_component
+from dal_auto.schema import Section
 
 #: Non-zero volume of a stripped brain in ml (children to large adults in MNI scale). A head with
 #: skull has 2.5 l and more, and air noise fills the whole field of view.
