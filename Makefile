@@ -8,10 +8,11 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 # Twice quiet: errors only.
 PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo weights test test-all lint format clean
 
 help:
 	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
+	@echo "make weights         train the model that is shipped (hours on a CPU), into ./weights"
 	@echo "make test            lint, then the tests, but for those that take minutes each"
 	@echo "make test-all        lint, then all tests"
 	@echo "make lint            ruff and mypy"
@@ -43,6 +44,13 @@ help:
 
 demo: .venv/.ready
 	DAL_HOME=./demo .venv/bin/dal_demo
+
+# Every step goes on where it was, so that it may be stopped at any time.
+weights: export DAL_HOME := ./weights
+weights: .venv/.ready
+	.venv/bin/dal_plan_and_preprocess -d Simulated --sequences T1 T2 FLAIR
+	.venv/bin/dal_train -d Simulated --sequences T1 T2 FLAIR
+	.venv/bin/dal_models export -r Simulated/DAL --name shipped -o dal_auto/models/shipped.safetensors
 
 test: lint
 	.venv/bin/python -m pytest -m "not long"

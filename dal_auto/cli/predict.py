@@ -17,7 +17,8 @@ from dal_auto.errors import InputError, UsageError
 from dal_auto.inference.request import OUTPUTS
 from dal_auto.inference.run import predict_cases
 from dal_auto.planning.hardware import Hardware
-from dal_auto.store.runs import choose_run
+from dal_auto.store.model_files import SHIPPED, choose_model
+from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "with case, T1, T2, …",
     )
     parser.add_argument("-o", required=True, type=Path, metavar="FOLDER", help="output")
-    parser.add_argument("-m", metavar="METHOD", help="method, where runs of several exist")
-    parser.add_argument("-r", metavar="RUN", help="a run: its folder, or a part of its name")
+    parser.add_argument("-m", metavar="METHOD", help="method of a run of your own (default: DAL)")
+    parser.add_argument(
+        "-r",
+        metavar="MODEL",
+        help="a run (its folder, or a part of its name), 'shipped', or a .safetensors file; "
+        "default: your own run of DAL, else the shipped model",
+    )
     parser.add_argument("--sequence", metavar="SEQ", help="all files are of this sequence")
     parser.add_argument(
         "--save",
@@ -86,13 +92,15 @@ def _threshold(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    run = choose_run(options.m, options.r)
+    model = choose_model(options.m, options.r)
     cases = _find_cases(options.i, options.o, options.sequence)
-    logger.info("%d cases, model %s", len(cases), run)
+    whose = "your own run" if isinstance(model, Run) else "a model file"
+    whose = "it comes with dal_auto" if str(model) == SHIPPED else whose
+    logger.info("%d cases; model: %s (%s)", len(cases), model, whose)
     summary = predict_cases(
         cases,
         options.o,
-        run,
+        model,
         device=Hardware.measure(options.device).device,
         save=options.save,
         threshold=options.threshold,

@@ -13,6 +13,7 @@ from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, threshold_k
 from dal_auto.methods.method import Method
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.atlas import load_atlas
+from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
 
 
@@ -20,7 +21,7 @@ from dal_auto.store.runs import Run
 class Model:
     """All that turns a standard case into maps, the same for every case."""
 
-    run: Run
+    run: Run | ModelFile
     checkpoint: Checkpoint
     method: Method
     request: Request
@@ -66,7 +67,9 @@ class Model:
         }
 
 
-def load_model(run: Run, *, device: str, save: frozenset[str], threshold: float | None) -> Model:
+def load_model(
+    run: Run | ModelFile, *, device: str, save: frozenset[str], threshold: float | None
+) -> Model:
     """Read a run's checkpoint and put its method on a device.
 
     Raises

@@ -32,6 +32,7 @@ from dal_auto.inference.request import Request, is_done, read_records, record_pa
 from dal_auto.inference.table import write_tables
 from dal_auto.preprocessing.quality.pictures import flags
 from dal_auto.store.atomic import remove_leftovers, replacing
+from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
 from dal_auto.workers import Workforce, run_tasks
 from dal_auto.workers.progress import Stopwatch
@@ -61,7 +62,7 @@ class PredictionSummary:
 def predict_cases(
     cases: Sequence[RawCase],
     output: Path,
-    run: Run,
+    run: Run | ModelFile,
     *,
     device: str,
     save: frozenset[str],

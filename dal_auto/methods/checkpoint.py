@@ -164,9 +164,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     def under(prefix: str) -> dict[str, Tensor]:
         return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
+    # Half precision is for storage only.
+    weights = {n: t.float() if t.dtype == torch.half else t for n, t in under("method.").items()}
     return Checkpoint(
         plans=Plans.parse(content["plans"]),
-        tensors=under("method."),
+        tensors=weights,
         step=content["step"],
         thresholds=content["thresholds"],
         threshold_source=content["threshold_source"],

@@ -40,7 +40,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
             return PredictionSummary(done=[case.case_id for case in cases][lost:])
 
         monkeypatch.setattr(module, "predict_cases", predict_cases)
-        monkeypatch.setattr(module, "choose_run", lambda method, name: "a run")
+        monkeypatch.setattr(module, "choose_model", lambda method, name: "a model")
         out = output or tmp_path / "maps"
         return module.main(["-i", str(source), "-o", str(out), "--device", "cpu", *options]), asked
 

@@ -1,0 +1,156 @@
+"""A trained run as a file to hand on, and such a file as a run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dal_auto import paths
+from dal_auto.case import Geometry, StandardCase
+from dal_auto.errors import UsageError
+from dal_auto.inference.export import standard_grid
+from dal_auto.inference.predictor import predict
+from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
+from dal_auto.plans import Plans
+from dal_auto.preprocessing.atlas import load_atlas
+from dal_auto.preprocessing.histogram_matching import brain_percentiles
+from dal_auto.preprocessing.resampling import resample
+from dal_auto.store.atomic import replacing, write_json
+from dal_auto.store.model_files import ModelCard, ModelFile
+from dal_auto.store.runs import Run
+
+logger = logging.getLogger(__name__)
+
+#: Half precision is "equal" where it moves the score by no more than this share of its mean.
+_EQUAL = 0.01
+
+
+def pack(source: Run | ModelFile, target: Path, *, name: str | None = None) -> ModelFile:
+    """Write a model as ``target`` (``.safetensors``) and its card.
+
+    Weights are stored in half precision where that leaves the score on the atlas's brain as it is
+    (to 1 % of its mean), else in single precision. What only training or figures want stays behind.
+
+    Parameters
+    ----------
+    source : a complete run
+    target : the ``.safetensors`` file to write; the card goes beside it
+    name : on the card; by default the run's
+
+    Raises
+    ------
+    UsageError
+        if `target` is no ``.safetensors``, or the run has no practical thresholds.
+    """
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target} does not end in .safetensors")
+    whole = load_checkpoint(source.checkpoint_path)
+    if not whole.thresholds:
+        raise UsageError(f"{source} has no practical thresholds: resume its training first")
+    lean = replace(whole, optimiser={}, progress={}, viewer={})
+    halved = replace(lean, tensors={n: _halved(tensor) for n, tensor in lean.tensors.items()})
+    difference = half_difference(lean, halved)
+    equal = difference <= _EQUAL
+    if not equal:
+        logger.warning(
+            "half precision moves the score by %.1f %%: single precision is kept", 100 * difference
+        )
+    save_checkpoint(target, halved if equal else lean)
+    model = ModelFile(target)
+    write_json(
+        model.card_path,
+        _card(model, lean, name or str(source), equal, difference).model_dump(mode="json"),
+    )
+    return model
+
+
+def install(model: ModelFile) -> Run:
+    """Put a model among the runs in DAL_RESULTS, where every command finds it.
+
+    Raises
+    ------
+    InputError
+        if the file, its card or its hash is not right.
+    """
+    card = model.card()
+    checkpoint = load_checkpoint(model.checkpoint_path)
+    name = f"{card.method}__{card.configuration}__{card.preset}__{card.sha256[:8]}"
+    run = Run(paths.results() / checkpoint.plans.training_set / name / "seed_0")
+    with replacing(run.checkpoint_path) as temporary:
+        temporary.write_bytes(model.checkpoint_path.read_bytes())
+    write_json(run.folder / "card.json", card.model_dump(mode="json"))
+    write_json(run.folder / "plans.json", checkpoint.plans.to_json())
+    write_json(run.folder / "complete.json", {"installed": card.name, "versions": card.versions})
+    return run
+
+
+def half_difference(single: Checkpoint, half: Checkpoint) -> float:
+    """Mean |difference| of two models' scores over the first one's mean score, of all sequences."""
+    plans = single.plans
+    probe = _atlas_as_case(plans)
+    moved, mean = 0.0, 0.0
+    methods = single.build("cpu"), half.build("cpu")
+    for sequence in plans.sequences:
+        a, b = (
+            next(iter(predict(method, probe, sequence, "cpu").anomaly.values()))
+            for method in methods
+        )
+        moved += float(np.abs(a - b).mean())
+        mean += float(a.mean())
+    return moved / mean if mean else 0.0
+
+
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def _atlas_as_case(plans: Plans) -> StandardCase:
+    """The atlas's brain as every sequence: a real brain that is at hand wherever a model runs."""
+    atlas, grid = load_atlas(), standard_grid(plans)
+    image = resample(atlas.image, atlas.grid, grid, np.eye(4))
+    image = (image / image.max()).astype(np.float32)
+    brain = image > 0
+    percentiles = brain_percentiles(image, brain, plans.preprocessing.percentiles)
+    names = plans.sequences
+    return StandardCase(
+        dataset="atlas",
+        case_id=atlas.name,
+        patient_id=atlas.name,
+        sequences=names,
+        images=np.stack([image] * len(names)),
+        brain_mask=brain,
+        lesion_mask=None,
+        geometry=Geometry(dict.fromkeys(names, grid), dict.fromkeys(names, np.eye(4))),
+        scale=dict.fromkeys(names, 1.0),
+        percentiles=dict.fromkeys(names, percentiles),
+        quality={},
+        steps=(),
+    )
+
+
+def _card(
+    model: ModelFile, checkpoint: Checkpoint, name: str, half: bool, difference: float
+) -> ModelCard:
+    plans = checkpoint.plans
+    return ModelCard(
+        name=name,
+        sha256=model.checkpoint_sha256(),
+        size_bytes=model.checkpoint_path.stat().st_size,
+        method=plans.method.name,
+        preset=plans.method.preset,
+        configuration=plans.configuration.name,
+        spacing_mm=plans.configuration.spacing_mm,
+        training_set=plans.training_set,
+        sequences=plans.sequences,
+        steps=checkpoint.step,
+        thresholds=dict(checkpoint.thresholds),
+        threshold_source=checkpoint.threshold_source,
+        atlas=plans.preprocessing.atlas,
+        precision="half" if half else "single",
+        half_difference=round(difference, 6),
+        versions=versions(),
+    )

@@ -1,0 +1,79 @@
+"""A run as a file: lean, in half precision where that is equal, and back among the runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dal_auto.errors import InputError, UsageError
+from dal_auto.inference import packing
+from dal_auto.inference.packing import half_difference, install, pack
+from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
+from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
+from dal_auto.store.runs import complete_runs
+
+
+@pytest.fixture(autouse=True)
+def atlas(monkeypatch) -> None:
+    """A ball in the middle of the atlas's grid, brighter to one side."""
+    axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in ATLAS_GRID.shape], indexing="ij")
+    image = np.where(sum(a**2 for a in axes) < 0.05, 2 + axes[0] + axes[2], 0).astype(np.float32)
+    monkeypatch.setattr(packing, "load_atlas", lambda: Atlas("ball", image, "hash"))
+
+
+def test_a_packed_run_is_half_as_large_predicts_the_same_and_its_card_says_what_it_is(
+    run, tmp_path
+):
+    whole = load_checkpoint(run.checkpoint_path)
+    extra = {"optimiser": {"m": torch.ones(9)}, "progress": {"seed": 3}}
+    save_checkpoint(run.checkpoint_path, replace(whole, **extra))
+    model = pack(run, tmp_path / "mine.safetensors")
+    card, packed = model.card(), load_checkpoint(model.checkpoint_path)
+    assert (card.name, card.method, card.precision) == (str(run), "mean-brain", "half")
+    assert card.half_difference == 0 and card.thresholds == {"T1": 0.25, "T2": 0.25}
+    assert card.size_bytes < 0.6 * run.checkpoint_path.stat().st_size
+    assert not packed.optimiser and not packed.progress
+    assert packed.plans == whole.plans and packed.thresholds == whole.thresholds
+    torch.testing.assert_close(packed.tensors["mean"], whole.tensors["mean"])
+    assert packed.tensors["mean"].dtype == torch.float32
+
+
+def test_where_half_precision_is_another_model_single_precision_is_kept(
+    run, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(packing, "half_difference", lambda single, half: 0.02)
+    model = pack(run, tmp_path / "mine.safetensors")
+    assert model.card().precision == "single" and "moves the score by 2.0 %" in caplog.text
+    assert model.card().size_bytes > 2 * 24**3 * 4
+
+
+def test_the_difference_is_that_of_the_scores(run):
+    checkpoint = load_checkpoint(run.checkpoint_path)
+    assert half_difference(checkpoint, checkpoint) == 0
+    other = replace(checkpoint, tensors={"mean": checkpoint.tensors["mean"] + 0.2})
+    assert half_difference(checkpoint, other) > 0.1
+
+
+def test_an_installed_model_is_a_complete_run(run, tmp_path, monkeypatch):
+    model = pack(run, tmp_path / "mine.safetensors", name="mine")
+    monkeypatch.setenv("DAL_RESULTS", str(tmp_path / "another"))
+    installed = install(model)
+    assert complete_runs() == [installed]
+    assert installed.method == "mean-brain" and model.card().sha256[:8] in installed.name
+    assert installed.checkpoint_sha256() == model.card().sha256
+
+
+def test_what_is_no_model_is_not_packed_and_not_installed(run, tmp_path):
+    with pytest.raises(UsageError, match=r"does not end in \.safetensors"):
+        pack(run, tmp_path / "mine.pt")
+    model = pack(run, tmp_path / "mine.safetensors")
+    model.checkpoint_path.write_bytes(b"other")
+    with pytest.raises(InputError, match="hash"):
+        install(model)
+    checkpoint = load_checkpoint(run.checkpoint_path)
+    save_checkpoint(run.checkpoint_path, replace(checkpoint, thresholds={}))
+    with pytest.raises(UsageError, match="no practical thresholds"):
+        pack(run, tmp_path / "mine.safetensors")
