@@ -54,7 +54,9 @@ class PreprocessingPlan(Section):
     n4_spacing_mm: float = ours(
         4.0, "shrink 4 of a 1 mm image: 67 times faster than 1 for 0.0016 of residual field", gt=0
     )
-    n4_iterations: tuple[int, ...] = ours((50, 50, 50, 50), "SimpleITK's usual four levels")
+    n4_iterations: tuple[int, ...] = ours(
+        (50, 50), "SimpleITK's four levels fit tumours and divide them away: AP 68 → 31, here 69"
+    )
     percentiles: tuple[float, ...] = ours(
         (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99), "Nyúl & Udupa 1999; Shah et al. 2011"
     )
