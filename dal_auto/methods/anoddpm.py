@@ -27,7 +27,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dal_auto.errors import MissingDependency, PlansError
 from dal_auto.methods.method import Batch
-from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings, is_small
 from dal_auto.networks.simplex_noise import Fields, drawn_fields, octave_noise
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -132,7 +132,7 @@ def _with_buffers(network: nn.Module) -> nn.Module:
     return network
 
 
-class AnoDDPM(SliceMethod):
+class AnoDDPM(RestoringMethod):
     """A lesion is buried with the rest, and healthy tissue comes back in its place."""
 
     name = "AnoDDPM"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dal_auto.errors import PlansError
 from dal_auto.methods.method import Batch
-from dal_auto.methods.slices import SliceMethod, SliceSettings, drawn_slices, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings, drawn_slices, is_small
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -107,7 +107,7 @@ class AutoencoderNetwork(nn.Module):
         return [self.dropout(head(seen)) for head in self.heads]
 
 
-class AE(SliceMethod):
+class AE(RestoringMethod):
     """An autoencoder whose dense code holds no lesion, since it never saw one."""
 
     name = "AE"

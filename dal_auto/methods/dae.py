@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.errors import PlansError
-from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings, is_small
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -88,7 +88,7 @@ class DenoisingUNet(nn.Module):
         return restored
 
 
-class DAE(SliceMethod):
+class DAE(RestoringMethod):
     """Trained to remove noise of a lesion's size; asked with the clean image."""
 
     name = "DAE"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.methods.method import Batch
-from dal_auto.methods.slices import SliceMethod, SliceSettings, drawn_slices, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings, drawn_slices, is_small
 from dal_auto.networks.memory import MemoryUnit, entropy
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -70,7 +70,7 @@ def _doubling(before: int, width: int) -> nn.Module:
     return nn.ConvTranspose2d(before, width, 3, stride=2, padding=1, output_padding=1)
 
 
-class MemAE(SliceMethod):
+class MemAE(RestoringMethod):
     """What the memory does not hold cannot be rebuilt."""
 
     name = "MemAE"

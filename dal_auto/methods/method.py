@@ -138,6 +138,17 @@ class Method(ABC):
         """
         return  # most have no use for it
 
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Learn constants that maps depend on, after training, with the weights as they are.
+
+        They belong to `tensors`. Until then, while checkpoints are chosen, `detect` does without.
+
+        Parameters
+        ----------
+        batches : healthy cases that were not trained on where there are any, one subject each
+        """
+        return  # most have none
+
     def fit_viewer(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
         """Learn what only figures want, after training, with the weights as they are.
 
@@ -175,9 +186,24 @@ class GradientMethod(Method):
 
     network: nn.Module
 
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Learn from the cohort what training stands on, once before the first step.
+
+        A resumed run is not told again: what is kept of it belongs to `tensors`.
+
+        Parameters
+        ----------
+        batches : every training case once, one subject each; read as far as they are asked for
+        """
+        return  # most begin with their first step
+
     @abstractmethod
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Losses by name; ``"loss"`` is the one that is minimised, the others are shown."""
+        """Losses by name; ``"loss"`` is the one that is minimised, the others are shown.
+
+        Two players of a game are one sum, each seen by the other through `networks.frozen`: Adam's
+        moments are of each weight, so one Adam over both is as good as one for each.
+        """
 
     @abstractmethod
     def watch(self, batch: Batch) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings, is_small
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
 
@@ -78,7 +78,7 @@ def _layer(before: int, width: int, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU())
 
 
-class RIAD(SliceMethod):
+class RIAD(RestoringMethod):
     """Reconstruction by inpainting."""
 
     name = "RIAD"

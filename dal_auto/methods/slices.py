@@ -27,11 +27,10 @@ class SliceSettings(Section):
 
 
 class SliceMethod(GradientMethod):
-    """A method whose network restores axial slices; the score is |x − x̂|, named "intensity" where
-    it stands beside others.
+    """A method that looks at axial slices one by one.
 
     A subclass says how large its slices must be (`side` or `multiple`), what a step's losses are
-    (`slice_losses`) and how slices are restored (`restore`).
+    (`slice_losses`), and what it finds in slices (`examine`).
     """
 
     settings: SliceSettings
@@ -55,20 +54,25 @@ class SliceMethod(GradientMethod):
         """
 
     @abstractmethod
-    def restore(self, slices: Tensor, brain: Tensor) -> Tensor:
-        """Pseudo-healthy slices (n, 1, h, w), near [0, 1]; the same for equal input."""
-
     def examine(
         self, slices: Tensor, brain: Tensor, numbers: range
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Restored slices, and score maps by variant where the method has others than |x − x̂|.
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Restored slices where the method has them, and score maps by variant.
+
+        |x − x̂| of restored slices is a variant by itself: ``""`` where no other is given, else
+        "intensity".
 
         Parameters
         ----------
+        slices, brain : as for `slice_losses`; equal input gives equal output
         numbers : of the slices in their volume; what a method draws for a slice follows from its
             own, so that the number of slices at once changes nothing
+
+        Returns
+        -------
+        restored : (n, 1, h, w), near [0, 1], or None
+        maps : variant → (n, 1, h', w'); another size is brought to the slices' bilinearly
         """
-        return self.restore(slices, brain), {}
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         slices, brain = drawn_slices(batch, self.settings.slices_per_step)
@@ -82,8 +86,21 @@ class SliceMethod(GradientMethod):
 
     @torch.no_grad()
     def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:
-        """Restore slice by slice; slices are small enough to need no windows."""
+        """Examine slice by slice; slices are small enough to need no windows."""
         self.network.eval()
+        restored, scores = self._examined(image, brain_mask)
+        if restored is None:
+            return Detection(scores)
+        healthy = restored.clamp(0, 1) * brain_mask
+        difference = (image - healthy).abs() * brain_mask
+        return Detection(
+            scores | {"intensity" if scores else "": difference}, pseudo_healthy=healthy
+        )
+
+    def _examined(
+        self, image: Tensor, brain_mask: Tensor
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """`examine` of a volume's slices, some at once: volumes (x, y, z) on the image's grid."""
         slices, brain = (axial_slices(volume) for volume in (image, brain_mask.float()))
         chunk = self.settings.slices_per_step
         found: dict[str, list[Tensor]] = {}
@@ -91,35 +108,51 @@ class SliceMethod(GradientMethod):
             some, where = slices[start : start + chunk], brain[start : start + chunk]
             numbers = range(start, start + len(some))
             restored, maps = self.examine(self._sized(some), self._sized(where), numbers)
-            for name, part in {_RESTORED: restored, **maps}.items():
+            named = maps if restored is None else {_RESTORED: restored, **maps}
+            for name, part in named.items():
                 found.setdefault(name, []).append(self._as_before(part, some))
-        volumes = {name: volume_of(torch.cat(parts)) for name, parts in found.items()}
-        healthy = volumes.pop(_RESTORED).float().clamp(0, 1) * brain_mask
-        scores = {
-            name: volume.float().clamp(min=0) * brain_mask for name, volume in volumes.items()
-        }
-        difference = (image - healthy).abs() * brain_mask
-        scores["intensity" if scores else ""] = difference
-        return Detection(scores, pseudo_healthy=healthy)
+        volumes = {name: volume_of(torch.cat(parts)).float() for name, parts in found.items()}
+        healthy = volumes.pop(_RESTORED, None)
+        return healthy, {name: v.clamp(min=0) * brain_mask for name, v in volumes.items()}
 
     def _sized(self, slices: Tensor) -> Tensor:
         """Padded to a square and resized, or padded to the network's multiple."""
         height, width = slices.shape[2:]
         if self.side is None:
-            return _padded(
-                slices, *(-(-size // self.multiple) * self.multiple for size in (height, width))
-            )
+            return _padded(slices, *self._sized_shape(height, width))
         square = _padded(slices, max(height, width), max(height, width))
         return F.interpolate(square, (self.side, self.side), mode="bilinear", antialias=True)
 
-    def _as_before(self, restored: Tensor, slices: Tensor) -> Tensor:
+    def _as_before(self, found: Tensor, slices: Tensor) -> Tensor:
         """Undo `_sized`, whose input was `slices`."""
         height, width = slices.shape[2:]
+        sized = self._sized_shape(height, width)
         if self.side is not None:
-            edge = max(height, width)
-            restored = F.interpolate(restored.float(), (edge, edge), mode="bilinear")
-        top, left = (restored.shape[2] - height) // 2, (restored.shape[3] - width) // 2
-        return restored[:, :, top : top + height, left : left + width]
+            sized = (max(height, width),) * 2
+        if tuple(found.shape[2:]) != sized:
+            found = F.interpolate(found.float(), sized, mode="bilinear")
+        top, left = (sized[0] - height) // 2, (sized[1] - width) // 2
+        return found[:, :, top : top + height, left : left + width]
+
+    def _sized_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Size of what `_sized` makes of slices of this size."""
+        if self.side is not None:
+            return self.side, self.side
+        down, right = (-(-size // self.multiple) * self.multiple for size in (height, width))
+        return down, right
+
+
+class RestoringMethod(SliceMethod):
+    """A method whose network makes slices healthy; the score is |x − x̂|."""
+
+    @abstractmethod
+    def restore(self, slices: Tensor, brain: Tensor) -> Tensor:
+        """Pseudo-healthy slices (n, 1, h, w), near [0, 1]; the same for equal input."""
+
+    def examine(
+        self, slices: Tensor, brain: Tensor, numbers: range
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        return self.restore(slices, brain), {}
 
 
 def axial_slices(volume: Tensor) -> Tensor:
@@ -142,14 +175,42 @@ def drawn_slices(batch: Batch, count: int) -> tuple[Tensor, Tensor]:
     (count, 1, x, y) slices, and the brain in them
     """
     images, brain = batch.images, batch.brain_mask
-    area = brain[:, 0].mean(dim=(1, 2))  # (subject, z)
+    subject, sequence, z = _draw(batch, count)
+    return images[subject, sequence, :, :, z][:, None], brain[subject, 0, :, :, z][:, None]
+
+
+def drawn_pairs(batch: Batch, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`count` slices as `drawn_slices` has them, and the same slice of another subject.
+
+    The other subject has the same sequence; where nobody else of the batch has it, the slice is its
+    own partner.
+
+    Returns
+    -------
+    slices, brain, others, others_brain : (count, 1, x, y) each
+    """
+    images, brain = batch.images, batch.brain_mask
+    subject, sequence, z = _draw(batch, count)
+    ruled_out = F.one_hot(subject, len(images)).to(images.dtype)
+    allowed = batch.present[:, sequence].T.to(images.dtype) * (1 - ruled_out)
+    alone = allowed.sum(dim=1, keepdim=True) == 0
+    partner = torch.multinomial(torch.where(alone, ruled_out, allowed), 1)[:, 0]
+    pairs = [
+        (images[who, sequence, :, :, z][:, None], brain[who, 0, :, :, z][:, None])
+        for who in (subject, partner)
+    ]
+    return (*pairs[0], *pairs[1])
+
+
+def _draw(batch: Batch, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Subject, sequence and number of `count` random slices: (count,) each."""
+    area = batch.brain_mask[:, 0].mean(dim=(1, 2))  # (subject, z)
     allowed = (area >= _LEAST_BRAIN)[:, None] & batch.present[:, :, None]
     # A hair's weight for all others: there is something to draw even where no slice has 1 %.
     chosen = torch.multinomial(allowed.float().flatten() + 1e-12, count, replacement=True)
-    sequences, depth = images.shape[1], images.shape[-1]
+    sequences, depth = batch.images.shape[1], batch.images.shape[-1]
     subject, rest = chosen // (sequences * depth), chosen % (sequences * depth)
-    sequence, z = rest // depth, rest % depth
-    return images[subject, sequence, :, :, z][:, None], brain[subject, 0, :, :, z][:, None]
+    return subject, rest // depth, rest % depth
 
 
 def _padded(slices: Tensor, height: int, width: int) -> Tensor:

@@ -30,7 +30,7 @@ from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
-from dal_auto.training.validation import practical_thresholds
+from dal_auto.training.validation import CALIBRATION_CASES, practical_thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,8 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
         chosen = "the last" if trainer.judge is None else f"chosen by {trainer.judge}"
         logger.info("the best weights are %s", chosen)
         with advice_on_memory(plans, device):
-            trainer.resume()
+            if not trainer.resume():
+                trainer.begin()
             trainer.run()
         if not first:
             return run
@@ -167,6 +168,9 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
     source = f"{len(calibration)} healthy {'validation' if len(validation) else 'TRAINING'} cases"
     logger.info("practical thresholds from %s", source)
     method = best.build(device)
+    few = range(min(len(calibration), CALIBRATION_CASES))
+    method.calibrate(calibration.batch([index]).to(device) for index in few)
+    best = replace(best, tensors=method.tensors())
     thresholds = practical_thresholds(method, calibration, device)
     some = range(min(len(training), _VIEWER_CASES))
     viewer = method.fit_viewer(training.batch([index]).to(device) for index in some)

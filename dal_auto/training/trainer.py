@@ -125,6 +125,23 @@ class Trainer:
         logger.info("resumed at step %d", self.step)
         return True
 
+    def begin(self) -> None:
+        """What a method learns of the cohort before its first step (`GradientMethod.prepare`).
+
+        One process learns it and keeps it; all others read it.
+        """
+        if distributed.rank() == 0:
+            with distributed.solo():
+                torch.manual_seed(self.seed)
+                self.method.prepare(
+                    self.training.batch([index]).to(self.device)
+                    for index in range(len(self.training))
+                )
+                save_checkpoint(self.last_path, self.snapshot(with_optimiser=True))
+        distributed.barrier()
+        if distributed.rank() > 0:
+            self.method.load_tensors(load_checkpoint(self.last_path).tensors)
+
     def run(self) -> None:
         """Train up to the plans' number of steps, or until nothing has become better for long."""
         training, first = self.plans.training, distributed.rank() == 0

@@ -13,7 +13,7 @@ from dal_auto.store.standard_cases import read_case
 from dal_auto.training.cohort import Cohort
 
 #: More cases would hardly move the threshold.
-_CALIBRATION_CASES = 32
+CALIBRATION_CASES = 32
 
 
 @torch.no_grad()
@@ -27,7 +27,7 @@ def validate(
     """
     cohort = validation if len(validation) else training
     size = cohort.plans.configuration.batch_subjects
-    starts = range(0, min(len(cohort), _CALIBRATION_CASES), size)
+    starts = range(0, min(len(cohort), CALIBRATION_CASES), size)
     method.network.eval()
     totals: dict[str, float] = {}
     for start in starts:
@@ -60,7 +60,7 @@ def practical_thresholds(method: Method, cohort: Cohort, device: str) -> dict[st
     "sequence", or "sequence/variant" where the method has several → threshold
     """
     counts: dict[str, ScoreCounts] = {}
-    for record in cohort.records[:_CALIBRATION_CASES]:
+    for record in cohort.records[:CALIBRATION_CASES]:
         case = read_case(record)
         for sequence in (name for name in method.plans.sequences if name in case.sequences):
             found = predict(method, case, sequence, device, compare=True)

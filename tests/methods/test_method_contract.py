@@ -18,6 +18,7 @@ def fitted(name, small_plans, phantom_batch) -> Method:
     """The method, fitted as training fits it, on four healthy phantoms."""
     method = find_method(name)(small_plans(name))
     if isinstance(method, GradientMethod):
+        method.prepare(phantom_batch(seed) for seed in range(4))
         optimiser = torch.optim.Adam(method.network.parameters(), lr=1e-3)
         for step, seeds in enumerate([(0, 1), (2, 3)]):
             losses = method.training_step(phantom_batch(*seeds), step)
@@ -28,6 +29,7 @@ def fitted(name, small_plans, phantom_batch) -> Method:
     else:
         assert isinstance(method, CohortMethod)
         method.fit_cohort(phantom_batch(seed) for seed in range(4))
+    method.calibrate(phantom_batch(seed) for seed in (4, 5))
     return method
 
 

@@ -242,3 +242,23 @@ def test_filters_are_standardised_and_groups_are_the_published_ones():
     image = rand(1, 3, 8, 8)
     torch.testing.assert_close(convolution(image), shifted(image), rtol=1e-3, atol=1e-3)
     assert [dae._groups(width) for width in (64, 128, 256, 512)] == [8, 16, 16, 32]
+
+
+def test_a_pair_is_the_same_slice_and_sequence_of_another_subject(uneven):
+    whole = Batch(uneven.images, torch.ones_like(uneven.brain_mask), torch.ones(2, 2).bool())
+    torch.manual_seed(0)
+    one, brain, other, other_brain = slices.drawn_pairs(whole, 100)
+    # The value of a slice is 16 × subject + 8 × sequence + z.
+    difference = (one - other)[:, 0, 0, 0]
+    assert set(difference.tolist()) == {16.0, -16.0}
+    assert one.shape == brain.shape == other_brain.shape == (100, 1, 5, 5)
+
+
+def test_who_is_alone_with_a_sequence_is_its_own_partner(uneven):
+    torch.manual_seed(0)
+    one, _, other, other_brain = slices.drawn_pairs(uneven, 200)
+    values, partners = one[:, 0, 0, 0], other[:, 0, 0, 0]
+    alone = values >= 24  # T2 of the second subject: the first has none
+    assert torch.equal(values[alone], partners[alone]) and alone.any()
+    assert ((values - partners)[~alone].abs() == 16).all()
+    assert set(other_brain[~alone].flatten(1).mean(dim=1).tolist()) == {0.0}

@@ -199,6 +199,30 @@ def test_a_run_killed_at_a_checkpoint_ends_as_one_that_was_not(
     assert_same_run(tmp_path, whole)
 
 
+def test_what_a_method_learns_of_the_cohort_first_is_learned_once_and_kept(
+    one_weight_plans, make_trainer, tmp_path, monkeypatch
+):
+    seen: list[list[float]] = []
+
+    def prepare(method: OneWeight, batches) -> None:
+        seen.append([float(batch.images.mean()) for batch in batches])
+        with torch.no_grad():
+            method.network.weight.add_(7 + torch.rand(()))
+
+    monkeypatch.setattr(OneWeight, "prepare", prepare)
+    first = make_trainer(OneWeight(one_weight_plans), tmp_path)
+    assert not first.resume()
+    first.begin()
+    weight = first.method.network.weight.detach().clone()
+    assert float(weight) > 7 and len(seen[0]) == len(set(seen[0])) == 4
+    # Killed before the first step: the next process goes on from what was learned.
+    again = make_trainer(OneWeight(one_weight_plans), tmp_path)
+    assert again.resume() and again.step == 0
+    assert torch.equal(again.method.network.weight, weight) and len(seen) == 1
+    again.run()
+    assert float(again.method.network.weight.detach()) == pytest.approx(float(weight) - 0.8)
+
+
 def test_a_run_killed_between_its_files_has_the_old_ones(start, tmp_path, monkeypatch):
     save = module.save_checkpoint
 
