@@ -20,7 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from dal_auto.networks.instance_norm import region_norm
+
 _SPACE = (2, 3, 4)
+#: What a window without brain weighs.
+_LEAST = 1e-12
 
 
 class _Gathered(Exception):
@@ -28,7 +32,8 @@ class _Gathered(Exception):
 
 
 class WholeStatistics(TorchFunctionMode):
-    """Replaces `group_norm` with one group per channel, the networks' instance normalisation.
+    """Replaces the networks' instance normalisation: `group_norm` with one group per channel, and
+    `region_norm`.
 
     Between two calls of `close_layer` every window is given once.
     """
@@ -73,6 +78,8 @@ class WholeStatistics(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is region_norm:
+            return self._normalised(args[0], inside=kwargs["inside"])
         if getattr(func, "__name__", "") == "group_norm" and args[1] == args[0].shape[1]:
             return self._normalised(*args[:1], *args[2:5], **kwargs)
         return func(*args, **kwargs)
@@ -83,11 +90,12 @@ class WholeStatistics(TorchFunctionMode):
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         eps: float = 1e-5,
+        inside: Tensor | None = None,
     ) -> Tensor:
         features = features.float()  # as autocast has it for this operation
         layer, self._layer = self._layer, self._layer + 1
         if layer == len(self._known):
-            self._gather(features)
+            self._gather(features, inside)
             raise _Gathered
         mean, variance = self._known[layer]
         scale = torch.rsqrt(variance + eps)
@@ -96,11 +104,13 @@ class WholeStatistics(TorchFunctionMode):
         shift = shift if bias is None else shift + bias.float()
         return features.mul(_spread(scale)).add_(_spread(shift))
 
-    def _gather(self, features: Tensor) -> None:
+    def _gather(self, features: Tensor, inside: Tensor | None) -> None:
         assert self._shares is not None, "it is `run` that starts a network"
         x, y, z = features.shape[2:]
         shares = F.adaptive_avg_pool3d(self._shares, (x, y, z))
-        total = shares.sum(_SPACE)
+        if inside is not None:
+            shares = shares * inside
+        total = shares.sum(_SPACE).clamp(min=_LEAST)
         mean = (features * shares).sum(_SPACE) / total
         deviation = (features - mean[..., None, None, None]).square_()
         self._gathered.append((total, mean, deviation.mul_(shares).sum(_SPACE) / total))

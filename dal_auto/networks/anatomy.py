@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.networks.blocks import UNet
+from dal_auto.networks.region import region_of
 
 
 class AnatomyExtractor(nn.Module):
@@ -17,9 +18,14 @@ class AnatomyExtractor(nn.Module):
         self.unet = UNet(1, widths)
         self.classify = nn.Conv3d(widths[0], classes, 1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, x, y, z) → logits A_c (N, C, x, y, z)."""
-        return self.classify(self.unet(image))
+    def forward(self, image: Tensor, brain: Tensor | None = None) -> Tensor:
+        """(N, 1, x, y, z) → logits A_c (N, C, x, y, z).
+
+        Parameters
+        ----------
+        brain : (N, 1, x, y, z), 0 or 1: normalise over the brain alone
+        """
+        return self.classify(self.unet(image, region_of(brain)))
 
 
 def differentiable_one_hot(logits: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.networks.instance_norm import InstanceNorm
+from dal_auto.networks.region import Region
 
 
 class ConvBlock(nn.Sequential):
@@ -18,6 +19,11 @@ class ConvBlock(nn.Sequential):
             InstanceNorm(channels_out),
             nn.LeakyReLU(0.01, inplace=True),
         )
+
+    def forward(self, x: Tensor, region: Region | None = None) -> Tensor:
+        """(N, channels_in, x, y, z) → (N, channels_out, …), normalised over the region."""
+        convolve, normalise, activate = self
+        return activate(normalise(convolve(x), region))  # type: ignore[no-any-return]
 
 
 class UNet(nn.Module):
@@ -33,7 +39,7 @@ class UNet(nn.Module):
         super().__init__()
         below = (channels_in, *widths[:-1])
         self.down = nn.ModuleList(
-            nn.Sequential(ConvBlock(a, b, stride=1 if level == 0 else 2), ConvBlock(b, b))
+            nn.ModuleList([ConvBlock(a, b, stride=1 if level == 0 else 2), ConvBlock(b, b)])
             for level, (a, b) in enumerate(zip(below, widths, strict=True))
         )
         self.up = nn.ModuleList(
@@ -41,14 +47,15 @@ class UNet(nn.Module):
             for fine, coarse in zip(widths[:-1][::-1], widths[1:][::-1], strict=True)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, region: Region | None = None) -> Tensor:
         """(N, channels_in, x, y, z) → (N, widths[0], x, y, z)."""
         skips = []
-        for level in self.down:
-            x = level(x)
+        for first, second in self.down:  # type: ignore[misc]
+            x = second(first(x, region), region)
             skips.append(x)
         skips.pop()
         for level in self.up:
             skip = skips.pop()
-            x = level(torch.cat([skip, F.interpolate(x, size=skip.shape[2:])], dim=1))
+            joined = torch.cat([skip, F.interpolate(x, size=skip.shape[2:])], dim=1)
+            x = level(joined, region)
         return x

@@ -30,6 +30,7 @@ WEIGHT_OF = {
     "con_M": "modality",
     "sim_M": "modality",
     "con_AE": "code",
+    "labels": "labels",
 }
 
 #: A tensor shorter than this has no direction; its cosines are 0.
@@ -174,20 +175,33 @@ def shares(present: Tensor) -> Tensor:
     return present[:, :, None] * present[:, None] * distributed.world_size() / count
 
 
-def image_error(restored: Tensor, images: Tensor, brain_mask: Tensor, share: Tensor) -> Tensor:
+def image_error(
+    restored: Tensor,
+    images: Tensor,
+    brain_mask: Tensor,
+    share: Tensor,
+    columns: Tensor | None = None,
+) -> Tensor:
     """Eq. 9 and Eq. 11: L1 of x_ij against x_j, summed over i and j, mean over subjects and brain.
 
     The target is the image whose modality was used (the paper prints x_i; its text says "the paired
-    image"). Each (i, i) counts once.
+    image"). Each (i, i) counts once. Where one j was drawn for each (p, i), it counts for all that
+    it was drawn from: the sum's expectation is the same.
 
     Parameters
     ----------
-    restored : (P, S, S, x, y, z), [p, i, j] from anatomy i and modality j
+    restored : (P, S, J, x, y, z), [p, i, j] from anatomy i and modality j; J is S, or 1
     images : (P, S, x, y, z)
     brain_mask : (P, 1, x, y, z)
     share : (P, S, S) of `shares`
+    columns : (P, S) the j that was drawn; None where J is S
     """
     targets = (images * brain_mask)[:, None]
+    if columns is not None:
+        rows = torch.arange(len(images), device=images.device)[:, None]
+        targets = targets[:, 0][rows, columns][:, :, None]
+        drawn_from = (share > 0).sum(2, keepdim=True)
+        share = share.gather(2, columns[..., None]) * drawn_from
     error = (restored * brain_mask[:, None] - targets).abs()
     voxels = brain_mask.flatten(1).sum(1).clamp(min=1)
     return (error.flatten(3).sum(3) / voxels[:, None, None] * share).sum()
@@ -219,7 +233,8 @@ def total_loss(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Ten
     Parameters
     ----------
     parts : losses by name, those of `WEIGHT_OF` that are on
-    weights : "reconstruction", "anatomy", "modality", "code" → λ
+    weights : "reconstruction", "anatomy", "modality", "code" → λ; "labels" → that of the
+        cross-entropy to known tissues (ours)
     """
     first, *others = (weights[WEIGHT_OF[name]] * value for name, value in parts.items())
     return sum(others, first)

@@ -9,21 +9,21 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from dal_auto import distributed
 from dal_auto.errors import PlansError
 from dal_auto.methods.dal import losses
 from dal_auto.methods.dal.code_decoder import decode, fit_decoder
-from dal_auto.methods.dal.edge_noise import mislabelled
+from dal_auto.methods.dal.contrast import fitted_contrast
+from dal_auto.methods.dal.objective import Objective
 from dal_auto.methods.dal.settings import PAIR_TERMS, DalSettings, settings_for
 from dal_auto.methods.dal.sub_networks import Restored, SubNetworks, restore
-from dal_auto.methods.dal.warm_start import warm_start_loss
 from dal_auto.methods.dal.watching import figures_of, warnings_about
 from dal_auto.methods.method import Batch, Detection, GradientMethod, Tile
-from dal_auto.networks.anatomy import differentiable_one_hot, halve, merge_channels
+from dal_auto.networks.anatomy import halve
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.scoring.anomaly_score import anomaly_score
 
@@ -37,11 +37,16 @@ class DAL(GradientMethod):
     Settings = DalSettings
     settings: DalSettings
     network: SubNetworks
+    robust_training = MappingProxyType(
+        {"corruption": (0.6, "lesions that are pasted in, and not wanted in the restored image")}
+    )
 
     def __init__(self, plans: Plans) -> None:
         super().__init__(plans)
         _check_sizes(plans.configuration, 2**self.settings.downsamplings)
-        self.network = SubNetworks(self.settings, len(plans.sequences))
+        self.network = SubNetworks(
+            self.settings, len(plans.sequences), plans.configuration.input_shape
+        )
         self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._on = self.settings.losses(len(plans.sequences))
 
@@ -50,10 +55,7 @@ class DAL(GradientMethod):
         return settings_for(preset, configuration)
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Losses (Eq. 5–11) and their sum (Eq. 13), those of Eq. 5–8 over all processes' subjects.
-
-        Each network is called once, for all subjects, sequences and combinations (i, j).
-        """
+        """Losses (Eq. 5–11) and their sum (Eq. 13), Eq. 5–8 over all processes' subjects."""
         if len(self.plans.sequences) == 1:
             _say_once(
                 f"{self.plans.sequences[0]} is the only sequence: {', '.join(PAIR_TERMS)} and the "
@@ -62,91 +64,31 @@ class DAL(GradientMethod):
         present = batch.present.to(batch.images.dtype)
         batch = _without_absent(batch)
         if not self.settings.disentangling:
-            parts = self._parts_from_image_edges(batch, present)
+            parts = self.objective.parts_from_image_edges(batch, present)
         elif step < self.settings.warm_start_steps:
-            loss = self._warm_start(batch, present)
+            loss = self.objective.warm_start(batch, present)
             return {"loss": loss, "warm_start": loss}
         else:
-            parts = self._parts(batch, present)
+            parts = self.objective.parts(batch, present, step)
         return {"loss": losses.total_loss(parts, self.settings.weights()), **parts}
 
-    def _warm_start(self, batch: Batch, present: Tensor) -> Tensor:
-        logits = self.network.run("E_A", batch.images.flatten(0, 1)[:, None])
-        reference = self.plans.sequences.index("T1") if "T1" in self.plans.sequences else 0
-        logits = logits.unflatten(0, present.shape)
-        return warm_start_loss(logits, batch.images, batch.brain_mask, present, reference)
+    @property
+    def objective(self) -> Objective:
+        """The losses, with the weights as they are."""
+        plans, settings = self.plans, self.settings
+        return Objective(
+            self.network,
+            terms=self._on,
+            reference=plans.sequences.index("T1") if "T1" in plans.sequences else 0,
+            taught_steps=round(settings.teacher_forcing * plans.training.steps),
+            spacing_mm=sum(plans.configuration.spacing_mm) / 3,
+        )
 
-    def _parts(self, batch: Batch, present: Tensor) -> dict[str, Tensor]:
-        """The losses that are on, by name."""
-        net, s, shape = self.network, self.settings, present.shape
-        images = batch.images.flatten(0, 1)[:, None]
-        mask = batch.brain_mask.repeat_interleave(shape[1], dim=0)
-        one_hot = differentiable_one_hot(net.run("E_A", images)) * mask
-        anatomy = merge_channels(one_hot, mask)
-        vectors = net.run("E_M", halve(images)).unflatten(0, shape)
-        codes = [net.run("R_A", anatomy)]
-        if "rest" in self._on:
-            noisy = s.edge_noise > 0 and net.training
-            seen = mislabelled(anatomy, mask, s.edge_noise, s.classes) if noisy else anatomy
-            codes.append(net.run("R_E", net.edges(seen)))
-        share = losses.shares(present)
-        parts = {
-            name: losses.image_error(combined, batch.images, batch.brain_mask, share)
-            for name, combined in zip(
-                ("recon", "rest"), self._combined(codes, vectors), strict=False
-            )
-        }
-        everywhere, all_vectors = distributed.gathered(present), distributed.gathered(vectors)
-        if not s.modality_reuse and net.training:
-            net.remember_modality(all_vectors.float(), everywhere)
-        if self._on & {"con_A", "sim_A"}:
-            compared = one_hot if s.similarity_of == "onehot" else anatomy
-            cos = losses.cosines(distributed.gathered(compared.unflatten(0, shape)))
-            if "con_A" in self._on:
-                parts["con_A"] = losses.anatomy_consistency(cos, everywhere)
-            if "sim_A" in self._on:
-                parts["sim_A"] = losses.anatomy_similarity(cos, everywhere, s.margin_anatomy)
-        if self._on & {"con_M", "sim_M"}:
-            cos = losses.cosines(all_vectors)
-            if "con_M" in self._on:
-                parts["con_M"] = losses.modality_consistency(cos, everywhere)
-            if "sim_M" in self._on:
-                parts["sim_M"] = losses.modality_similarity(cos, everywhere, s.margin_modality)
-        if "con_AE" in self._on:
-            encoded, restored = codes
-            normalised = s.code_consistency == "normalised"
-            parts["con_AE"] = losses.code_consistency(
-                restored, encoded, present.flatten(), normalised=normalised
-            )
-        return parts
-
-    def _combined(self, codes: list[Tensor], vectors: Tensor) -> Tensor:
-        """R_D(C_i, M_j) of every code and all (i, j).
-
-        Parameters
-        ----------
-        codes : each (P·S, c, …)
-        vectors : (P, S, m)
-
-        Returns
-        -------
-        (len(codes), P, S, S, x, y, z), [code, p, i, j]
-        """
-        subjects, sequences = vectors.shape[:2]
-        shape = (len(codes), subjects, sequences, sequences)
-        stacked = torch.stack(codes).unflatten(1, (subjects, sequences))[:, :, :, None]
-        anatomy = stacked.expand(*shape, *stacked.shape[4:]).flatten(0, 3)
-        modality = vectors[None, :, None].expand(*shape, -1).flatten(0, 3)
-        return self.network.run("R_D", anatomy, modality)[:, 0].unflatten(0, shape)
-
-    def _parts_from_image_edges(self, batch: Batch, present: Tensor) -> dict[str, Tensor]:
-        """Eq. 11 without disentangling (Table 7): x_i from its own edges; nothing to cross with."""
-        net = self.network
-        images = batch.images.flatten(0, 1)[:, None]
-        restored = net.run("R_D", net.run("R_E", net.edges(images)), None)
-        mask = batch.brain_mask.repeat_interleave(present.shape[1], dim=0)
-        share = losses.shares(present).diagonal(dim1=1, dim2=2).flatten()[:, None, None]
-        return {"rest": losses.image_error(restored[:, None], images, mask, share)}
+    @torch.no_grad()
+    def learn_atlas(self, tissue_fractions: Tensor) -> None:
+        """Keep the cohort's mean tissue fractions, which R_E sees."""
+        if self.settings.atlas_prior and self.settings.classes == len(tissue_fractions):
+            self.network.tissue_prior.copy_(tissue_fractions)
 
     @torch.no_grad()
     def watch(self, batch: Batch) -> dict[str, Tensor]:
@@ -183,9 +125,9 @@ class DAL(GradientMethod):
                 images = batch.images[0, here][:, None]
                 mask = batch.brain_mask[:1].expand(len(here), -1, -1, -1, -1)
                 found = restore(self.network, images, mask, here, lambda network, x: network(x))
-                encoder, source = _encoded_by(found)
                 assert found.anatomy is not None, "there is one where it is disentangled"
-                yield self.network.run(encoder, source), found.anatomy, mask
+                encoder, source = self._encoded_by(found)
+                yield self.network.run(encoder, source, brain=mask), found.anatomy, mask
 
         return {"code_decoder": fit_decoder(pairs())} if self.settings.disentangling else {}
 
@@ -201,8 +143,13 @@ class DAL(GradientMethod):
         x, mask = image[None, None], brain_mask[None, None]
         place = self.plans.sequences.index(sequence)
         found = restore(self.network, x, mask, [place], tile)
-        encoder, source = _encoded_by(found)
-        decoded = tile(lambda part: decode(self.network.run(encoder, part), weights), source)
+        encoder, source = self._encoded_by(found)
+
+        def decoded_part(part: Tensor) -> Tensor:
+            code = self.network.run(encoder, part[:, :-1], brain=part[:, -1:])
+            return decode(code, weights)
+
+        decoded = tile(decoded_part, torch.cat([source, mask], dim=1))
         return {"code decoded": (decoded * mask).clamp(0, 1)[0, 0]}
 
     @torch.no_grad()
@@ -212,28 +159,32 @@ class DAL(GradientMethod):
         x, mask = image[None, None], brain_mask[None, None]
         place = self.plans.sequences.index(sequence)
         found = restore(self.network, x, mask, [place], tile)
+        restored = found.image
+        if self.settings.fitted_contrast:
+            restored = fitted_contrast(restored, x, mask)
         scoring = self.plans.scoring
         score = anomaly_score(
-            x, found.image, kind=scoring.score, sigma_voxels=scoring.ssim_sigma_voxels
+            x, restored, kind=scoring.score, sigma_voxels=scoring.ssim_sigma_voxels
         )
         extras = {"anatomy": found.anatomy, "edges": found.edges}
         vectors = {}
         if found.modality is not None:
-            after = self.network.run("E_M", halve(found.image))
+            after = self.network.run("E_M", halve(restored), brain=mask)
             vectors = {"modality": found.modality[0], "modality restored": after[0]}
         return Detection(
             {"": (score * mask)[0, 0]},
-            pseudo_healthy=found.image[0, 0],
+            pseudo_healthy=restored[0, 0],
             extras={name: volume[0, 0] for name, volume in extras.items() if volume is not None},
             vectors=vectors,
         )
 
-
-def _encoded_by(found: Restored) -> tuple[str, Tensor]:
-    """Which network makes the code of a restoration, and from what."""
-    name, source = ("R_A", found.anatomy) if found.edges is None else ("R_E", found.edges)
-    assert source is not None, "a restoration starts from edges or from the anatomy"
-    return name, source
+    def _encoded_by(self, found: Restored) -> tuple[str, Tensor]:
+        """Which network makes the code of a restoration, and from what."""
+        if found.edges is not None:
+            assert found.anatomy is not None, "only what is disentangled is decoded"
+            return "R_E", self.network.restorer_input(found.anatomy)
+        assert found.anatomy is not None, "a restoration starts from edges or from the anatomy"
+        return "R_A", found.anatomy
 
 
 @cache
@@ -245,7 +196,9 @@ def _say_once(text: str) -> None:
 def _without_absent(batch: Batch) -> Batch:
     """The batch with 0, whatever was there, for sequences that a subject lacks."""
     present = batch.present[..., None, None, None]
-    return replace(batch, images=torch.where(present, batch.images, 0))
+    clean = None if batch.clean is None else torch.where(present, batch.clean, 0)
+    images = torch.where(present, batch.images, 0)
+    return replace(batch, images=images, clean=clean)
 
 
 def _check_sizes(configuration: ConfigurationPlan, factor: int) -> None:

@@ -46,13 +46,49 @@ class DalSettings(Section):
         "else both codes shrink: instance-normalised codes, target detached",
     )
     warm_start_steps: int = ours(
-        60, "E_A starts from three T1 intensity classes, else it collapses into one", ge=0
+        0,
+        "steps of E_A alone; teacher forcing and the label loss do as well from the first step",
+        ge=0,
     )
 
     canny_sigma_voxels: float = ours(0.7, "the paper names no Canny parameters", ge=0)
     canny_low: float = ours(0.05, "a step of 1/3, smoothed, has a gradient of 0.19", ge=0)
     canny_high: float = ours(0.10, "as canny_low", ge=0)
     canny_hysteresis_steps: int = ours(8, "fixed, so that the device need not wait", ge=0)
+
+    statistics: Literal["brain", "grid"] = ours(
+        "brain",
+        "over the grid, a margin of 4 empty voxels gives 13 to 28 % of the brain another class",
+    )
+    edges: Literal["canny", "boundary"] = ours(
+        "canny", "Canny as in the paper; on coarse grids the map of all class boundaries"
+    )
+    atlas_prior: bool = ours(
+        True, "R_E also sees the cohort's mean tissue fractions: place tells ventricle from lesion"
+    )
+    teacher_forcing: float = ours(
+        0.5,
+        "share of the steps in which R_A and R_E get the true classes (k-means where none are "
+        "known), so that they do not wait for E_A",
+        ge=0,
+        le=1,
+    )
+    weight_labels: float = ours(
+        0.5, "cross-entropy of E_A to the true classes, where known: else E_A drifts", ge=0
+    )
+    combinations: Literal["all", "drawn"] = ours(
+        "drawn", "one j for each (p, i), drawn anew: unbiased, at a share of the time"
+    )
+    modality_pull: float = ours(
+        1.0,
+        "how far M goes to its sequence's training mean at prediction: M of a real image may lie "
+        "between the sequences'",
+        ge=0,
+        le=1,
+    )
+    fitted_contrast: bool = ours(
+        True, "the restored image's grey values are fitted to the scan's, by medians"
+    )
 
     loss_terms: tuple[LossTerm, ...] = paper(
         ("con_A", "sim_A", "con_M", "sim_M", "con_AE"),
@@ -64,10 +100,13 @@ class DalSettings(Section):
     )
     modality_reuse: bool = paper(True, "Eq. 14; Table 7 takes another M without it")
     edge_noise: float = ours(
-        0.0,
-        "off as in the paper; share of the brain mislabelled before Canny (§4.8.2)",
+        0.5,
+        "share of the images with blobs of a wrong class before their edges are taken (§4.8.2)",
         ge=0,
         le=1,
+    )
+    edge_noise_radii_mm: tuple[float, float] = ours(
+        (4.0, 28.0), "the radii of those blobs: from plaques to large tumours"
     )
     checkpoint_activations: bool = ours(
         False, "compute activations again in the backward pass: less memory, more time"
@@ -89,12 +128,17 @@ class DalSettings(Section):
             yield "edge_to_image", "without disentangling, edges are all that is left: leave it on"
         if not self.disentangling and not self.modality_reuse:
             yield "modality_reuse", "without disentangling there is no modality: leave it on"
-        if self.edge_noise > 0 and not (self.disentangling and self.edge_to_image):
-            yield "edge_noise", "it mislabels anatomy whose edges are restored: both must be on"
+        if self.edge_noise_radii_mm[0] > self.edge_noise_radii_mm[1]:
+            yield "edge_noise_radii_mm", "the smaller first"
+
+    @property
+    def remembers_modality(self) -> bool:
+        """Whether prediction needs each sequence's mean M of the training."""
+        return self.disentangling and (self.modality_pull > 0 or not self.modality_reuse)
 
     def weights(self) -> dict[str, float]:
-        """λ of Eq. 13 by name."""
-        names = ("reconstruction", "anatomy", "modality", "code")
+        """λ of Eq. 13 by name, and the weight of known labels."""
+        names = ("reconstruction", "anatomy", "modality", "code", "labels")
         return {name: getattr(self, f"weight_{name}") for name in names}
 
     def losses(self, sequences: int) -> frozenset[str]:
@@ -108,6 +152,23 @@ class DalSettings(Section):
         if sequences < 2:
             found -= set(PAIR_TERMS)
         return frozenset(found)
+
+
+#: What the preset `paper` has otherwise: each step of the recipe that is ours is left out.
+_PAPER: Mapping[str, Any] = {
+    "similarity_of": "merged",
+    "code_consistency": "plain",
+    "warm_start_steps": 0,
+    "statistics": "grid",
+    "edges": "canny",
+    "atlas_prior": False,
+    "teacher_forcing": 0.0,
+    "weight_labels": 0.0,
+    "combinations": "all",
+    "modality_pull": 0.0,
+    "fitted_contrast": False,
+    "edge_noise": 0.0,
+}
 
 
 def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
@@ -126,16 +187,16 @@ def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
         values |= {
             "anatomy_widths": (8, 16, 32),
             "modality_widths": (16, 64, 256),
-            "modality_pooled": (2, 3, 2),
+            "modality_pooled": (1, 1, 1),
             "code_channels": 8,
-            "context_widths": (8, 16, 32),
-            "warm_start_steps": 150,
+            "context_widths": (16, 32, 64),
+            "edges": "boundary",
         }
     for key in ("anatomy_widths", "code_channels", "context_widths"):
         full = values.get(key, DalSettings.model_fields[key].default)
         values[key] = _narrowed(full, configuration.width)
     if preset == "paper":
-        values |= {"similarity_of": "merged", "code_consistency": "plain", "warm_start_steps": 0}
+        values |= _PAPER
     return DalSettings.model_validate(values)
 
 

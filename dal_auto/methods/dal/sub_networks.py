@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dal_auto.case import Shape
 from dal_auto.methods.dal.settings import DalSettings
 from dal_auto.methods.method import Tile
 from dal_auto.networks.anatomy import (
@@ -16,6 +17,7 @@ from dal_auto.networks.anatomy import (
     halve,
     merge_channels,
 )
+from dal_auto.networks.boundary import boundary_map
 from dal_auto.networks.canny import canny_edges
 from dal_auto.networks.modality import ModalityExtractor
 from dal_auto.networks.restoration import CodeEncoder, RepresentationCombiner
@@ -36,6 +38,7 @@ class SubNetworks(nn.Module):
     Parameters
     ----------
     sequences : how many there are
+    shape : of the configuration's grid
     """
 
     E_A: AnatomyExtractor
@@ -45,8 +48,9 @@ class SubNetworks(nn.Module):
     R_D: RepresentationCombiner
     mean_modality: Tensor
     mean_updates: Tensor
+    tissue_prior: Tensor
 
-    def __init__(self, settings: DalSettings, sequences: int) -> None:
+    def __init__(self, settings: DalSettings, sequences: int, shape: Shape) -> None:
         super().__init__()
         self.settings = settings
         encoder = (settings.code_channels, settings.downsamplings, settings.context_widths)
@@ -54,23 +58,30 @@ class SubNetworks(nn.Module):
         if settings.disentangling:
             self.E_A = AnatomyExtractor(settings.anatomy_widths, settings.classes)
             self.E_M = ModalityExtractor(settings.modality_widths, settings.modality_pooled)
-            self.R_A = CodeEncoder(*encoder)
+            self.R_A = CodeEncoder(1, *encoder)
             length = self.E_M.length
         if settings.edge_to_image:
-            self.R_E = CodeEncoder(*encoder)
+            self.R_E = CodeEncoder(1 + settings.classes * settings.atlas_prior, *encoder)
+        if settings.edge_to_image and settings.atlas_prior:
+            self.register_buffer("tissue_prior", torch.zeros(settings.classes, *shape))
         self.R_D = RepresentationCombiner(settings.code_channels, settings.downsamplings, length)
-        if not settings.modality_reuse:
+        if settings.remembers_modality:
             self.register_buffer("mean_modality", torch.zeros(sequences, length))
             self.register_buffer("mean_updates", torch.zeros(sequences))
 
-    def run(self, name: str, *inputs: Tensor | None) -> Tensor:
+    def run(self, name: str, *inputs: Tensor | None, brain: Tensor) -> Tensor:
         """One batched call of a sub-network on channels-last volumes.
+
+        Parameters
+        ----------
+        brain : (N, 1, x, y, z), 0 or 1; of no effect where the plans take statistics over the grid
 
         With `checkpoint_activations` it is called for two images at a time, and what it keeps for
         the backward pass is computed again there: at most two images' is held.
         """
         network: nn.Module = getattr(self, name)
-        inputs = tuple(_channels_last(x) for x in inputs)
+        seen = brain if self.settings.statistics == "brain" else None
+        inputs = (*(_channels_last(x) for x in inputs), seen)
         if not (self.settings.checkpoint_activations and torch.is_grad_enabled()):
             return network(*inputs)  # type: ignore[no-any-return]
         count = next(len(x) for x in inputs if x is not None)
@@ -85,9 +96,28 @@ class SubNetworks(nn.Module):
         ]
         return torch.cat(pieces)
 
+    def restorer_input(self, volumes: Tensor) -> Tensor:
+        """What R_E sees: E (`edges`), and the atlas's tissue fractions where the plans want them.
+
+        Parameters
+        ----------
+        volumes : (N, 1, x, y, z) of the whole grid
+
+        Returns
+        -------
+        (N, 1 or 1 + C, x, y, z)
+        """
+        edges = self.edges(volumes)
+        if not self.settings.atlas_prior:
+            return edges
+        prior = self.tissue_prior.to(edges.dtype).expand(len(edges), -1, -1, -1, -1)
+        return torch.cat([edges, prior], dim=1)
+
     def edges(self, volumes: Tensor) -> Tensor:
-        """E = Canny(A): (N, 1, x, y, z) → the same shape, 0 or 1, without gradient."""
+        """E = E_d(A): (N, 1, x, y, z) → the same shape, 0 or 1, without gradient."""
         s = self.settings
+        if s.edges == "boundary":
+            return boundary_map(volumes)
         return canny_edges(
             volumes,
             sigma_voxels=s.canny_sigma_voxels,
@@ -95,6 +125,20 @@ class SubNetworks(nn.Module):
             high=s.canny_high,
             hysteresis_steps=s.canny_hysteresis_steps,
         )
+
+    def modality_for_prediction(self, vectors: Tensor, sequences: list[int]) -> Tensor:
+        """M of each image, pulled towards its sequence's training mean; without modality reuse
+        (Table 7), that mean alone.
+
+        Parameters
+        ----------
+        vectors : (N, m)
+        sequences : of each image, its place among the plans' sequences
+        """
+        if not self.settings.remembers_modality:
+            return vectors
+        pull = self.settings.modality_pull if self.settings.modality_reuse else 1.0
+        return torch.lerp(vectors.float(), self.mean_modality[sequences], pull)
 
     @torch.no_grad()
     def remember_modality(self, vectors: Tensor, present: Tensor) -> None:
@@ -150,20 +194,25 @@ def restore(
     anatomy = edges = vectors = modality = None
     source = images
     if settings.disentangling:
-        logits = tile(lambda x: networks.run("E_A", x), images)
+        logits = tile(
+            lambda part: networks.run("E_A", part[:, :1], brain=part[:, 1:]),
+            torch.cat([images, brain_mask], dim=1),
+        )
         source = anatomy = merge_channels(differentiable_one_hot(logits), brain_mask)
-        vectors = modality = networks.run("E_M", halve(images))
-    if not settings.modality_reuse:
-        modality = networks.mean_modality[sequences]
+        vectors = networks.run("E_M", halve(images), brain=brain_mask)
+        modality = networks.modality_for_prediction(vectors, sequences)
     if settings.edge_to_image:
-        source = edges = networks.edges(source)
+        source = networks.restorer_input(source)
+        edges = source[:, :1]
     encoder = "R_E" if settings.edge_to_image else "R_A"
 
     def restored(windows: Tensor) -> Tensor:
         vector = None if modality is None else modality.expand(len(windows), -1)
-        return networks.run("R_D", networks.run(encoder, windows), vector)
+        inputs, brain = windows[:, :-1], windows[:, -1:]
+        code = networks.run(encoder, inputs, brain=brain)
+        return networks.run("R_D", code, vector, brain=brain)
 
-    image = (tile(restored, source) * brain_mask).clamp(0, 1)
+    image = (tile(restored, torch.cat([source, brain_mask], dim=1)) * brain_mask).clamp(0, 1)
     return Restored(image, anatomy, edges, vectors)
 
 

@@ -1,4 +1,4 @@
-"""A start for E_A: cross-entropy to three classes of T1 intensity (ours, unsupervised)."""
+"""Labels that teach E_A: known tissues, or three classes of T1 intensity (ours, unsupervised)."""
 
 from __future__ import annotations
 
@@ -61,26 +61,16 @@ def _quantiles(values: Tensor, inside: Tensor, classes: int) -> Tensor:
     return torch.lerp(low, high, place - lower)
 
 
-def warm_start_loss(
-    logits: Tensor, images: Tensor, brain_mask: Tensor, present: Tensor, reference: int
-) -> Tensor:
-    """Cross-entropy of every sequence's logits to the classes of the reference sequence.
-
-    A mean over the brain voxels of all images. Subjects that lack the reference teach nothing here:
-    other sequences have their tissues in another order.
+def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of E_A's logits to tissue classes, a mean over the voxels that have one.
 
     Parameters
     ----------
-    logits : (P, S, C, x, y, z)
-    images : (P, S, x, y, z)
-    brain_mask : (P, 1, x, y, z)
-    present : (P, S), 0 or 1, of this process
-    reference : index of the sequence whose intensities give the classes
+    logits : (P·S, C, x, y, z)
+    labels : (P, S, x, y, z) int64; −100 teaches nothing
     """
-    labels = tissue_classes(images[:, reference], brain_mask[:, 0], logits.shape[2])
-    teaches = (present * present[:, reference, None])[..., None, None, None] > 0
-    repeated = torch.where(teaches, labels[:, None], _NO_CLASS).flatten(0, 1)
-    total = F.cross_entropy(logits.flatten(0, 1), repeated, reduction="sum")
-    voxels = (repeated != _NO_CLASS).sum(dtype=torch.float32)[None]
+    labels = labels.flatten(0, 1)
+    total = F.cross_entropy(logits.float(), labels, reduction="sum")
+    voxels = (labels != _NO_CLASS).sum(dtype=torch.float32)[None]
     everywhere = distributed.gathered(voxels).sum().clamp(min=1)
     return total * distributed.world_size() / everywhere

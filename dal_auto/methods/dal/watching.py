@@ -44,28 +44,30 @@ def figures_of(networks: SubNetworks, batch: Batch, sequences: Sequence[str]) ->
     settings, shape = networks.settings, batch.present.shape
     images = batch.images.flatten(0, 1)[:, None]
     there = batch.present.flatten()[:, None, None, None, None]
-    inside = batch.brain_mask.repeat_interleave(shape[1], dim=0) * there
+    mask = batch.brain_mask.repeat_interleave(shape[1], dim=0)
+    inside = mask * there
     figures: dict[str, Tensor] = {}
     source, modality, checked = images, None, []
     if settings.disentangling:
-        logits = networks.run("E_A", images)
+        logits = networks.run("E_A", images, brain=mask)
         labels = logits.argmax(dim=1, keepdim=True)
         for c in range(settings.classes):
             figures[f"occupancy_{c + 1}"] = _share((labels == c), inside)
         figures |= _agreement(labels.unflatten(0, shape)[:, :, 0], batch, sequences)
         source = (labels + 1) / settings.classes * inside
-        modality = networks.run("E_M", halve(images))
+        modality = networks.run("E_M", halve(images), brain=mask)
         checked.append(logits)
-    code = networks.run("R_A", source) if settings.disentangling else None
+    code = networks.run("R_A", source, brain=mask) if settings.disentangling else None
     if settings.edge_to_image:
-        edges = networks.edges(source)
+        seen = networks.restorer_input(source)
+        edges = seen[:, :1]
         figures["edge_density"] = _share(edges, inside)
         size = 2 * _RIM + 1
         inner = inside * (1 - F.max_pool3d(1 - inside, size, stride=1, padding=_RIM))
         figures["inner_edge_density"] = _share(edges, inner)
-        restored_code = networks.run("R_E", edges)
+        restored_code = networks.run("R_E", seen, brain=mask)
         code = restored_code if code is None else code
-        checked.append(networks.run("R_D", restored_code, modality))
+        checked.append(networks.run("R_D", restored_code, modality, brain=mask))
     assert code is not None, "the settings leave at least one encoder"
     spread = code.flatten(2).float().std(dim=2).mean(dim=1)
     figures["code_std"] = _share(spread, batch.present.flatten())
