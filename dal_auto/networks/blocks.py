@@ -50,12 +50,13 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, region: Region | None = None) -> Tensor:
         """(N, channels_in, x, y, z) → (N, widths[0], x, y, z)."""
         skips = []
-        for first, second in self.down:  # type: ignore[misc]
-            x = second(first(x, region), region)
+        for level in self.down:
+            for block in level:  # type: ignore[union-attr]
+                x = block(x, region)
             skips.append(x)
         skips.pop()
-        for level in self.up:
+        for merge in self.up:
             skip = skips.pop()
             joined = torch.cat([skip, F.interpolate(x, size=skip.shape[2:])], dim=1)
-            x = level(joined, region)
+            x = merge(joined, region)
         return x

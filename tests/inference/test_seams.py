@@ -58,10 +58,14 @@ def networks() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
     method = find_method("DAL")(plans())
     assert isinstance(method, GradientMethod)
     net = method.network.requires_grad_(False).eval()
+    no_atlas = torch.zeros(1, 3, 1, 1, 1)
     modality = net.E_M(torch.rand(1, 1, *(n // 2 for n in SIZE)))
     return {
         "anatomy": net.E_A,
-        "restoration": lambda x: net.R_D(net.R_E(x), modality.expand(len(x), -1)),
+        "restoration": lambda x: net.R_D(
+            net.R_E(torch.cat([x, no_atlas.expand(len(x), -1, *x.shape[2:])], dim=1)),
+            modality.expand(len(x), -1),
+        ),
     }
 
 

@@ -61,6 +61,34 @@ def small_plans() -> Callable[..., Plans]:
     return make
 
 
+#: DAL without any step of our recipe: the equations as they are printed, on robust losses.
+PLAIN: dict[str, Any] = {
+    "statistics": "grid",
+    "edges": "canny",
+    "atlas_prior": False,
+    "teacher_forcing": 0.0,
+    "weight_labels": 0.0,
+    "combinations": "all",
+    "modality_pull": 0.0,
+    "fitted_contrast": False,
+    "edge_noise": 0.0,
+    "warm_start_steps": 150,
+}
+
+
+@pytest.fixture(scope="session")
+def plain_plans(small_plans) -> Callable[..., Plans]:
+    """`small_plans` of DAL with the steps of the recipe off; settings of the test's own come on
+    top."""
+
+    def make(preset: str = "robust", **settings: Any) -> Plans:
+        plain = PLAIN if preset == "robust" else {}
+        made: Plans = small_plans("DAL", preset, **(plain | settings))
+        return made
+
+    return make
+
+
 def phantom(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (T1 and T2) and brain mask: grey shell, white core, two blobs of fluid somewhere."""
     random = np.random.default_rng(seed)

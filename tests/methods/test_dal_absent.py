@@ -93,10 +93,10 @@ def three_sequences(phantom_batch):
 
 
 @pytest.fixture
-def make_method(small_plans):
+def make_method(plain_plans):
     def make(**settings) -> DAL:
         torch.manual_seed(0)
-        plans = small_plans(**{"warm_start_steps": 0} | settings)
+        plans = plain_plans(**{"warm_start_steps": 0} | settings)
         return DAL(plans.override({"sequences": ["T1", "T2", "FLAIR"]}, "test"))
 
     return make

@@ -56,9 +56,9 @@ def test_an_anatomy_that_the_code_holds_comes_back(factor):
 
 
 @pytest.fixture
-def fitted(small_plans, phantom_batch) -> DAL:
+def fitted(plain_plans, phantom_batch) -> DAL:
     torch.manual_seed(0)
-    method = DAL(small_plans("DAL"))
+    method = DAL(plain_plans())
     method.viewer = method.fit_viewer(phantom_batch(seed) for seed in range(3))
     return method
 
@@ -83,9 +83,9 @@ def test_what_the_code_holds_is_nearer_to_the_anatomy_than_its_mean_is(fitted, p
     assert np.square(error).mean() < 0.98 * np.concatenate(true).var()
 
 
-def test_it_touches_no_weight_and_no_map(fitted, small_plans, phantom_batch, in_windows):
+def test_it_touches_no_weight_and_no_map(fitted, plain_plans, phantom_batch, in_windows):
     torch.manual_seed(0)
-    bare = DAL(small_plans("DAL"))
+    bare = DAL(plain_plans())
     for name, tensor in bare.tensors().items():
         assert torch.equal(tensor, fitted.tensors()[name]), name
     batch = phantom_batch(7)
@@ -107,6 +107,6 @@ def test_it_travels_with_the_checkpoint(fitted, phantom_batch, in_windows, tmp_p
     torch.testing.assert_close(again, fitted.look_closer(*given)["code decoded"])
 
 
-def test_without_disentangling_there_is_no_anatomy_to_show(small_plans, phantom_batch):
-    method = DAL(small_plans("DAL", disentangling=False))
+def test_without_disentangling_there_is_no_anatomy_to_show(plain_plans, phantom_batch):
+    method = DAL(plain_plans(disentangling=False))
     assert method.fit_viewer([phantom_batch(0)]) == {}

@@ -24,10 +24,10 @@ def moved(method: DAL) -> set[str]:
 
 
 @pytest.mark.parametrize("preset", ["robust", "paper"])
-def test_a_step_gives_all_losses_and_their_weighted_sum(small_plans, phantom_batch, preset):
+def test_a_step_gives_all_losses_and_their_weighted_sum(plain_plans, phantom_batch, preset):
     weights = {"reconstruction": 0.7, "anatomy": 0.3, "modality": 1.9, "code": 2.3}
     settings = {f"weight_{name}": value for name, value in weights.items()}
-    method = DAL(small_plans(preset=preset, warm_start_steps=0, **settings))
+    method = DAL(plain_plans(preset=preset, warm_start_steps=0, **settings))
     losses = method.training_step(phantom_batch(0, 1), 0)
     assert all(value.shape == () and value.isfinite() for value in losses.values())
     rec, a, m, ae = weights.values()
@@ -43,8 +43,8 @@ def test_a_step_gives_all_losses_and_their_weighted_sum(small_plans, phantom_bat
 
 
 @pytest.mark.parametrize("preset", ["robust", "paper"])
-def test_every_sub_network_receives_a_gradient(small_plans, phantom_batch, preset):
-    method = DAL(small_plans(preset=preset, warm_start_steps=0))
+def test_every_sub_network_receives_a_gradient(plain_plans, phantom_batch, preset):
+    method = DAL(plain_plans(preset=preset, warm_start_steps=0))
     method.training_step(phantom_batch(0, 1), 0)["loss"].backward()
     assert moved(method) == set(SUB_NETWORKS)
 
@@ -60,21 +60,21 @@ def test_every_sub_network_receives_a_gradient(small_plans, phantom_batch, prese
     ],
 )
 def test_each_loss_trains_the_sub_networks_that_the_paper_draws(
-    small_plans, phantom_batch, loss, reached
+    plain_plans, phantom_batch, loss, reached
 ):
-    method = DAL(small_plans(warm_start_steps=0))
+    method = DAL(plain_plans(warm_start_steps=0))
     method.training_step(phantom_batch(0, 1), 0)[loss].backward()
     assert moved(method) == reached
 
 
-def test_the_literal_code_consistency_trains_the_encoder_too(small_plans, phantom_batch):
-    method = DAL(small_plans(preset="paper"))
+def test_the_literal_code_consistency_trains_the_encoder_too(plain_plans, phantom_batch):
+    method = DAL(plain_plans(preset="paper"))
     method.training_step(phantom_batch(0, 1), 0)["con_AE"].backward()
     assert moved(method) == {"E_A", "R_A", "R_E"}
 
 
-def test_the_warm_start_touches_only_the_anatomy_extractor(small_plans, phantom_batch):
-    method, batch = DAL(small_plans(warm_start_steps=3)), phantom_batch(0, 1)
+def test_the_warm_start_touches_only_the_anatomy_extractor(plain_plans, phantom_batch):
+    method, batch = DAL(plain_plans(warm_start_steps=3)), phantom_batch(0, 1)
     losses = method.training_step(batch, 2)
     assert set(losses) == {"loss", "warm_start"}
     losses["loss"].backward()
@@ -83,9 +83,9 @@ def test_the_warm_start_touches_only_the_anatomy_extractor(small_plans, phantom_
 
 
 def test_the_warm_start_brings_sequences_to_agree_on_three_ordered_classes(
-    small_plans, phantom_batch
+    plain_plans, phantom_batch
 ):
-    method, batch = DAL(small_plans(warm_start_steps=30)), phantom_batch(0, 1)
+    method, batch = DAL(plain_plans(warm_start_steps=30)), phantom_batch(0, 1)
     optimiser = torch.optim.Adam(method.network.parameters(), lr=3e-3)
     before = method.watch(batch)
     for step in range(30):
@@ -101,8 +101,8 @@ def test_the_warm_start_brings_sequences_to_agree_on_three_ordered_classes(
     assert means == sorted(means), "dark to bright on T1, as Eq. 4 presumes"
 
 
-def test_what_is_restored_outside_the_brain_changes_no_loss(small_plans, phantom_batch):
-    method, batch = DAL(small_plans(warm_start_steps=0)), phantom_batch(0, 0)
+def test_what_is_restored_outside_the_brain_changes_no_loss(plain_plans, phantom_batch):
+    method, batch = DAL(plain_plans(warm_start_steps=0)), phantom_batch(0, 0)
     losses = method.training_step(batch, 0)
     outside = 1 - batch.brain_mask[:1]
     method.network.R_D.output.register_forward_hook(lambda *call: call[-1] + 9 * outside)
@@ -111,8 +111,8 @@ def test_what_is_restored_outside_the_brain_changes_no_loss(small_plans, phantom
         torch.testing.assert_close(noisy[name], value)
 
 
-def test_it_overfits_two_phantoms(small_plans, phantom_batch):
-    method, batch = DAL(small_plans(warm_start_steps=0)), phantom_batch(0, 1)
+def test_it_overfits_two_phantoms(plain_plans, phantom_batch):
+    method, batch = DAL(plain_plans(warm_start_steps=0)), phantom_batch(0, 1)
     optimiser = torch.optim.Adam(method.network.parameters(), lr=3e-3)
     first = last = float("nan")
     for step in range(40):
@@ -136,9 +136,9 @@ def test_it_overfits_two_phantoms(small_plans, phantom_batch):
 
 @pytest.mark.parametrize("score", ["hybrid", "l1", "ssim"])
 def test_scores_are_not_negative_and_0_outside_the_brain(
-    small_plans, phantom_batch, in_windows, score
+    plain_plans, phantom_batch, in_windows, score
 ):
-    method = DAL(small_plans().override({"scoring.score": score}, "test"))
+    method = DAL(plain_plans().override({"scoring.score": score}, "test"))
     batch = phantom_batch(0)
     image, mask = batch.images[0, 0], batch.brain_mask[0, 0]
     found = method.detect(image, mask, "T1", in_windows)
@@ -154,18 +154,18 @@ def test_scores_are_not_negative_and_0_outside_the_brain(
 
 
 @pytest.mark.parametrize("key", ["input_shape", "window"])
-def test_sizes_that_would_not_come_back_are_refused_by_name(small_plans, key):
-    plans = small_plans()
+def test_sizes_that_would_not_come_back_are_refused_by_name(plain_plans, key):
+    plans = plain_plans()
     assert DAL(plans).settings.downsamplings == 1
     configuration = plans.configuration.model_copy(update={key: (16, 15, 16)})
     with pytest.raises(PlansError, match=rf"configuration\.{key}.*multiples of 2"):
         DAL(plans.model_copy(update={"configuration": configuration}))
 
 
-def test_a_batch_is_left_as_it_was(small_plans, phantom_batch):
+def test_a_batch_is_left_as_it_was(plain_plans, phantom_batch):
     batch = phantom_batch(0, 1)
     copy = dataclasses.replace(batch, images=batch.images.clone())
-    method = DAL(small_plans(warm_start_steps=0))
+    method = DAL(plain_plans(warm_start_steps=0))
     method.training_step(batch, 0)
     method.watch(batch)
     method.pictures(batch)
@@ -173,10 +173,10 @@ def test_a_batch_is_left_as_it_was(small_plans, phantom_batch):
 
 
 @pytest.mark.parametrize("step", [0, 5])
-def test_a_step_never_waits_for_the_device(small_plans, step):
+def test_a_step_never_waits_for_the_device(plain_plans, step):
     # A meta tensor has no values: whatever asks for one, or a shape that depends on one, raises.
     with torch.device("meta"):
-        method = DAL(small_plans(warm_start_steps=5, edge_noise=0.1, modality_reuse=False))
+        method = DAL(plain_plans(warm_start_steps=5, edge_noise=0.1, modality_reuse=False))
         images, mask = torch.zeros(2, 2, 16, 16, 16), torch.zeros(2, 1, 16, 16, 16)
         batch = Batch(images, mask, torch.ones(2, 2, dtype=torch.bool))
         method.training_step(batch, step)["loss"].backward()

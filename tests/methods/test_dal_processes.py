@@ -65,7 +65,7 @@ SOME_LACK = [[1, 1], [1, 0], [0, 1], [0, 1]]
     ids=["robust", "warm start", "paper", "no edges", "no disentangling", "no reuse"],
 )
 def test_gradients_of_two_processes_are_those_of_one(
-    small_plans, phantom_batch, narrow, monkeypatch, settings, step, present
+    plain_plans, phantom_batch, narrow, monkeypatch, settings, step, present
 ):
     whole = phantom_batch(0, 1, 2, 3)
     # Brains of unequal size, so that a mean of means would not be the mean.
@@ -74,7 +74,7 @@ def test_gradients_of_two_processes_are_those_of_one(
     images = whole.images[(..., *MIDDLE)].double() * mask
     batch = Batch(images, mask, torch.tensor(present) > 0)
     warm = {} if settings.get("preset") == "paper" else {"warm_start_steps": 5}
-    method = DAL(small_plans(**settings, **warm, **narrow))
+    method = DAL(plain_plans(**settings, **warm, **narrow))
     method.network.double()
 
     losses = method.training_step(batch, step)

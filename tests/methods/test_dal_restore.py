@@ -22,8 +22,8 @@ def merged(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_eq14_is_the_composition_that_it_prints(small_plans, phantom_batch):
-    method, batch = DAL(small_plans()), phantom_batch(0, 1)
+def test_eq14_is_the_composition_that_it_prints(plain_plans, phantom_batch):
+    method, batch = DAL(plain_plans()), phantom_batch(0, 1)
     net, s = method.network, method.settings
     x, mask = batch.images[:, 1:], batch.brain_mask
     anatomy = merged(net.E_A(x), mask)
@@ -44,14 +44,14 @@ def test_eq14_is_the_composition_that_it_prints(small_plans, phantom_batch):
     torch.testing.assert_close(found.modality, modality)
 
 
-def test_eq14_by_hand_with_networks_that_can_be_computed_in_the_head(small_plans):
+def test_eq14_by_hand_with_networks_that_can_be_computed_in_the_head(plain_plans):
     """E_A: class 3 where x > 1/2, else class 1; E_M: the mean; R_E: identity; R_D: code + M."""
-    net = DAL(small_plans()).network
+    net = DAL(plain_plans()).network
     for name, stand_in in {
-        "E_A": lambda x: torch.cat([0.5 - x, torch.full_like(x, -9), x - 0.5], dim=1),
-        "E_M": lambda x: x.mean(dim=(2, 3, 4)),
-        "R_E": lambda e: 0.5 * e,
-        "R_D": lambda code, vector: code + vector[:, :, None, None, None],
+        "E_A": lambda x, brain: torch.cat([0.5 - x, torch.full_like(x, -9), x - 0.5], dim=1),
+        "E_M": lambda x, brain: x.mean(dim=(2, 3, 4)),
+        "R_E": lambda e, brain: 0.5 * e,
+        "R_D": lambda code, vector, brain: code + vector[:, :, None, None, None],
     }.items():
         delattr(net, name)
         setattr(net, name, stand_in)
@@ -68,9 +68,9 @@ def test_eq14_by_hand_with_networks_that_can_be_computed_in_the_head(small_plans
     assert (found.image[..., 0] == 0).all()
 
 
-def test_detection_restores_so_and_never_uses_the_encoder(small_plans, phantom_batch, in_windows):
+def test_detection_restores_so_and_never_uses_the_encoder(plain_plans, phantom_batch, in_windows):
     """Another modality vector gives another image; another R_A none."""
-    method, batch = DAL(small_plans()), phantom_batch(0)
+    method, batch = DAL(plain_plans()), phantom_batch(0)
     image, mask = batch.images[0, 0], batch.brain_mask[0, 0]
 
     def restored() -> torch.Tensor:
@@ -86,8 +86,8 @@ def test_detection_restores_so_and_never_uses_the_encoder(small_plans, phantom_b
     assert not torch.allclose(restored(), before, atol=1e-3)
 
 
-def test_pictures_are_what_detection_sees_of_the_first_subject(small_plans, phantom_batch):
-    method, batch = DAL(small_plans()), phantom_batch(3, 4)
+def test_pictures_are_what_detection_sees_of_the_first_subject(plain_plans, phantom_batch):
+    method, batch = DAL(plain_plans()), phantom_batch(3, 4)
     found = method.pictures(batch)
     kinds = ("input", "anatomy", "edges", "restored")
     assert list(found) == [f"{name} {kind}" for name in ("T1", "T2") for kind in kinds]
@@ -103,8 +103,8 @@ def test_pictures_are_what_detection_sees_of_the_first_subject(small_plans, phan
     assert not any(volume.requires_grad for volume in found.values())
 
 
-def test_a_sequence_that_the_first_subject_lacks_has_no_picture(small_plans, phantom_batch):
+def test_a_sequence_that_the_first_subject_lacks_has_no_picture(plain_plans, phantom_batch):
     batch = phantom_batch(3, 4)
     batch.present[0, 0] = False
-    names = DAL(small_plans()).pictures(batch)
+    names = DAL(plain_plans()).pictures(batch)
     assert names and all(name.startswith("T2") for name in names)

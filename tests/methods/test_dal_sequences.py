@@ -25,8 +25,8 @@ def batch_of(phantom_batch, sequences: int) -> Batch:
 
 
 @pytest.mark.parametrize("sequences", [1, 2, 3])
-def test_a_model_of_any_number_of_sequences_learns(small_plans, phantom_batch, sequences):
-    plans = small_plans(warm_start_steps=0).override({"sequences": NAMES[:sequences]}, "test")
+def test_a_model_of_any_number_of_sequences_learns(plain_plans, phantom_batch, sequences):
+    plans = plain_plans(warm_start_steps=0).override({"sequences": NAMES[:sequences]}, "test")
     method, batch = DAL(plans), batch_of(phantom_batch, sequences)
     optimiser = torch.optim.Adam(method.network.parameters(), lr=3e-3)
     first: dict[str, float] = {}
@@ -41,9 +41,9 @@ def test_a_model_of_any_number_of_sequences_learns(small_plans, phantom_batch, s
 
 
 def test_a_model_of_three_sequences_predicts_from_any_one_of_them(
-    small_plans, phantom_batch, in_windows
+    plain_plans, phantom_batch, in_windows
 ):
-    plans = small_plans().override({"sequences": NAMES}, "test")
+    plans = plain_plans().override({"sequences": NAMES}, "test")
     method, batch = DAL(plans), batch_of(phantom_batch, 3)
     mask = batch.brain_mask[0, 0]
     for name, image in zip(NAMES, batch.images[0], strict=True):
@@ -58,14 +58,14 @@ def test_a_model_of_three_sequences_predicts_from_any_one_of_them(
     assert float(figures["label_agreement"]) == pytest.approx(sum(by_pair) / 3)
 
 
-def test_one_sequence_alone_is_said_to_lack_pairs_once(small_plans, phantom_batch, caplog):
+def test_one_sequence_alone_is_said_to_lack_pairs_once(plain_plans, phantom_batch, caplog):
     model._say_once.cache_clear()
-    plans = small_plans(warm_start_steps=0).override({"sequences": ["T1"]}, "test")
+    plans = plain_plans(warm_start_steps=0).override({"sequences": ["T1"]}, "test")
     method, batch = DAL(plans), batch_of(phantom_batch, 1)
     with caplog.at_level(logging.WARNING, logger=model.__name__):
         for step in range(3):
             method.training_step(batch, step)
-        DAL(small_plans()).training_step(batch_of(phantom_batch, 2), 0)
+        DAL(plain_plans()).training_step(batch_of(phantom_batch, 2), 0)
     (record,) = caplog.records
     assert "T1 is the only sequence: con_A, sim_A, sim_M" in record.getMessage()
     assert "label_agreement" not in method.watch(batch)

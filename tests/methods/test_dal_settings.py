@@ -35,12 +35,19 @@ def test_the_paper_preset_is_literal():
     assert [getattr(settings, f"weight_{name}") for name in weights] == [1.0, 0.1, 1.0, 1.0]
 
 
-def test_presets_differ_in_nothing_but_the_three_that_are_said():
+def test_presets_differ_in_the_steps_of_the_recipe_and_in_no_size():
     robust, paper = (settings_for(p, configuration(1.43)).model_dump() for p in ("robust", "paper"))
     assert {key for key in robust if robust[key] != paper[key]} == {
         "similarity_of",
         "code_consistency",
-        "warm_start_steps",
+        "statistics",
+        "atlas_prior",
+        "teacher_forcing",
+        "weight_labels",
+        "combinations",
+        "modality_pull",
+        "fitted_contrast",
+        "edge_noise",
     }
 
 

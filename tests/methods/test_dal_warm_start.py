@@ -10,6 +10,8 @@ from sklearn.cluster import KMeans
 from torch.nn import functional as F
 
 from dal_auto.methods.dal import warm_start
+from dal_auto.methods.dal.objective import true_anatomy
+from dal_auto.methods.method import Batch
 
 IGNORED = -100
 
@@ -22,9 +24,21 @@ def tissue_classes(image: torch.Tensor, mask: torch.Tensor, classes: int) -> tor
 def warm_start_loss(
     logits: torch.Tensor, images: torch.Tensor, mask: torch.Tensor, reference: int
 ) -> torch.Tensor:
-    """With all sequences there."""
-    everyone = torch.ones(images.shape[:2])
-    return warm_start.warm_start_loss(logits, images, mask, everyone, reference)
+    """With all sequences there, of a cohort that knows no tissues."""
+    return loss_of(logits, images, mask, torch.ones(images.shape[:2]), reference)
+
+
+def loss_of(
+    logits: torch.Tensor,
+    images: torch.Tensor,
+    mask: torch.Tensor,
+    present: torch.Tensor,
+    reference: int,
+) -> torch.Tensor:
+    repeated = mask.repeat_interleave(images.shape[1], dim=0)
+    batch = Batch(images, mask, present > 0)
+    truth = true_anatomy(batch, present, repeated, logits.shape[2], reference)
+    return warm_start.label_loss(logits.flatten(0, 1), truth.labels)
 
 
 def mixture(seed: int = 0, shape: tuple[int, int, int] = (14, 15, 16)):
@@ -85,7 +99,7 @@ def test_nothing_waits_for_the_device():
     logits = torch.zeros(2, 2, 3, 6, 7, 8, **on)
     images, mask = torch.zeros(2, 2, 6, 7, 8, **on), torch.zeros(2, 1, 6, 7, 8, **on)
     present = torch.ones(2, 2, **on)
-    assert warm_start.warm_start_loss(logits, images, mask, present, reference=0).shape == ()
+    assert loss_of(logits, images, mask, present, reference=0).shape == ()
 
 
 def test_who_lacks_the_reference_or_the_sequence_teaches_nothing():
@@ -93,7 +107,7 @@ def test_who_lacks_the_reference_or_the_sequence_teaches_nothing():
     masks = torch.stack([mixture(s)[2][None] for s in (0, 1, 2)])
     logits = torch.randn(3, 2, 3, *images.shape[2:], requires_grad=True)
     present = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
-    loss = warm_start.warm_start_loss(logits, images, masks, present, reference=0)
+    loss = loss_of(logits, images, masks, present, reference=0)
     # A mean over the voxels of (0, 0), (0, 1) and (1, 0).
     total = voxels = 0.0
     for p, s in [(0, 0), (0, 1), (1, 0)]:

@@ -20,8 +20,8 @@ def figures_of(method: DAL, batch) -> dict[str, float]:
     return {name: float(value) for name, value in method.watch(batch).items()}
 
 
-def test_what_is_watched_is_what_its_names_say(small_plans, phantom_batch):
-    method, batch = DAL(small_plans()), phantom_batch(0, 1)
+def test_what_is_watched_is_what_its_names_say(plain_plans, phantom_batch):
+    method, batch = DAL(plain_plans()), phantom_batch(0, 1)
     images, inside = batch.images.flatten(0, 1)[:, None], batch.brain_mask[:, 0] > 0
     with torch.no_grad():
         one_hot = differentiable_one_hot(method.network.E_A(images)).unflatten(0, (2, 2))
@@ -47,15 +47,15 @@ def test_what_is_watched_is_what_its_names_say(small_plans, phantom_batch):
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_what_a_subject_lacks_does_not_count(small_plans, phantom_batch):
-    method, both = DAL(small_plans()), phantom_batch(0, 1)
+def test_what_a_subject_lacks_does_not_count(plain_plans, phantom_batch):
+    method, both = DAL(plain_plans()), phantom_batch(0, 1)
     both.present[1] = False
     alone = figures_of(method, phantom_batch(0))
     assert figures_of(method, both) == pytest.approx(alone, rel=1e-4)
 
 
-def test_a_collapsed_anatomy_is_seen_and_said(small_plans, phantom_batch):
-    method, batch = DAL(small_plans()), phantom_batch(0, 1)
+def test_a_collapsed_anatomy_is_seen_and_said(plain_plans, phantom_batch):
+    method, batch = DAL(plain_plans()), phantom_batch(0, 1)
     with torch.no_grad():
         method.network.E_A.classify.weight.zero_()
         method.network.E_A.classify.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
@@ -70,16 +70,16 @@ def test_a_collapsed_anatomy_is_seen_and_said(small_plans, phantom_batch):
     assert "edges have vanished" in edges
 
 
-def test_shrunken_codes_are_seen_and_said(small_plans, phantom_batch):
-    method = DAL(small_plans())
+def test_shrunken_codes_are_seen_and_said(plain_plans, phantom_batch):
+    method = DAL(plain_plans())
     with torch.no_grad():
         method.network.R_A.code.weight.mul_(1e-6)  # a bias is the same everywhere: no code either
     lines = method.warnings(figures_of(method, phantom_batch(0, 1)))
     assert any("code_consistency=normalised" in line for line in lines)
 
 
-def test_what_is_not_finite_is_seen_and_said(small_plans, phantom_batch):
-    method = DAL(small_plans())
+def test_what_is_not_finite_is_seen_and_said(plain_plans, phantom_batch):
+    method = DAL(plain_plans())
     with torch.no_grad():
         method.network.R_D.output.bias.fill_(float("nan"))
     figures = figures_of(method, phantom_batch(0, 1))
@@ -98,13 +98,13 @@ def test_what_is_not_finite_is_seen_and_said(small_plans, phantom_batch):
         ("code_std", float("nan"), "not finite"),
     ],
 )
-def test_a_figure_out_of_its_bounds_is_said_with_what_to_try(small_plans, name, value, said):
-    (line,) = DAL(small_plans()).warnings(HEALTHY | {name: value})
+def test_a_figure_out_of_its_bounds_is_said_with_what_to_try(plain_plans, name, value, said):
+    (line,) = DAL(plain_plans()).warnings(HEALTHY | {name: value})
     assert said in line and "Try" in line
 
 
-def test_a_healthy_state_raises_no_warning(small_plans):
-    assert DAL(small_plans()).warnings(HEALTHY) == []
+def test_a_healthy_state_raises_no_warning(plain_plans):
+    assert DAL(plain_plans()).warnings(HEALTHY) == []
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,6 @@ def test_a_healthy_state_raises_no_warning(small_plans):
         ({"modality_reuse": False}, set()),
     ],
 )
-def test_what_is_left_out_is_not_watched(small_plans, phantom_batch, settings, missing):
-    found = DAL(small_plans(**settings)).watch(phantom_batch(0, 1))
+def test_what_is_left_out_is_not_watched(plain_plans, phantom_batch, settings, missing):
+    found = DAL(plain_plans(**settings)).watch(phantom_batch(0, 1))
     assert set(found) == set(HEALTHY) - missing

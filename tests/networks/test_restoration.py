@@ -17,7 +17,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("downsamplings", [0, 1, 2, 3])
 def test_the_codes_grid_is_the_inputs_over_a_power_of_two(downsamplings):
-    encoder = CodeEncoder(4, downsamplings, (4, 6))
+    encoder = CodeEncoder(1, 4, downsamplings, (4, 6))
     code = encoder(noise(1, 1, 16, 24, 32))
     factor = 2**downsamplings
     assert code.shape == (1, 4, 16 // factor, 24 // factor, 32 // factor)
@@ -25,7 +25,7 @@ def test_the_codes_grid_is_the_inputs_over_a_power_of_two(downsamplings):
 
 @pytest.mark.parametrize("upsamplings", [0, 1, 2])
 def test_the_combiner_restores_the_inputs_size(upsamplings):
-    encoder = CodeEncoder(4, upsamplings, (4,))
+    encoder = CodeEncoder(1, 4, upsamplings, (4,))
     combiner = RepresentationCombiner(4, upsamplings, vector_length=5)
     restored = combiner(encoder(noise(2, 1, 8, 12, 16)), noise(2, 5))
     assert restored.shape == (2, 1, 8, 12, 16)
@@ -77,7 +77,7 @@ def test_an_adaptation_layer_follows_the_code_and_every_layer():
 
 
 def test_the_channels_last_layout_is_kept():
-    encoder = CodeEncoder(4, 1, (4, 6)).to(memory_format=torch.channels_last_3d)
+    encoder = CodeEncoder(1, 4, 1, (4, 6)).to(memory_format=torch.channels_last_3d)
     layer = AdaptationLayer(5, 4)
     image = noise(2, 1, 8, 8, 8).contiguous(memory_format=torch.channels_last_3d)
     code = encoder(image)

@@ -6,6 +6,8 @@ whole blob gets one class: inside it no edge is left, as in a lesion that E_A ta
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -40,11 +42,11 @@ def mislabelled(
     (N, 1, x, y, z), with the same values
     """
     changed = anatomy
-    low, high = (torch.tensor(radius / spacing_mm).log() for radius in radii_mm)
+    low, high = (math.log(radius / spacing_mm) for radius in radii_mm)
     chosen = torch.rand(len(anatomy), device="cpu") < share
     counts = torch.randint(1, _MOST_BLOBS + 1, (len(anatomy),), device="cpu") * chosen
     for number in range(_MOST_BLOBS):
-        radius = torch.lerp(low, high, torch.rand(len(anatomy), device="cpu")).exp()
+        radius = (low + (high - low) * torch.rand(len(anatomy), device="cpu")).exp()
         inside = _blobs(brain_mask, radius.to(anatomy.device))
         inside &= (number < counts).to(anatomy.device)[:, None, None, None, None]
         label = torch.randint(1, classes + 1, (len(anatomy),), device=anatomy.device) / classes

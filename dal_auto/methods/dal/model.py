@@ -88,7 +88,7 @@ class DAL(GradientMethod):
     def learn_atlas(self, tissue_fractions: Tensor) -> None:
         """Keep the cohort's mean tissue fractions, which R_E sees."""
         if self.settings.atlas_prior and self.settings.classes == len(tissue_fractions):
-            self.network.tissue_prior.copy_(tissue_fractions)
+            self.network.tissue_prior.copy_(tissue_fractions[None])
 
     @torch.no_grad()
     def watch(self, batch: Batch) -> dict[str, Tensor]:

@@ -16,9 +16,14 @@ from dal_auto.methods.dal import losses
 from dal_auto.methods.dal.edge_noise import mislabelled
 from dal_auto.methods.dal.settings import DalSettings
 from dal_auto.methods.dal.sub_networks import SubNetworks
-from dal_auto.methods.dal.warm_start import label_loss, tissue_classes
+from dal_auto.methods.dal.warm_start import NO_CLASS, label_loss, tissue_classes
 from dal_auto.methods.method import Batch
 from dal_auto.networks.anatomy import differentiable_one_hot, halve, merge_channels
+
+#: CSF, grey and white matter: what `Batch.tissue` tells apart.
+_KNOWN_TISSUES = 3
+#: A subject without any sequence is drawn from evenly; its share of the loss is 0.
+_NEVER_EMPTY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,34 @@ class Truth:
 
     labels: Tensor
     anatomy: Tensor
+
+
+def true_anatomy(
+    batch: Batch, present: Tensor, mask: Tensor, classes: int, reference: int
+) -> Truth:
+    """The classes that the cohort knows, else those of k-means on the reference sequence.
+
+    Subjects that lack the reference teach nothing then: other sequences have their tissues in
+    another order.
+
+    Parameters
+    ----------
+    present : (P, S), 0 or 1
+    mask : (P·S, 1, x, y, z), 0 or 1
+    reference : place of a sequence whose intensities order the classes as Eq. 4 presumes
+    """
+    brain = batch.brain_mask[:, 0]
+    if batch.tissue is not None and classes == _KNOWN_TISSUES:
+        labels = torch.where((brain > 0) & (batch.tissue >= 0), batch.tissue, NO_CLASS)
+        teaches = present
+    else:
+        clean = batch.images if batch.clean is None else batch.clean
+        labels = tissue_classes(clean[:, reference], brain, classes)
+        teaches = present * present[:, reference, None]
+    repeated = torch.where(teaches[..., None, None, None] > 0, labels[:, None], NO_CLASS)
+    # A voxel without a class is taken for the first, fluid: there is little else between.
+    one_hot = F.one_hot(repeated.flatten(0, 1).clamp(min=0), classes).movedim(-1, 1)
+    return Truth(repeated, merge_channels(one_hot.to(mask.dtype), mask))
 
 
 @dataclass(frozen=True)
@@ -125,19 +158,7 @@ class Objective:
         return taught or labels or batch.clean is not None
 
     def _truth(self, batch: Batch, present: Tensor, mask: Tensor) -> Truth:
-        """The classes that the cohort knows, else those of k-means on the reference sequence."""
-        classes, inside = self.settings.classes, batch.brain_mask[:, 0] > 0
-        if batch.tissue is not None and classes == 3:
-            labels = torch.where(inside & (batch.tissue >= 0), batch.tissue, _NO_CLASS)
-            teaches = present
-        else:
-            clean = batch.images if batch.clean is None else batch.clean
-            labels = tissue_classes(clean[:, self.reference], batch.brain_mask[:, 0], classes)
-            teaches = present * present[:, self.reference, None]
-        repeated = torch.where(teaches[..., None, None, None] > 0, labels[:, None], _NO_CLASS)
-        # A voxel without a class is taken for the first, fluid: there is little else between.
-        one_hot = F.one_hot(repeated.flatten(0, 1).clamp(min=0), classes).movedim(-1, 1)
-        return Truth(repeated, merge_channels(one_hot.to(mask.dtype), mask))
+        return true_anatomy(batch, present, mask, self.settings.classes, self.reference)
 
     def _restorer_input(self, anatomy: Tensor, mask: Tensor) -> Tensor:
         s = self.settings
@@ -227,9 +248,3 @@ class Objective:
             if "sim_M" in self.terms:
                 parts["sim_M"] = losses.modality_similarity(cos, everywhere, s.margin_modality)
         return parts
-
-
-#: Of this class is what teaches nothing: `cross_entropy` leaves it out.
-_NO_CLASS = -100
-#: A subject without any sequence is drawn from evenly; its share of the loss is 0.
-_NEVER_EMPTY = 1e-12

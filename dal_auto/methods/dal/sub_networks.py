@@ -63,7 +63,7 @@ class SubNetworks(nn.Module):
         if settings.edge_to_image:
             self.R_E = CodeEncoder(1 + settings.classes * settings.atlas_prior, *encoder)
         if settings.edge_to_image and settings.atlas_prior:
-            self.register_buffer("tissue_prior", torch.zeros(settings.classes, *shape))
+            self.register_buffer("tissue_prior", torch.zeros(1, settings.classes, *shape))
         self.R_D = RepresentationCombiner(settings.code_channels, settings.downsamplings, length)
         if settings.remembers_modality:
             self.register_buffer("mean_modality", torch.zeros(sequences, length))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from dal_auto import distributed
 
 #: Of this class is what teaches nothing: `cross_entropy` leaves it out.
-_NO_CLASS = -100
+NO_CLASS = -100
 #: A fixed number, since "until nothing changes" would wait for the device.
 _LLOYD_STEPS = 10
 
@@ -40,7 +40,7 @@ def tissue_classes(images: Tensor, brain_mask: Tensor, classes: int) -> Tensor:
         counts, sums = (t.diff(dim=0, prepend=torch.zeros_like(t[:1])) for t in (counts, sums))
         centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
     above = [(values > edge).long() for edge in _edges(centres)]
-    labels = torch.where(inside, torch.stack(above).sum(0), _NO_CLASS)
+    labels = torch.where(inside, torch.stack(above).sum(0), NO_CLASS)
     return labels.view(images.shape)
 
 
@@ -71,6 +71,6 @@ def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     labels = labels.flatten(0, 1)
     total = F.cross_entropy(logits.float(), labels, reduction="sum")
-    voxels = (labels != _NO_CLASS).sum(dtype=torch.float32)[None]
+    voxels = (labels != NO_CLASS).sum(dtype=torch.float32)[None]
     everywhere = distributed.gathered(voxels).sum().clamp(min=1)
     return total * distributed.world_size() / everywhere
