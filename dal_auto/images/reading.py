@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
+import io
 import math
 import re
 import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, NoReturn
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from numpy.typing import ArrayLike
 
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.errors import InputError
 from dal_auto.images.content import DAMAGED, Kind, open_content, reason_of
+from dal_auto.images.nifti import BadHeaderError, NiftiKind, read_header
+from dal_auto.images.shear import MOST_SHEAR_DEGREES, is_sheared, shear_degrees
 
 _UNREADABLE = (
     OSError,
@@ -30,20 +34,12 @@ _UNREADABLE = (
     RuntimeError,  # ITK's
     zlib.error,
 )
-_NIBABEL: dict[str, Any] = {
-    "NIfTI-1": nib.Nifti1Image,
-    "NIfTI-2": nib.Nifti2Image,
-    "MGH": nib.MGHImage,
-}
 _MGH_GOOD_RAS = slice(28, 30)
 _ITK = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 #: Where the headers of NRRD and MetaImage end, and what their lines say of the voxels.
 _HEADER_ENDS = {"NRRD": rb"\r?\n\r?\n", "MetaImage": rb"^ElementDataFile *=.*\r?\n"}
 _ELSEWHERE = re.compile(rb"^(data ?file: *|ElementDataFile *= *)(?!LOCAL\s)\S", re.I | re.M)
 _ZIPPED = re.compile(rb"^(encoding: *gz|CompressedData *= *True)", re.I | re.M)
-#: Distance between the places that two forms give one voxel above which they are in conflict; a
-#: quaternion in single precision is off by less.
-FORMS_CONFLICT_MM = 0.1
 _CONVERT = "Convert it again from its source."
 
 
@@ -96,8 +92,7 @@ def read_volume(path: Path, *, constant: bool = False) -> Volume:
     path = Path(path)
     kind, content, oddities = open_content(path)
     try:
-        load = _load_itk if kind in _ITK else _load_nibabel
-        loaded = load(path, kind, content)
+        loaded = _load(path, kind, content)
     except _UNREADABLE as error:
         raise InputError(
             path, f"it cannot be read to its end as {kind} ({reason_of(error)})", DAMAGED
@@ -106,11 +101,7 @@ def read_volume(path: Path, *, constant: bool = False) -> Volume:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 3 or min(array.shape) < 2:
-        raise InputError(
-            path,
-            f"a 3-D image was expected, its shape is {tuple(array.shape)}",
-            "Split a series into single volumes, one file each; one slice is no volume.",
-        )
+        _complain_about_shape(path, array.shape)
     if not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
         raise InputError(path, f"{count} voxels are NaN or infinite", _CONVERT)
@@ -118,12 +109,13 @@ def read_volume(path: Path, *, constant: bool = False) -> Volume:
         raise InputError(path, f"all voxels have the value {array.flat[0]:g}", _CONVERT)
     _check_affine(path, loaded.affine)
     x, y, z = array.shape
+    grid = Grid((x, y, z), loaded.affine)
     return Volume(
         array,
-        Grid((x, y, z), loaded.affine),
+        grid,
         loaded.dtype.name,
         loaded.forms_conflict_mm,
-        (*oddities, *loaded.oddities),
+        (*oddities, *loaded.oddities, *_shear_words(grid)),
     )
 
 
@@ -142,6 +134,29 @@ def read_mask(path: Path) -> tuple[BoolArray, Grid]:
     return volume.array > 0.5, volume.grid
 
 
+def _complain_about_shape(path: Path, shape: tuple[int, ...]) -> NoReturn:
+    finding = f"a 3-D image was expected, its shape is {tuple(shape)}"
+    lengths = [size for size in shape if size != 1]
+    if len(shape) > 3 and len(lengths) == 3:
+        place = ("first", "second", "third", "fourth")[shape.index(1)]
+        remedy = (
+            f"Drop its {place} axis, of length 1; voxel size and orientation must be those of the "
+            "other three."
+        )
+    else:
+        remedy = "Split a series into single volumes, one file each; one slice is no volume."
+    raise InputError(path, finding, remedy)
+
+
+def _shear_words(grid: Grid) -> list[str]:
+    if not is_sheared(grid):
+        return []
+    angle = shear_degrees(grid.affine)
+    return [
+        f"its axes are sheared, {angle:.1f}° off a right angle; it is resampled to be worked on"
+    ]
+
+
 def _check_affine(path: Path, affine: FloatArray) -> None:
     mend = "Mend the header (sform, qform, voxel size)."
     if not np.isfinite(affine).all():
@@ -152,6 +167,8 @@ def _check_affine(path: Path, affine: FloatArray) -> None:
         raise InputError(path, f"its affine cannot be inverted: voxel size 0 along {axis}", mend)
     if abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
         raise InputError(path, "its affine cannot be inverted: its axes lie in one plane", mend)
+    if (shear := shear_degrees(affine)) > MOST_SHEAR_DEGREES:
+        raise InputError(path, f"its axes are sheared, {shear:.0f}° off a right angle", mend)
 
 
 def _check_type(path: Path, dtype: np.dtype) -> None:
@@ -164,48 +181,48 @@ def _check_type(path: Path, dtype: np.dtype) -> None:
         )
 
 
-def _load_nibabel(path: Path, kind: Kind, content: bytes) -> _Loaded:
-    image = _NIBABEL[kind].from_bytes(content)
-    dtype = image.get_data_dtype()
+def _load(path: Path, kind: Kind, content: bytes) -> _Loaded:
+    if kind == "MGH":
+        return _load_mgh(content)
+    if kind == "NRRD" or kind == "MetaImage":
+        return _load_itk(path, kind, content)
+    return _load_nifti(path, kind, content)
+
+
+def _load_nifti(path: Path, kind: NiftiKind, content: bytes) -> _Loaded:
+    try:
+        found = read_header(kind, content)
+    except BadHeaderError as error:
+        raise InputError(path, error.finding, error.remedy) from error
+    header = found.fields
+    dtype, shape = header.get_data_dtype(), header.get_data_shape()
     _check_type(path, dtype)
+    slope, inter = header.get_slope_inter()
+    scaling = (1.0, 0.0) if slope is None else (slope, inter)
+    array = _float32(ArrayProxy(io.BytesIO(content), (shape, dtype, found.offset, *scaling)))
+    return _Loaded(array, found.affine, dtype, found.forms_conflict_mm, found.oddities)
+
+
+def _load_mgh(content: bytes) -> _Loaded:
+    image = nib.MGHImage.from_bytes(content)
+    dtype = image.get_data_dtype()
     promised = math.prod(image.shape) * dtype.itemsize
     if promised > len(content):  # before nibabel asks for as much memory
         raise EOFError(f"{promised} bytes of voxels are promised, the file has {len(content)}")
-    conflict: float | None = None
     oddities: tuple[str, ...] = ()
-    if isinstance(image.header, nib.Nifti1Header):
-        conflict, oddities = _forms(image.header)
-    elif not any(content[_MGH_GOOD_RAS]):  # nibabel sets it, with the default
+    if not any(content[_MGH_GOOD_RAS]):  # nibabel sets it, with the default
         oddities = ("its header gives no orientation, FreeSurfer's default is taken",)
+    affine = np.asarray(image.affine, float)
+    return _Loaded(_float32(image.dataobj), affine, dtype, None, oddities)
+
+
+def _float32(voxels: ArrayLike) -> FloatArray:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # an overflow becomes infinite, which is refused
-        array = np.asarray(image.dataobj, dtype=np.float32)
-    return _Loaded(array, np.asarray(image.affine, float), dtype, conflict, oddities)
+        return np.asarray(voxels, dtype=np.float32)
 
 
-def _forms(header: nib.Nifti1Header) -> tuple[float | None, tuple[str, ...]]:
-    """Distance between the corners as sform and qform place them, and what is odd about them."""
-    sform, qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
-    if not sform and not qform:
-        return None, ("neither sform nor qform is set: the orientation is nibabel's guess",)
-    if not (sform and qform):
-        return None, ()
-    try:
-        difference = header.get_sform() - header.get_qform()
-    except HeaderDataError as error:
-        return None, (f"its qform cannot be read ({reason_of(error)}), the sform is used",)
-    ends = [(0, size - 1) for size in header.get_data_shape()[:3]]
-    corners = np.array([[*corner, 1] for corner in itertools.product(*ends)])
-    conflict = float(np.linalg.norm((corners @ difference.T)[:, :3], axis=1).max())
-    if not np.isfinite(conflict):
-        return None, ()  # whichever is used is refused, or the other does not matter
-    if conflict <= FORMS_CONFLICT_MM:
-        return round(conflict, 4), ()
-    oddity = f"sform and qform disagree by up to {conflict:.1f} mm, the sform is used"
-    return round(conflict, 4), (oddity,)
-
-
-def _load_itk(path: Path, kind: Kind, content: bytes) -> _Loaded:
+def _load_itk(path: Path, kind: Literal["NRRD", "MetaImage"], content: bytes) -> _Loaded:
     end = re.search(_HEADER_ENDS[kind], content, re.M)
     header = content if end is None else content[: end.end()]
     if _ELSEWHERE.search(header):

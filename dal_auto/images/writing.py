@@ -7,13 +7,26 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
 
 from dal_auto.case import Grid
+from dal_auto.errors import InputError
 from dal_auto.images.content import GZIP, kind_of
+from dal_auto.images.nifti import header_like, parse_header
 from dal_auto.store.atomic import replacing
 
+_MOST_DESCRIP = 79  # bytes, and one that ends them
 
-def write_image(path: Path, array: np.ndarray, grid: Grid, like: Path | None = None) -> None:
+
+def write_image(
+    path: Path,
+    array: np.ndarray,
+    grid: Grid,
+    like: Path | None = None,
+    *,
+    window: tuple[float, float] | None = None,
+    description: str = "",
+) -> None:
     """Write an image as NIfTI, atomically.
 
     Parameters
@@ -22,29 +35,49 @@ def write_image(path: Path, array: np.ndarray, grid: Grid, like: Path | None = N
     grid : where it lies
     like : an image on the same grid whose header (qform, sform, their codes, units) is kept, if it
         is NIfTI; of another format nothing but the grid can be kept
+    window : the values that viewers show as black and as white (``cal_min``, ``cal_max``)
+    description : what it is (``descrip``); cut at 79 bytes
     """
     kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.uint8
     header = None if like is None else _nifti_header(like)
+    image = nib.Nifti1Image(np.asarray(array, kind), None if header else grid.affine, header)
+    image.set_data_dtype(kind)
     if header is None:
-        image = nib.Nifti1Image(np.asarray(array, kind), grid.affine)
         image.set_qform(grid.affine, 1)
         image.set_sform(grid.affine, 1)
-    else:
-        image = nib.Nifti1Image(np.asarray(array, kind), header.get_best_affine())
-        for form, setter in (("qform", image.set_qform), ("sform", image.set_sform)):
-            matrix, code = getattr(header, f"get_{form}")(coded=True)
-            setter(matrix, int(code))
-        image.header.set_xyzt_units(*header.get_xyzt_units())
+        image.header.set_xyzt_units("mm")
+    if window is not None:
+        image.header["cal_min"], image.header["cal_max"] = window
+    image.header["descrip"] = description.encode()[:_MOST_DESCRIP]
     with replacing(path) as temporary:
         nib.save(image, temporary)
 
 
+def check_header(path: Path) -> None:
+    """See that a result can be written like an image, long before there is one.
+
+    Raises
+    ------
+    InputError
+        if its header cannot be carried over.
+    """
+    try:
+        header = _nifti_header(path)
+        if header is not None:
+            nib.Nifti1Header(header.binaryblock, check=True)
+    except (HeaderDataError, KeyError, ValueError, OSError) as error:
+        raise InputError(
+            path, f"no result can be written with its header ({error})", "Convert it again."
+        ) from error
+
+
 def _nifti_header(path: Path) -> nib.Nifti1Header | None:
-    """The header of a NIfTI file, whatever its name; None for other formats."""
+    """A new header on the grid of a NIfTI file, whatever its name; None for other formats."""
     with path.open("rb") as file:
         zipped = file.read(2) == GZIP
     with gzip.open(path) if zipped else path.open("rb") as file:
         start = file.read(nib.Nifti2Header.sizeof_hdr)
-    kinds = {"NIfTI-1": nib.Nifti1Header, "NIfTI-2": nib.Nifti2Header}
-    header = kinds.get(kind_of(start) or "")
-    return None if header is None else header(start[: header.sizeof_hdr], check=False)
+    kind = kind_of(start)
+    if kind not in ("NIfTI-1", "NIfTI-2"):
+        return None
+    return header_like(parse_header(kind, start)[0])

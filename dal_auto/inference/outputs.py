@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dal_auto import __version__
 from dal_auto.case import FloatArray, Grid, RawCase
 from dal_auto.errors import CaseFailed
 from dal_auto.figures.panels import Volume
@@ -131,9 +132,13 @@ def _write_sequence(
     like, names = export.raw.sequences[sequence], set[str]()
 
     def write(name: str, volume: np.ndarray, grid: Grid, header: Path | None) -> None:
+        file, what = f"{stem}_{name}.nii.gz", name.removesuffix(_ATLAS)
+        # The threshold is middle grey, in every map of a run.
+        window = (0.0, 2 * cut if what == "anomaly" else 1.0)
+        description = f"dal_auto {__version__} {plans.method.name} {sequence} {what}"
         with export.timed("write"):
-            write_image(output / f"{stem}_{name}.nii.gz", volume, grid, like=header)
-        names.add(f"{stem}_{name}.nii.gz")
+            write_image(output / file, volume, grid, header, window=window, description=description)
+        names.add(file)
 
     with export.timed("export"):
         score = _stored(case.case_id, to_native(anomaly, case.geometry, sequence, plans))

@@ -11,6 +11,7 @@ import nibabel as nib
 
 from dal_auto.case import RawCase, StandardCase
 from dal_auto.errors import CaseFailed, DalError, UsageError
+from dal_auto.images import check_header
 from dal_auto.inference.request import Request, tools_of
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
@@ -64,6 +65,8 @@ def prepare(task: PrepareTask) -> Prepared:
         measured = fingerprint_case(task.case)
     if measured.finding is not None:
         raise CaseFailed(case_id, "fingerprint", measured.finding)
+    for path in task.case.sequences.values():
+        check_header(path)
     with watch.step("hash"):
         wanted = task.request.hash_of(task.case)
     steps = decide_steps(task.case, measured)

@@ -124,7 +124,7 @@ def standardise(
         images=np.stack(list(scaled.values())),
         brain_mask=brain,
         lesion_mask=lesion,
-        geometry=Geometry(native.grids, atlas_to_native),
+        geometry=Geometry(native.homes, atlas_to_native),
         scale=scale,
         percentiles={
             name: brain_percentiles(image, brain, plan.percentiles)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dal_auto.case import FloatArray, Grid, RawCase
 from dal_auto.errors import CaseFailed
 from dal_auto.images import read_image
+from dal_auto.images.shear import at_right_angles, is_sheared
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas, true_grid
 from dal_auto.preprocessing.registration.backends import Transform, register
+from dal_auto.preprocessing.resampling import resample, resample_lesions
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.preprocessing.supplied_masks import SuppliedMask, read_supplied_mask
 from dal_auto.workers.progress import Stopwatch
@@ -62,9 +64,10 @@ class NativeCase:
 
     Parameters
     ----------
-    images, grids : by sequence: (x, y, z), and where it lies
+    images, grids : by sequence: (x, y, z), and where it lies, its axes at right angles
     reference : the sequence that is stripped and registered to the atlas for all
     brain, lesion : masks that came with the case
+    homes : by sequence: the grid of the image as it came, which differs where that was sheared
     """
 
     case_id: str
@@ -73,6 +76,7 @@ class NativeCase:
     reference: str
     brain: SuppliedMask | None
     lesion: SuppliedMask | None
+    homes: Mapping[str, Grid]
 
 
 def reference_sequence(case: RawCase) -> str:
@@ -100,7 +104,40 @@ def read_native(case: RawCase, steps: CaseSteps) -> NativeCase:
         read_supplied_mask(path, what, grids, steps.true_header)
         for path, what in ((case.brain_mask, "brain mask"), (case.lesion_mask, "lesion mask"))
     )
-    return NativeCase(case.case_id, images, grids, reference_sequence(case), brain, lesion)
+    read = NativeCase(case.case_id, images, grids, reference_sequence(case), brain, lesion, grids)
+    return _straightened(read)
+
+
+def _straightened(native: NativeCase) -> NativeCase:
+    """The case with every image and mask on a grid whose axes are at right angles.
+
+    Where that is the image's own to half a voxel, as single precision leaves it, no voxel changes;
+    otherwise image and masks are resampled once more than others.
+    """
+    images, homes = dict(native.images), dict(native.homes)
+    grids = {name: at_right_angles(grid) for name, grid in native.grids.items()}
+    sheared = {name for name, grid in native.grids.items() if is_sheared(grid)}
+    for name in images:
+        if name in sheared:
+            images[name] = resample(images[name], homes[name], grids[name], np.eye(4))
+        else:
+            homes[name] = grids[name]
+
+    def straight(supplied: SuppliedMask | None) -> SuppliedMask | None:
+        if supplied is None or supplied.sequence not in sheared:
+            return supplied
+        name = supplied.sequence
+        mask = resample_lesions(supplied.mask, homes[name], grids[name], np.eye(4))
+        return SuppliedMask(mask, name)
+
+    return replace(
+        native,
+        images=images,
+        grids=grids,
+        homes=homes,
+        brain=straight(native.brain),
+        lesion=straight(native.lesion),
+    )
 
 
 def coregister(native: NativeCase, job: Job) -> dict[str, FloatArray]:

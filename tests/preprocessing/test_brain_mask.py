@@ -132,7 +132,8 @@ CUBE[2:6, 2:7, 3:8] = True
 
 
 def case(reference="T1", brain=None, **images: np.ndarray) -> NativeCase:
-    return NativeCase("a", images, dict.fromkeys(images, SMALL), reference, brain, None)
+    grids = dict.fromkeys(images, SMALL)
+    return NativeCase("a", images, grids, reference, brain, None, grids)
 
 
 def job(steps: CaseSteps, ball: Atlas, **plan) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -108,3 +109,41 @@ def test_every_further_sequence_is_registered_to_the_reference_where_it_has_to_b
     asked.clear()
     assert set(matrices(STEPS.model_copy(update={"coregister": False})).values()) == {1}
     assert asked == []
+
+
+SHEAR = np.array([[1, 0, 0, 0], [0, 1, 0.4, 0], [0, 0, 1, 0], [0, 0, 0, 1]], float)  # 22 degrees
+
+
+def test_a_sheared_image_is_worked_on_at_right_angles_and_keeps_its_home(tmp_path):
+    """The reference: the same world object, sampled at right angles, is what is worked on."""
+    grid = Grid((24, 26, 28), SHEAR @ np.diag([2.0, 2, 2, 1]))
+
+    def ball(of: Grid) -> np.ndarray:
+        index = np.stack(np.meshgrid(*map(np.arange, of.shape), indexing="ij"), -1)
+        points = index @ of.affine[:3, :3].T + of.affine[:3, 3]
+        middle = grid.affine @ [11.5, 12.5, 13.5, 1]
+        return np.clip(16 - np.linalg.norm(points - middle[:3], axis=-1), 0, 8)
+
+    image, mask = tmp_path / "T1.nii.gz", tmp_path / "mask.nii.gz"
+    for path, array in ((image, ball(grid)), (mask, ball(grid) > 4)):
+        nib.save(nib.Nifti1Image(array.astype(np.float32), grid.affine), path)
+    found = read_native(RawCase("D", "a", "p", {"T1": image}, lesion_mask=mask), STEPS)
+
+    straight = found.grids["T1"]
+    directions = straight.affine[:3, :3] / straight.spacing_mm
+    np.testing.assert_allclose(directions.T @ directions, np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(found.images["T1"], ball(straight), atol=0.7)
+    np.testing.assert_allclose(found.homes["T1"].affine, grid.affine, atol=1e-6)
+    assert found.homes["T1"].shape == grid.shape
+    assert found.lesion is not None and found.lesion.mask.shape == straight.shape
+    assert 0.95 < found.lesion.mask.sum() / (ball(straight) > 4).sum() < 1.05
+
+
+def test_a_shear_of_rounding_size_moves_no_voxel(tmp_path):
+    shear = SHEAR.copy()
+    shear[1, 2] = 2e-3
+    array = np.random.default_rng(1).random((10, 12, 14)).astype(np.float32)
+    nib.save(nib.Nifti1Image(array, shear), tmp_path / "T1.nii.gz")
+    found = read_native(RawCase("D", "a", "p", {"T1": tmp_path / "T1.nii.gz"}), STEPS)
+    np.testing.assert_array_equal(found.images["T1"], array)
+    assert found.homes["T1"] is found.grids["T1"]

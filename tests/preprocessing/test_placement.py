@@ -81,9 +81,8 @@ def lay(atlas, registered, monkeypatch):
 
     def call(plan=PLAN, steps=STEPS, **images):
         images = images or {"T1": np.ones(GRID.shape)}
-        native = NativeCase(
-            "a", images, dict.fromkeys(images, GRID), next(iter(images)), None, None
-        )
+        grids = dict.fromkeys(images, GRID)
+        native = NativeCase("a", images, grids, next(iter(images)), None, None, grids)
         poses = dict.fromkeys(images, np.eye(4))
         return place(native, poses, Job(steps, plan, atlas, 1, Stopwatch()))
 
