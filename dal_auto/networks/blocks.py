@@ -51,7 +51,7 @@ class UNet(nn.Module):
         """(N, channels_in, x, y, z) → (N, widths[0], x, y, z)."""
         skips = []
         for level in self.down:
-            for block in level:  # type: ignore[union-attr]
+            for block in level:  # type: ignore[attr-defined]
                 x = block(x, region)
             skips.append(x)
         skips.pop()
