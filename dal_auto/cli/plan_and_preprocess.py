@@ -25,6 +25,7 @@ from dal_auto.preprocessing.skull_strip.tools import TOOLS
 from dal_auto.preprocessing.steps import brain_size, brain_size_line
 from dal_auto.store.atomic import write_json
 from dal_auto.store.standard_cases import CaseRecord
+from dal_auto.training.drawn.dataset import SIMULATED, is_simulated, prepare_simulated
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ def _preprocess(
     options: argparse.Namespace,
     from_file: Mapping[str, Any],
 ) -> list[str]:
+    if is_simulated(name):
+        return _draw(plan, options, from_file)
     dataset = find_dataset(name, paths.raw())
     _, summary = preprocess_dataset(dataset, plan, workforce=common.workforce(options))
     for warning in summary.warnings:
@@ -118,6 +121,23 @@ def _preprocess(
     if summary.done or summary.kept:
         _plan(dataset.name, options, from_file)
     logger.info("look at the cases: %s", folder_of(dataset.name) / "quality.html")
+    return summary.failures
+
+
+def _draw(
+    plan: PreprocessingPlan, options: argparse.Namespace, from_file: Mapping[str, Any]
+) -> list[str]:
+    """The drawn dataset: heads, fixed cases, plans, and anatomies on the grid of the plans."""
+    summary = prepare_simulated(paths.raw(), plan, workforce=common.workforce(options))
+    logger.info(
+        "%s: %d heads done, %d kept from before, %d failed",
+        SIMULATED,
+        len(summary.done),
+        len(summary.kept),
+        len(summary.failures),
+    )
+    if summary.done or summary.kept:
+        _plan(SIMULATED, options, from_file)
     return summary.failures
 
 

@@ -28,6 +28,7 @@ from dal_auto.store.atomic import write_json
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
+from dal_auto.training.drawn.dataset import drawn_cohort
 from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
 from dal_auto.training.validation import CALIBRATION_CASES, practical_thresholds
@@ -83,6 +84,7 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
     folder = folder_of(plans.training_set)
     training = cohort_of(folder, training_records, plans)
     validation = cohort_of(folder, validation_records, plans)
+    drawn = drawn_cohort(plans, {record.patient_id for record in training_records})
 
     torch.manual_seed(seed)
     method = find_method(plans.method.name)(plans)
@@ -93,9 +95,11 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
     if first:
         for cohort in (training, *([selection.cohort] if selection else [])):
             cohort.fill_cache()
+        if drawn is not None:
+            drawn.pool.fill()
     distributed.barrier()
     if isinstance(method, GradientMethod):
-        trainer = Trainer(method, training, validation, seed, device, run.folder, selection)
+        trainer = Trainer(method, training, validation, seed, device, run.folder, selection, drawn)
         chosen = "the last" if trainer.judge is None else f"chosen by {trainer.judge}"
         logger.info("the best weights are %s", chosen)
         with advice_on_memory(plans, device):
@@ -110,6 +114,8 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
         if not first:
             return run  # one pass over the cohort is not worth sharing
         method.to(device)
+        if drawn is not None:
+            method.learn_atlas(drawn.pool.tissue_fractions().to(device))
         method.fit_cohort(batch.to(device) for batch in _one_by_one(training))
         best = Checkpoint(plans, method.tensors(), progress={"seed": seed})
     with distributed.solo():

@@ -30,6 +30,7 @@ from dal_auto.methods.checkpoint import (
 from dal_auto.methods.method import GradientMethod
 from dal_auto.training.best import Standing
 from dal_auto.training.cohort import Cohort
+from dal_auto.training.drawn.cohort import DrawnCohort
 from dal_auto.training.loading import Share, batches
 from dal_auto.training.log import Log
 from dal_auto.training.malloc import keep_freed_memory
@@ -59,6 +60,7 @@ class Trainer:
         are the best
     folder : where checkpoints and log go
     selection : images with lesions that choose among the checkpoints; without, the losses do
+    drawn : draws the batches of every step, where they do not come from `training`
     """
 
     method: GradientMethod
@@ -68,6 +70,7 @@ class Trainer:
     device: str
     folder: Path
     selection: Selection | None = None
+    drawn: DrawnCohort | None = None
     step: int = 0
     standing: Standing = field(default_factory=Standing)
 
@@ -126,13 +129,17 @@ class Trainer:
         return True
 
     def begin(self) -> None:
-        """What a method learns of the cohort before its first step (`GradientMethod.prepare`).
+        """What a method learns of the cohort before its first step: `Method.learn_atlas`, and
+        `GradientMethod.prepare`.
 
         One process learns it and keeps it; all others read it.
         """
         if distributed.rank() == 0:
             with distributed.solo():
                 torch.manual_seed(self.seed)
+                if self.drawn is not None:
+                    fractions = self.drawn.pool.tissue_fractions()
+                    self.method.learn_atlas(fractions.to(self.device))
                 self.method.prepare(
                     self.training.batch([index]).to(self.device)
                     for index in range(len(self.training))
@@ -146,7 +153,10 @@ class Trainer:
         """Train up to the plans' number of steps, or until nothing has become better for long."""
         training, first = self.plans.training, distributed.rank() == 0
         share = Share(distributed.rank(), distributed.world_size())
-        stream = batches(self.training, self.seed, self.step, self.device, share)
+        if self.drawn is None:
+            stream = batches(self.training, self.seed, self.step, self.device, share)
+        else:
+            stream = self.drawn.batches(self.seed, self.step, self.device, share)
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.closing(stream))
             board = (

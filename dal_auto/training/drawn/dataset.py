@@ -1,0 +1,139 @@
+"""The dataset `Simulated`: label maps in DAL_RAW become source heads, drawn cases and plans."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dal_auto import __version__
+from dal_auto.errors import DalError, InputError, UsageError, case_line
+from dal_auto.plans import Plans, PreprocessingPlan
+from dal_auto.preprocessing.registration.backends import backend_settings
+from dal_auto.preprocessing.run import Summary, folder_of
+from dal_auto.preprocessing.steps import DatasetDecisions
+from dal_auto.store.atomic import remove_leftovers, write_json
+from dal_auto.store.standard_cases import read_case, read_record, write_case
+from dal_auto.training.drawn.cases import draw_case
+from dal_auto.training.drawn.cohort import DrawnCohort
+from dal_auto.training.drawn.heads import Head, head_from_labels
+from dal_auto.training.drawn.pool import Pool
+from dal_auto.workers import Workforce, run_tasks
+
+SIMULATED = "Simulated"
+#: Changes whenever the same label map gives other cases.
+_FORMAT = 1
+_CASES_PER_HEAD = 2
+#: Memory of one head on its way: distances and a case's shares at 1 mm.
+_TASK_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class _Task:
+    labels: Path
+    plan: PreprocessingPlan
+    folder: Path
+
+
+def is_simulated(dataset: str) -> bool:
+    """Whether this name is that of the drawn dataset, in any case of letters."""
+    return dataset.lower() == SIMULATED.lower()
+
+
+def label_maps(raw: Path) -> list[Path]:
+    """The label maps in ``DAL_RAW/Simulated``, sorted by name.
+
+    Raises
+    ------
+    UsageError
+        if there are fewer than two.
+    """
+    folder = raw / SIMULATED
+    found = sorted(
+        path
+        for path in folder.glob("[!.]*.nii*")
+        if path.name.endswith((".nii", ".nii.gz", ".nii.zst"))
+    )
+    if len(found) < 2:
+        raise UsageError(
+            f"{SIMULATED} is drawn from label maps with FreeSurfer's numbers, and {folder} holds "
+            f"{len(found)}. Put or link two or more there (docs/simulated-cohort.md)."
+        )
+    return found
+
+
+def prepare_simulated(raw: Path, plan: PreprocessingPlan, *, workforce: Workforce) -> Summary:
+    """Lay every label map on the atlas, and draw fixed cases of it; what is there is kept.
+
+    Raises
+    ------
+    UsageError
+        if there are no label maps.
+    """
+    folder = folder_of(SIMULATED)
+    maps = label_maps(raw)
+    for part in ("heads", "cases"):
+        remove_leftovers(folder / part)
+    decisions = DatasetDecisions(dataset=SIMULATED, preprocessing=plan, steps={})
+    write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
+    summary = Summary(SIMULATED)
+    outcomes = run_tasks(
+        _prepare_head,
+        [_Task(path, plan, folder) for path in maps],
+        [path.name for path in maps],
+        workforce=workforce,
+        title=f"{SIMULATED}: heads",
+        task_bytes=_TASK_BYTES,
+    )
+    for name, outcome in outcomes:
+        if isinstance(outcome, DalError):
+            summary.failures.append(case_line(name, outcome))
+        else:
+            (summary.kept if outcome else summary.done).append(name)
+    return summary
+
+
+def drawn_cohort(plans: Plans, patients: Collection[str]) -> DrawnCohort | None:
+    """What draws the training images of `plans`; None where the training set is a stored one.
+
+    Parameters
+    ----------
+    patients : names of the source heads that are trained on
+    """
+    if not is_simulated(plans.training_set):
+        return None
+    folder = folder_of(plans.training_set)
+    heads = [folder / "heads" / f"{name}.b2nd" for name in patients]
+    return DrawnCohort(Pool.of(folder, heads, plans), plans)
+
+
+def _prepare_head(task: _Task) -> bool:
+    """Write the head and its cases; whether they were there already."""
+    key = _key(task)
+    name = task.labels.name.split(".")[0]
+    head_file = task.folder / "heads" / f"{name}.b2nd"
+    records = [task.folder / "cases" / f"{name}_{number}.json" for number in range(_CASES_PER_HEAD)]
+    with suppress(InputError, OSError):
+        whole = [read_record(path) for path in records]
+        if all(record.hash == key and read_case(record) for record in whole):
+            Head.load(head_file)
+            return True
+    for path in records:
+        path.unlink(missing_ok=True)
+    head_from_labels(task.labels, task.plan).save(head_file)
+    head = Head.load(head_file)
+    for number in range(_CASES_PER_HEAD):
+        seed = (int(key[:8], 16), number)
+        case = draw_case(head, SIMULATED, number, task.plan, seed)
+        write_case(task.folder / "cases", case, key)
+    return False
+
+
+def _key(task: _Task) -> str:
+    content = [_FORMAT, __version__, task.plan.model_dump(mode="json"), backend_settings(task.plan)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    digest.update(task.labels.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,38 @@
+"""Labels, structures and tissues."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dal_auto.training.drawn.structures import (
+    CSF,
+    GREY,
+    OUTSIDE,
+    STRUCTURES,
+    TISSUE_OF,
+    WHITE,
+    structures_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "tissue"),
+    [
+        (2, "white matter", WHITE),
+        (42, "cortex", GREY),
+        (43, "ventricles", CSF),
+        (24, "sulci", CSF),
+        (49, "thalamus", GREY),
+        (16, "brainstem", WHITE),
+    ],
+)
+def test_freesurfers_numbers_are_known_on_both_sides(label: int, name: str, tissue: int) -> None:
+    found = int(structures_of(np.array([[[label]]], np.int16))[0, 0, 0])
+    assert STRUCTURES[found] == name
+    assert TISSUE_OF[found] == tissue
+
+
+def test_what_is_no_brain_is_outside() -> None:
+    labels = np.array([[[0, 500, 530, 1035]]], np.int16)
+    assert (structures_of(labels) == OUTSIDE).all()
