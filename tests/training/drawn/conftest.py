@@ -13,6 +13,7 @@ from dal_auto.plans import Plans
 from dal_auto.preprocessing.steps import DatasetDecisions
 from dal_auto.store.atomic import write_json
 from dal_auto.store.standard_cases import write_case
+from dal_auto.training.drawn import pool
 from dal_auto.training.drawn.cases import draw_case
 from dal_auto.training.drawn.heads import Head, with_distances
 from dal_auto.training.drawn.structures import OUTSIDE, index_of
@@ -66,6 +67,7 @@ def simulated_folder(
 ) -> Path:
     """The preprocessed dataset of these heads, one case of each, in a DAL_HOME of its own."""
     monkeypatch.setenv("DAL_HOME", str(tmp_path))
+    monkeypatch.setattr(pool, "available_cores", lambda: 1)  # processes take longer to start
     folder, plan = tmp_path / "preprocessed" / "Simulated", drawn_plans().preprocessing
     decisions = DatasetDecisions(dataset="Simulated", preprocessing=plan, steps={})
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Batch, GradientMethod
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
@@ -85,7 +86,7 @@ def test_methods_train_on_it_and_are_told_where_tissues_lie(
     run = train(plans, overrides={}, seed=0, device="cpu")
     assert run.complete
     assert len(told) == 1 and told[0].shape == (3, 16, 16, 16)
-    assert run.load().threshold_source == "1 healthy validation cases"
+    assert load_checkpoint(run.checkpoint_path).threshold_source == "1 healthy validation cases"
 
 
 class _Killed(Exception):
@@ -112,6 +113,6 @@ def test_a_killed_run_ends_as_one_that_was_not(
         with pytest.raises(_Killed):
             train(plans, overrides={"run": "killed"}, seed=0, device="cpu")
     resumed = train(plans, overrides={"run": "killed"}, seed=0, device="cpu")
-    expected, found = whole.load().tensors, resumed.load().tensors
+    expected, found = (load_checkpoint(run.checkpoint_path).tensors for run in (whole, resumed))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
