@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dal_auto.case import RawCase
 from dal_auto.cli import common
-from dal_auto.datasets import bids, case_list, folder, nnunet
-from dal_auto.datasets.filenames import stem_of
-from dal_auto.errors import InputError, UsageError
+from dal_auto.datasets.scans import find_scans
 from dal_auto.inference.request import OUTPUTS
 from dal_auto.inference.run import predict_cases
 from dal_auto.planning.hardware import Hardware
@@ -22,25 +18,23 @@ from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
 
-#: Names of our own outputs, which may lie among scans.
-_OURS = re.compile(r".+_[^_]+_(anomaly|mask|pseudo-healthy|anatomy)(_space-atlas)?")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.StrictParser(
         prog="dal_predict",
-        description="Write anomaly maps, masks and pictures for every scan in a folder, in the "
-        "scan's own space, and a page that shows them. Names end in _T1/_T2, _0000/_0001 (T1, T2) "
-        "or BIDS suffixes; or a list names the files of each case.",
+        description="Write anomaly maps, masks and pictures for one scan or all in a folder, in "
+        "the scan's own space, and a page that shows them. Names end in _T1, _T2 or _FLAIR, "
+        "_0000/_0001 (T1, T2) or BIDS suffixes; a list names the files of each case; of DICOM "
+        "series the tags tell.",
         example="dal_predict -i scans -o maps",
     )
     parser.add_argument(
         "-i",
         required=True,
         type=Path,
-        metavar="FOLDER_OR_LIST",
-        help="raw scans: a flat folder, a BIDS tree, an nnU-Net folder, or a .json or .csv file "
-        "with case, T1, T2, …",
+        metavar="SCANS",
+        help="one image; a folder of images, of DICOM series, of a BIDS or nnU-Net dataset; or a "
+        ".json or .csv file with case, T1, T2, …",
     )
     parser.add_argument("-o", required=True, type=Path, metavar="FOLDER", help="output")
     parser.add_argument("-m", metavar="METHOD", help="method of a run of your own (default: DAL)")
@@ -50,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a run (its folder, or a part of its name), 'shipped', or a .safetensors file; "
         "default: your own run of DAL, else the shipped model",
     )
-    parser.add_argument("--sequence", metavar="SEQ", help="all files are of this sequence")
+    parser.add_argument(
+        "--sequence", metavar="SEQ", help="what every image is, where names do not tell"
+    )
     parser.add_argument(
         "--save",
         type=_outputs,
@@ -93,7 +89,7 @@ def _threshold(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> int:
     model = choose_model(options.m, options.r)
-    cases = _find_cases(options.i, options.o, options.sequence)
+    cases = find_scans(options.i, options.o, options.sequence)
     whose = "your own run" if isinstance(model, Run) else "a model file"
     whose = "it comes with dal_auto" if str(model) == SHIPPED else whose
     logger.info("%d cases; model: %s (%s)", len(cases), model, whose)
@@ -120,44 +116,3 @@ def _run(options: argparse.Namespace) -> int:
         logger.error("%d of %d cases have maps", written, len(cases))
         return 1
     return code
-
-
-def _find_cases(source: Path, output: Path, sequence: str | None) -> list[RawCase]:
-    """The cases of a list or a folder; never what an earlier run wrote.
-
-    Raises
-    ------
-    UsageError
-        if the output folder is the one that holds the scans.
-    InputError
-        if there is no scan, or nothing but our own outputs.
-    """
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
-    if case_list.is_list(source):
-        return case_list.find_cases(source, sequence)
-    if sequence is None and nnunet.is_nnunet(source):
-        cases = nnunet.find_cases(source, folder.DATASET)
-    elif sequence is None and bids.is_bids(source):
-        cases = bids.find_cases(source, folder.DATASET)
-    else:
-        cases = _in_flat_folder(source, sequence)
-    if not cases:
-        raise InputError(source, "it holds no T1, T2 or FLAIR scan", "Name a folder that does.")
-    return cases
-
-
-def _in_flat_folder(source: Path, sequence: str | None) -> list[RawCase]:
-    found = folder.find_cases(source, sequence=sequence)
-    cases = [case for case in found if not all(map(_is_ours, case.sequences.values()))]
-    if len(cases) < len(found):
-        logger.warning(
-            "%s: %d files are outputs of dal_predict by their names, and left out",
-            source,
-            len(found) - len(cases),
-        )
-    return cases
-
-
-def _is_ours(path: Path) -> bool:
-    return _OURS.fullmatch(stem_of(path) or "") is not None

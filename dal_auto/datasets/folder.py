@@ -80,6 +80,33 @@ def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
     ]
 
 
+def case_of_file(path: Path, sequence: str | None = None) -> RawCase:
+    """One image as a case of its own.
+
+    Parameters
+    ----------
+    sequence : what it is; by default its name tells, as in a folder
+
+    Raises
+    ------
+    InputError
+        if neither its name nor `sequence` tells.
+    """
+    stem = stem_of(path) or path.name
+    if sequence is not None:
+        return RawCase(DATASET, stem, stem, {sequence: path})
+    file = bids.parse_name(stem, path)
+    if file is not None and file.sequence is not None:
+        (case,) = bids.cases_from([file], DATASET)
+        return case
+    named = _recognise(stem, path.parent)
+    if named is None:
+        raise InputError(
+            path, "its name does not tell the sequence", f"{_NAMES}; or say --sequence T1."
+        )
+    return RawCase(DATASET, named[0], _patient(named[0]), {named[1]: path})
+
+
 def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         what = "it is a file, not a folder" if folder.exists() else "no such folder"

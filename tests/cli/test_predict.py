@@ -134,3 +134,36 @@ def test_what_makes_no_sense_is_refused(
     with pytest.raises(SystemExit) as caught:
         start(scans("a_T1.nii.gz"), *options)
     assert caught.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_one_file_is_a_case_of_its_own(scans: Callable[..., Path], start: Started) -> None:
+    root = scans("a_T1.nii.gz", "sub-1_ses-2_FLAIR.nii.gz", "t1.nii", "head.nii.gz")
+    for name, options, expected in (
+        ("a_T1.nii.gz", [], {"a": {"T1"}}),
+        ("sub-1_ses-2_FLAIR.nii.gz", [], {"sub-1_ses-2": {"FLAIR"}}),
+        ("t1.nii", [], {"scans": {"T1"}}),
+        ("head.nii.gz", ["--sequence", "T2"], {"head": {"T2"}}),
+    ):
+        code, asked = start(root / name, *options)
+        assert code == 0
+        assert {case: set(files) for case, files in asked["cases"].items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("head.nii.gz", "say --sequence T1"),
+        ("notes.txt", "does not end as an image's"),
+        ("gone/", "no such folder"),
+    ],
+)
+def test_a_file_that_is_no_case_is_an_error_that_says_what_to_do(
+    scans: Callable[..., Path],
+    start: Started,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    said: str,
+) -> None:
+    root = scans("head.nii.gz", "notes.txt")
+    code, asked = start(root / name)
+    assert code == 1 and not asked and said in capsys.readouterr().err

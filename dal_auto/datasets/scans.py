@@ -1,0 +1,87 @@
+"""Whatever a user points at → cases: one file, a folder of images, DICOM, BIDS, nnU-Net, a list."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from dal_auto.case import RawCase
+from dal_auto.datasets import bids, case_list, dicom, folder, nnunet
+from dal_auto.datasets.entries import image_entries
+from dal_auto.datasets.filenames import stem_of
+from dal_auto.errors import InputError, UsageError
+from dal_auto.images.dicom import is_dicom
+
+logger = logging.getLogger(__name__)
+
+#: Names of our own outputs, which may lie among scans.
+_OURS = re.compile(r".+_[^_]+_(anomaly|mask|pseudo-healthy|anatomy|brain-mask)(_space-atlas)?")
+#: Folder of the output in which converted DICOM series lie.
+CONVERTED = "scans"
+
+
+def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[RawCase]:
+    """The cases at `source`; never what an earlier prediction wrote.
+
+    Parameters
+    ----------
+    source : one image, a folder of images, of DICOM series, of a BIDS or nnU-Net dataset, or a
+        list (``.csv``, ``.json``)
+    output : where results go; DICOM series are converted into its folder ``scans``
+    sequence : what every image is, whatever its name says
+
+    Raises
+    ------
+    UsageError
+        if the output folder is the one that holds the scans.
+    InputError
+        if there is no scan, or nothing but our own outputs.
+    """
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
+    if case_list.is_list(source):
+        return case_list.find_cases(source, sequence)
+    if source.is_file():
+        return [_single_file(source, sequence)]
+    if sequence is None and nnunet.is_nnunet(source):
+        cases = nnunet.find_cases(source, folder.DATASET)
+    elif sequence is None and bids.is_bids(source):
+        cases = bids.find_cases(source, folder.DATASET)
+    elif not image_entries(source) and dicom.is_dicom_folder(source):
+        cases = dicom.find_cases(source, output / CONVERTED, folder.DATASET, sequence)
+    else:
+        cases = _in_flat_folder(source, sequence)
+    if not cases:
+        raise InputError(source, "it holds no T1, T2 or FLAIR scan", "Name a folder that does.")
+    return cases
+
+
+def _single_file(path: Path, sequence: str | None) -> RawCase:
+    if is_dicom(path):
+        raise InputError(
+            path, "it is one DICOM file, and a scan is many", "Name the folder that holds them."
+        )
+    if stem_of(path) is None:
+        raise InputError(
+            path,
+            "its name does not end as an image's or a list's does",
+            "Give NIfTI (.nii, .nii.gz), .mgz, .nrrd or .mha, a .csv or .json list, or a folder.",
+        )
+    return folder.case_of_file(path, sequence)
+
+
+def _in_flat_folder(source: Path, sequence: str | None) -> list[RawCase]:
+    found = folder.find_cases(source, sequence=sequence)
+    cases = [case for case in found if not all(map(_is_ours, case.sequences.values()))]
+    if len(cases) < len(found):
+        logger.warning(
+            "%s: %d files are outputs of dal_predict by their names, and left out",
+            source,
+            len(found) - len(cases),
+        )
+    return cases
+
+
+def _is_ours(path: Path) -> bool:
+    return _OURS.fullmatch(stem_of(path) or "") is not None

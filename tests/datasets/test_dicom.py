@@ -1,0 +1,131 @@
+"""Which DICOM series is the T1, T2, FLAIR; what is left out; and that no name is written."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from dal_auto.datasets.dicom import find_cases, is_dicom_folder
+from dal_auto.datasets.scans import find_scans
+from dal_auto.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def dicom_series() -> ModuleType:
+    path = Path(__file__).with_name("dicom_series.py")
+    spec = importlib.util.spec_from_file_location("dicom_series", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["dicom_series"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def write(dicom_series, tmp_path):
+    """Writes one series of a study into tmp_path/study."""
+    numbers = iter(range(1, 99))
+
+    def one(slices: int = 12, spacing=(1.0, 2.0, 5.0), **tags) -> None:
+        dicom_series.write_series(
+            tmp_path / "study", dicom_series.volume(slices, spacing), next(numbers), **tags
+        )
+
+    return one
+
+
+def sequences(tmp_path: Path) -> set[str]:
+    (case,) = find_cases(tmp_path / "study", tmp_path / "out", "folder")
+    return set(case.sequences)
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"te": 15, "tr": 550}, "T1"),
+        ({"te": 2.9, "tr": 2300, "ti": 900}, "T1"),
+        ({"te": 3.5, "tr": 8.1, "name": "sag 3D"}, "T1"),
+        ({"te": 100, "tr": 4500, "name": "tra"}, "T2"),
+        ({"te": 140, "tr": 11000, "ti": 2800}, "FLAIR"),
+        ({"te": 388, "tr": 5000, "ti": 1800, "name": "T2 space"}, "FLAIR"),
+        ({"te": 120, "tr": 9000, "name": "T2 FLAIR tra"}, "FLAIR"),
+        ({"name": "T1 MPRAGE"}, "T1"),
+        ({"name": "AX T2 FSE"}, "T2"),
+        ({"name": "t2 tirm dark-fluid"}, "FLAIR"),
+    ],
+)
+def test_the_sequence_is_told_by_te_tr_and_ti_or_else_by_the_name(write, tmp_path, tags, expected):
+    write(**tags)
+    assert sequences(tmp_path) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"name": "T1 post Gd", "te": 15, "tr": 550}, "contrast agent"),
+        ({"agent": "Gadovist", "te": 15, "tr": 550}, "contrast agent"),
+        ({"name": "T2 localizer", "te": 100, "tr": 4500}, "localiser"),
+        ({"slices": 3, "te": 100, "tr": 4500}, "it has 3 slices"),
+        ({"method": "EP", "te": 90, "tr": 4500}, "echo-planar"),
+        ({"kind": "ORIGINAL\\PRIMARY\\P", "te": 15, "tr": 550}, "no magnitudes"),
+        ({"modality": "CT", "name": "T1"}, "not MR"),
+        ({"te": 15, "tr": 3000, "name": "PD"}, "neither its tags nor its name"),
+        ({"name": "head"}, "neither its tags nor its name"),
+    ],
+)
+def test_what_is_no_plain_scan_is_left_out_with_the_reason(write, tmp_path, tags, said):
+    write(**tags)
+    with pytest.raises(InputError, match="none of its DICOM series") as caught:
+        sequences(tmp_path)
+    assert said in str(caught.value) and "--sequence" in str(caught.value)
+
+
+def test_of_several_the_finest_original_is_taken_and_the_others_are_named(write, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    write(name="T1 thick", te=15, tr=550)
+    write(name="T1 fine", te=3, tr=8, spacing=(1.0, 1.0, 1.0))
+    write(name="T1 made", te=3, tr=8, spacing=(0.5, 0.5, 0.5), kind="DERIVED\\SECONDARY\\MPR")
+    (case,) = find_cases(tmp_path / "study", tmp_path / "out", "folder")
+    assert "T1 is series 2 (T1 fine); not series 1 (T1 thick), series 3 (T1 made)" in caplog.text
+    assert list(case.sequences) == ["T1"]
+
+
+def test_two_examinations_are_two_cases(write, tmp_path):
+    write(te=15, tr=550)
+    write(te=100, tr=4500, study="1.2.826.0.1.3680043.8.498.8")
+    cases = find_cases(tmp_path / "study", tmp_path / "out", "folder")
+    assert [len(case.sequences) for case in cases] == [1, 1]
+    assert len({case.case_id for case in cases}) == 2
+
+
+def test_no_name_and_no_number_of_the_patient_is_written_anywhere(
+    write, dicom_series, tmp_path, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    write(te=15, tr=550)
+    find_cases(tmp_path / "study", tmp_path / "out", "folder")
+    written = [caplog.text.encode()]
+    for file in (tmp_path / "out").rglob("*"):
+        written += [file.name.encode(), gzip.decompress(file.read_bytes())]
+    assert len(written) == 3
+    for secret in (dicom_series.PATIENT, "DOE", dicom_series.PATIENT_ID, dicom_series.STUDY):
+        assert not any(secret.encode() in text for text in written)
+
+
+def test_dal_predict_takes_a_dicom_folder_and_says_what_to_do_with_one_file(write, tmp_path):
+    write(te=15, tr=550)
+    (case,) = find_scans(tmp_path / "study", tmp_path / "out")
+    again = find_scans(tmp_path / "study", tmp_path / "out")[0]
+    assert case == again and case.sequences["T1"].parent == tmp_path / "out" / "scans"
+    assert case.case_id.startswith("study-")
+    (told,) = find_scans(tmp_path / "study", tmp_path / "out", "T2")
+    assert set(told.sequences) == {"T2"}
+    with pytest.raises(InputError, match="Name the folder that holds them"):
+        find_scans(next((tmp_path / "study").iterdir()), tmp_path / "out")
+    assert not is_dicom_folder(tmp_path / "out")
