@@ -98,11 +98,11 @@ def _check(options: argparse.Namespace) -> int:
     )
     write_check(folder, lines)
     show([*fingerprint.summary(), ""])
-    cells = [[x.number, x.check, x.result, len(x.cases) or "", _details(x)] for x in lines]
+    cells = [[x.number, x.check, x.level, len(x.cases) or "", _details(x)] for x in lines]
     header = ["#", "check", "", "cases", "finding"]
     for block in table(header, cells, terminal_width()):
         show(block)
-    errors, warned = (sum(line.result == kind for line in lines) for kind in "EW")
+    errors, warned = (sum(line.level == level for line in lines) for level in ("error", "warning"))
     logger.info("%d errors, %d warnings; every case: %s", errors, warned, folder / "check.csv")
     return 1 if has_errors(lines) else 0
 
@@ -139,7 +139,7 @@ def _details(line: CheckLine) -> str:
     further = len(line.cases) - len(shown)
     if further:
         shown.append(f"and {further} more")
-    return "\n".join([line.finding, *shown, *([f"→ {line.remedy}"] if line.remedy else [])])
+    return "\n".join([line.title, *shown, *([f"→ {line.remedy}"] if line.remedy else [])])
 
 
 def _atlas(options: argparse.Namespace) -> int:

@@ -1,11 +1,9 @@
 """Images on disk: many formats are read, NIfTI is written; errors that a user can act on."""
 
-from dal_auto.images.nifti import FORMS_CONFLICT_MM
 from dal_auto.images.reading import Volume, read_image, read_mask, read_volume
 from dal_auto.images.writing import check_header, write_image
 
 __all__ = [
-    "FORMS_CONFLICT_MM",
     "Volume",
     "check_header",
     "read_image",

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from dal_auto.errors import InputError
+from dal_auto.findings import Finding
+from dal_auto.images.oddities import COMPRESSION, TRAILING_BYTES
 
 Kind = Literal["NIfTI-1", "NIfTI-2", "MGH", "NRRD", "MetaImage"]
 
@@ -29,7 +31,7 @@ _OTHERS = (
 )  # fmt: skip
 
 
-def open_content(path: Path) -> tuple[Kind, bytes, tuple[str, ...]]:
+def open_content(path: Path) -> tuple[Kind, bytes, tuple[Finding, ...]]:
     """Format, content (decompressed, complete) and oddities of a file.
 
     Raises
@@ -51,12 +53,14 @@ def open_content(path: Path) -> tuple[Kind, bytes, tuple[str, ...]]:
     if zipped:
         content, foreign = _gunzip(path, content)
         if foreign:
-            oddities.append(f"{foreign} bytes after the end of the compressed data are ignored")
+            words = f"{foreign} bytes after the end of the compressed data are ignored"
+            oddities.append(TRAILING_BYTES.found(words, value=foreign))
     kind = kind_of(content)
     if kind is None or (zipped and kind in ("NRRD", "MetaImage")):
         _complain_about_content(path, content)
     if zipped != path.name.lower().endswith((".gz", ".mgz")):
-        oddities.append(f"the file is {'' if zipped else 'not '}compressed, against its name")
+        words = f"the file is {'' if zipped else 'not '}compressed, against its name"
+        oddities.append(COMPRESSION.found(words))
     return kind, content, tuple(oddities)
 
 

@@ -16,15 +16,21 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from dal_auto.case import FloatArray
+from dal_auto.findings import Finding
+from dal_auto.images.oddities import (
+    FORMS_CONFLICT,
+    FORMS_CONFLICT_MM,
+    NO_ORIENTATION,
+    QFORM_UNREADABLE,
+    REPAIRED,
+    UNIT,
+)
 
 NiftiKind = Literal["NIfTI-1", "NIfTI-2"]
 _HEADERS: dict[str, type[nib.Nifti1Header]] = {
     "NIfTI-1": nib.Nifti1Header,
     "NIfTI-2": nib.Nifti2Header,
 }
-#: Distance between the places that two forms give one voxel above which they are in conflict; a
-#: quaternion in single precision is off by less.
-FORMS_CONFLICT_MM = 0.1
 #: Code of the unit of length (the lowest three bits of ``xyzt_units``) → name, mm.
 _UNITS: dict[int, tuple[str, float]] = {
     0: ("", 1.0),
@@ -68,14 +74,14 @@ class NiftiHeader:
     offset : byte of the file, decompressed, at which its voxels begin
     forms_conflict_mm : largest distance between the corners placed by sform and by qform; None
         unless both are set
-    oddities : what was repaired, or is a guess, in words
+    oddities : what was repaired, or is a guess
     """
 
     fields: nib.Nifti1Header
     affine: FloatArray
     offset: int
     forms_conflict_mm: float | None
-    oddities: tuple[str, ...]
+    oddities: tuple[Finding, ...]
 
 
 def parse_header(kind: NiftiKind, start: bytes) -> tuple[nib.Nifti1Header, list[str]]:
@@ -100,7 +106,7 @@ def read_header(kind: NiftiKind, content: bytes) -> NiftiHeader:
     HeaderDataError, EOFError
         if its type is unknown, or there are fewer voxels than promised.
     """
-    header, oddities = parse_header(kind, content)
+    header, repairs = parse_header(kind, content)
     dtype, shape = header.get_data_dtype(), header.get_data_shape()
     promised = math.prod(shape) * dtype.itemsize
     if promised > len(content):  # before anyone asks for as much memory
@@ -109,13 +115,16 @@ def read_header(kind: NiftiKind, content: bytes) -> NiftiHeader:
     affine, conflict, about_forms = _affine(header)
     scale, about_unit = _unit(header, affine, shape)
     affine[:3] *= scale
-    oddities += [*moved, *about_forms, *about_unit]
+    oddities = [
+        *(REPAIRED.found(words) for words in (*repairs, *moved)),
+        *about_forms,
+        *(UNIT.found(words) for words in about_unit),
+    ]
     if conflict is not None:
         conflict = round(conflict * scale, 4)
         if conflict > FORMS_CONFLICT_MM:
-            oddities.append(
-                f"sform and qform disagree by up to {conflict:.1f} mm, the sform is used"
-            )
+            words = f"sform and qform disagree by up to {conflict:.1f} mm, the sform is used"
+            oddities.append(FORMS_CONFLICT.found(words, value=conflict, limit=FORMS_CONFLICT_MM))
     return NiftiHeader(header, affine, offset, conflict, tuple(oddities))
 
 
@@ -238,12 +247,12 @@ def _offset(header: nib.Nifti1Header, spare: int) -> tuple[int, list[str]]:
     )
 
 
-def _affine(header: nib.Nifti1Header) -> tuple[FloatArray, float | None, list[str]]:
+def _affine(header: nib.Nifti1Header) -> tuple[FloatArray, float | None, list[Finding]]:
     """The affine in the file's unit, how far the forms disagree, and what is odd about them."""
     sform, qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
     if not sform and not qform:
-        guess = ["neither sform nor qform is set: the orientation is nibabel's guess"]
-        return header.get_base_affine(), None, guess
+        words = "neither sform nor qform is set: the orientation is nibabel's guess"
+        return header.get_base_affine(), None, [NO_ORIENTATION.found(words)]
     if not qform:
         return header.get_sform(), None, []
     try:
@@ -251,7 +260,8 @@ def _affine(header: nib.Nifti1Header) -> tuple[FloatArray, float | None, list[st
     except HeaderDataError as error:
         if not sform:
             raise
-        return header.get_sform(), None, [f"its qform cannot be read ({error}), the sform is used"]
+        words = f"its qform cannot be read ({error}), the sform is used"
+        return header.get_sform(), None, [QFORM_UNREADABLE.found(words)]
     if not sform:
         return by_qform, None, []
     by_sform = header.get_sform()

@@ -21,8 +21,10 @@ from numpy.typing import ArrayLike
 
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.errors import InputError
+from dal_auto.findings import Finding
 from dal_auto.images.content import DAMAGED, Kind, open_content, reason_of
 from dal_auto.images.nifti import BadHeaderError, NiftiKind, read_header
+from dal_auto.images.oddities import NO_ORIENTATION, SHEARED
 from dal_auto.images.shear import MOST_SHEAR_DEGREES, is_sheared, shear_degrees
 
 _UNREADABLE = (
@@ -54,14 +56,14 @@ class Volume:
     dtype : type of the voxels on disk, such as "int16"
     forms_conflict_mm : largest distance between the corners placed by sform and by qform; None
         unless both are set
-    oddities : what is odd about the file but does not prevent its use, in words
+    oddities : what is odd about the file but does not prevent its use
     """
 
     array: FloatArray
     grid: Grid
     dtype: str
     forms_conflict_mm: float | None = None
-    oddities: tuple[str, ...] = ()
+    oddities: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ class _Loaded:
     affine: FloatArray
     dtype: np.dtype
     forms_conflict_mm: float | None = None
-    oddities: tuple[str, ...] = ()
+    oddities: tuple[Finding, ...] = ()
 
 
 def read_volume(path: Path, *, constant: bool = False) -> Volume:
@@ -115,7 +117,7 @@ def read_volume(path: Path, *, constant: bool = False) -> Volume:
         grid,
         loaded.dtype.name,
         loaded.forms_conflict_mm,
-        (*oddities, *loaded.oddities, *_shear_words(grid)),
+        (*oddities, *loaded.oddities, *_shear(grid)),
     )
 
 
@@ -148,13 +150,12 @@ def _complain_about_shape(path: Path, shape: tuple[int, ...]) -> NoReturn:
     raise InputError(path, finding, remedy)
 
 
-def _shear_words(grid: Grid) -> list[str]:
+def _shear(grid: Grid) -> list[Finding]:
     if not is_sheared(grid):
         return []
     angle = shear_degrees(grid.affine)
-    return [
-        f"its axes are sheared, {angle:.1f}° off a right angle; it is resampled to be worked on"
-    ]
+    words = f"its axes are sheared, {angle:.1f}° off a right angle; it is resampled to be worked on"
+    return [SHEARED.found(words, value=angle)]
 
 
 def _check_affine(path: Path, affine: FloatArray) -> None:
@@ -209,9 +210,10 @@ def _load_mgh(content: bytes) -> _Loaded:
     promised = math.prod(image.shape) * dtype.itemsize
     if promised > len(content):  # before nibabel asks for as much memory
         raise EOFError(f"{promised} bytes of voxels are promised, the file has {len(content)}")
-    oddities: tuple[str, ...] = ()
+    oddities: tuple[Finding, ...] = ()
     if not any(content[_MGH_GOOD_RAS]):  # nibabel sets it, with the default
-        oddities = ("its header gives no orientation, FreeSurfer's default is taken",)
+        words = "its header gives no orientation, FreeSurfer's default is taken"
+        oddities = (NO_ORIENTATION.found(words),)
     affine = np.asarray(image.affine, float)
     return _Loaded(_float32(image.dataobj), affine, dtype, None, oddities)
 
@@ -250,5 +252,6 @@ def _load_itk(path: Path, kind: Literal["NRRD", "MetaImage"], content: bytes) ->
         affine[:3, 3] = image.GetOrigin()
         affine[:2] *= -1  # ITK's world is LPS
     lost = kind == "NRRD" and "NRRD_space" not in image.GetMetaDataKeys()
-    oddities = ("its header names no space: the orientation is ITK's guess",) if lost else ()
+    words = "its header names no space: the orientation is ITK's guess"
+    oddities = (NO_ORIENTATION.found(words),) if lost else ()
     return _Loaded(np.asarray(array, np.float32).T, affine, array.dtype, None, oddities)

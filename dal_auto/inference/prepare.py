@@ -63,15 +63,15 @@ def prepare(task: PrepareTask) -> Prepared:
     watch, plan, case_id = Stopwatch(), task.request.plan, task.case.case_id
     with watch.step("fingerprint"):
         measured = fingerprint_case(task.case)
-    if measured.finding is not None:
-        raise CaseFailed(case_id, "fingerprint", measured.finding)
+    if measured.failure is not None:
+        raise CaseFailed(case_id, "fingerprint", measured.failure)
     for path in task.case.sequences.values():
         check_header(path)
     with watch.step("hash"):
         wanted = task.request.hash_of(task.case)
     steps = decide_steps(task.case, measured)
     case = standardise(task.case, steps, plan, load_atlas(), threads=task.threads, watch=watch)
-    told = (*measured.warnings, *steps.warnings)
+    told = (*map(str, measured.findings), *steps.warnings)
     return Prepared(
         case,
         steps,

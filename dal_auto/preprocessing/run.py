@@ -189,9 +189,9 @@ def preprocess_dataset(
     summary = Summary(dataset.name, warnings=_missing_sequences(dataset.cases))
     failed: list[dict[str, str]] = []
     for case in fingerprint.cases:
-        if case.finding is not None:
-            summary.failures.append(f"case {case.case_id}: {case.finding}")
-            failed.append({"case": case.case_id, "step": "fingerprint", "cause": case.finding})
+        if case.failure is not None:
+            summary.failures.append(f"case {case.case_id}: {case.failure}")
+            failed.append({"case": case.case_id, "step": "fingerprint", "cause": case.failure})
             (folder / "cases" / f"{case.case_id}.json").unlink(missing_ok=True)
     tasks = [
         Task(case, decisions.steps[case.case_id], plan, folder, workforce.threads)

@@ -111,7 +111,7 @@ def decide_dataset(
     fingerprint: Fingerprint, cases: Iterable[RawCase], preprocessing: PreprocessingPlan
 ) -> DatasetDecisions:
     """The steps of every readable case."""
-    measured = {case.case_id: case for case in fingerprint.cases if case.finding is None}
+    measured = {case.case_id: case for case in fingerprint.cases if case.failure is None}
     steps = {
         case.case_id: decide_steps(case, measured[case.case_id])
         for case in cases

@@ -56,11 +56,11 @@ def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
 
 
 def errors(table: pd.DataFrame) -> set[str]:
-    return set(table.loc[table["result"] == "E", "check"])
+    return set(table.loc[table["result"] == "error", "check"])
 
 
 def warned(table: pd.DataFrame, check: str) -> list[str]:
-    rows = table[(table["result"] == "W") & (table["check"] == check)]
+    rows = table[(table["result"] == "warning") & (table["check"] == check)]
     return rows["case"].dropna().tolist()
 
 
@@ -96,7 +96,7 @@ def test_raw_images_of_mslub_are_refused_since_their_mask_fits_none(
     home("MSLUB:raw")
     code, table, shown = check("MSLUB")
     assert code == 1 and errors(table) == {"grids"}
-    refused = table[table["result"] == "E"]
+    refused = table[table["result"] == "error"]
     assert list(refused["case"]) == ["patient01", "patient02"]
     assert "coregistered/, not raw/" in " ".join(shown.split())
 
@@ -105,7 +105,7 @@ def test_raw_images_of_mslub_are_refused_since_their_mask_fits_none(
 def test_other_sets_have_no_errors(home: Callable[..., Path], check: Check, name: str) -> None:
     home(name)
     code, table, _ = check(name.split(":")[0])
-    assert (code, errors(table)) == (0, set()), table[table["result"] == "E"].to_string()
+    assert (code, errors(table)) == (0, set()), table[table["result"] == "error"].to_string()
     if name == "BraTS-SSA":
         assert warned(table, "background") == ["BraTS-SSA-00002-000"]
     if name == "BraTS-MET":
@@ -136,7 +136,7 @@ def test_an_unreadable_image_is_an_error_and_the_others_are_checked(
     (root / "IXI-T1" / "IXI002-Guys-0828-T1.nii.gz").unlink()
     (root / "IXI-T1" / "IXI002-Guys-0828-T1.nii.gz").symlink_to(root / "gone.nii.gz")
     code, table, _ = check("IXI")
-    broken = table[table["result"] == "E"]
+    broken = table[table["result"] == "error"]
     assert code == 1 and set(broken["check"]) == {"readable"}
     assert list(broken["case"]) == ["IXI002-Guys-0828", "IXI012-HH-1211"]
     assert broken["details"].str.contains("IXI012-HH-1211-T2.nii.gz").any()
@@ -150,16 +150,16 @@ def test_one_scan_under_two_ids_and_in_two_datasets_is_an_error(
     first = root / "IXI" / "IXI-T1" / "IXI002-Guys-0828-T1.nii.gz"
     (root / "IXI" / "IXI-T1" / "IXI999-Guys-0001-T1.nii.gz").write_bytes(first.read_bytes())
     code, table, _ = check("IXI")
-    doubles = table[(table["check"] == "doubles") & (table["result"] == "E")]
-    assert code == 1 and list(doubles["case"]) == ["IXI002-Guys-0828", "IXI999-Guys-0001"]
+    copies = table[(table["check"] == "duplicates") & (table["result"] == "error")]
+    assert code == 1 and list(copies["case"]) == ["IXI002-Guys-0828", "IXI999-Guys-0001"]
     for case_id in ("sub-1", "sub-2"):
         copy = root / "Clinic" / case_id / "anat" / f"{case_id}_T1w.nii.gz"
         copy.parent.mkdir(parents=True)
         source = first if case_id == "sub-1" else first.with_name("IXI012-HH-1211-T1.nii.gz")
         copy.write_bytes(source.read_bytes())
     code, table, shown = check("Clinic")
-    doubles = table[(table["check"] == "doubles") & (table["result"] == "E")]
-    assert code == 1 and list(doubles["case"]) == ["sub-1", "sub-2"]
+    copies = table[(table["check"] == "duplicates") & (table["result"] == "error")]
+    assert code == 1 and list(copies["case"]) == ["sub-1", "sub-2"]
     assert "2 cases are also in IXI" in shown
 
 
@@ -173,7 +173,7 @@ def test_the_overlap_is_listed_with_both_ids(
     miniature.touch(crosswalk, miniature.CROSSWALK.encode())
     _, table, shown = check("UPenn-GBM")
     row = table[table["finding"].str.startswith("scans shared with BraTS-GLI")].iloc[0]
-    assert (row["case"], row["result"]) == ("UPENN-GBM-00001_11", "W")
+    assert (row["case"], row["result"]) == ("UPENN-GBM-00001_11", "warning")
     assert row["details"] == "BraTS2021_00000, by BraTS2021_MappingToTCIA.csv"
     assert "--exclude-overlap" in shown
 

@@ -14,6 +14,7 @@ from dal_auto.preprocessing.fingerprint.dataset import (
     Fingerprint,
     ImageFingerprint,
 )
+from dal_auto.preprocessing.fingerprint.kinds import UNREADABLE
 from dal_auto.preprocessing.steps import (
     DatasetDecisions,
     brain_size_line,
@@ -111,7 +112,7 @@ def decisions() -> DatasetDecisions:
     found = (
         BRATS,
         measured(case_id="b", sequences=("T1",)),
-        CaseFingerprint(case_id="c", images={}, finding="truncated"),
+        CaseFingerprint(case_id="c", images={}, findings=(UNREADABLE.found("truncated"),)),
     )
     return decide_dataset(Fingerprint(dataset="D", cases=found), cases, PreprocessingPlan())
 

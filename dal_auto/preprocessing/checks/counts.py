@@ -1,66 +1,71 @@
-"""Checks of the dataset as a whole: doubles, overlaps, numbers, and what stands out."""
+"""Checks of the dataset as a whole: duplicates, overlaps, numbers, and what stands out."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from dal_auto.datasets.overlap import BRATS, COLLECTIONS, how_to_tell
-from dal_auto.preprocessing.checks.images import SUSPICION
-from dal_auto.preprocessing.checks.subject import Finding, Subject
+from dal_auto.datasets.record import Expected
+from dal_auto.findings import Finding, Kind, fine
+from dal_auto.preprocessing.checks.dataset import MeasuredDataset
 
-#: Warnings of the fingerprint that the other checks say in their own words.
-_SAID_ELSEWHERE = re.compile(
-    rf"voxels below 0|^lesion mask: |by content it is stored|the others stripped|"
-    rf"the voxels of case|have the same voxels|{SUSPICION.pattern}"
+INCOMPLETE_REMEDY = "Is the download complete, and unpacked? What is there is used."
+LACKING = Kind(
+    "lacks-a-sequence",
+    "cases that lack a sequence",
+    "Get it again, if it exists. Training on pairs leaves them out.",
 )
+KNOWN_TO_LACK = Kind(
+    "known-to-lack-a-sequence",
+    "cases that lack a sequence in every download",
+    "Training on pairs leaves them out.",
+)
+LEFT_OUT = Kind("left-out", "left out by the record")
+KNOWN = Kind("known-oddity", "known of these cases", "They are used all the same.")
 
 
-def doubles(subject: Subject) -> Iterator[Finding]:
+def duplicates(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """9: no image is there twice, here or in another dataset; shared scans are known."""
     here: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for case in subject.fingerprint.cases:
+    for case in dataset.fingerprint.cases:
         for name, image in case.images.items():
             if image.voxels_sha256:
                 here[image.voxels_sha256].append((case.case_id, name))
-    twice: dict[str, str] = {}
-    for places in here.values():
-        for case_id, name in places if len(places) > 1 else ():
-            others = [f"{c} {n}" for c, n in places if (c, n) != (case_id, name)]
-            twice[case_id] = f"{name} has the voxels of {', '.join(others)}"
-    if twice:
-        yield Finding(
-            "E", "the same voxels in two images", twice,
-            "Keep one of them: copies count a patient twice, and leak between splits.",
-        )  # fmt: skip
-    declared = subject.dataset.record.overlaps if subject.dataset.record else {}
-    for other, fingerprint in sorted(subject.others.items()):
+    record = dataset.on_disk.record
+    declared = record.overlaps if record else {}
+    for other, fingerprint in sorted(dataset.others.items()):
         both: dict[str, str] = {}
         for case in fingerprint.cases:
             for name, image in case.images.items():
-                for case_id, here_name in here.get(image.voxels_sha256, ()):
-                    both[case_id] = f"{here_name} has the voxels of {case.case_id} {name}"
-        if both:
-            yield Finding(
-                "W" if other in declared else "E",
-                f"{len(both)} cases are also in {other}", both,
-                "Score them once: keep them in one of the two datasets.",
-            )  # fmt: skip
-    compared = ", ".join(sorted(subject.others)) or "none yet"
-    if not twice:
-        yield Finding("ok", f"no image is there twice; other datasets compared: {compared}")
-    yield from _shared_scans(subject)
+                for case_id, own in here.get(image.voxels_sha256, ()):
+                    both[case_id] = f"{own} has the voxels of {case.case_id} {name}"
+        kind = Kind(
+            f"also-in-{other}",
+            f"{len(both)} cases are also in {other}",
+            "Score them once: keep them in one of the two datasets.",
+            level="warning" if other in declared else "error",
+        )
+        yield from _of_cases(kind, both)
+    if not measured:
+        compared = ", ".join(sorted(dataset.others)) or "none yet"
+        words = f"no image is there twice; other datasets compared: {compared}"
+        yield fine("duplicates", words)
+    yield from _shared_scans(dataset)
 
 
-def _shared_scans(subject: Subject) -> Iterator[Finding]:
+def _of_cases(kind: Kind, words: dict[str, str]) -> list[Finding]:
+    """A finding for each case: id → words."""
+    return [kind.found(found, case=case_id) for case_id, found in words.items()]
+
+
+def _shared_scans(dataset: MeasuredDataset) -> Iterator[Finding]:
     """The overlap of BraTS-GLI, UPenn-GBM and UCSF-PDGM, as far as it can be told."""
-    record, overlap = subject.dataset.record, subject.overlap
+    record, overlap = dataset.on_disk.record, dataset.overlap
     if record is None or not record.overlaps or overlap is None:
         return
-    here = {case.case_id for case in subject.dataset.cases}
-    remedy = "`dal_evaluate --exclude-overlap` scores each scan once."
+    here = {case.case_id for case in dataset.on_disk.cases}
     for other, expected in sorted(record.overlaps.items()):
         partner = other if record.name == BRATS else record.name
         if partner not in COLLECTIONS.values():
@@ -74,77 +79,80 @@ def _shared_scans(subject: Subject) -> Iterator[Finding]:
         if record.name == BRATS:
             by_folder = overlap.by_folder.get(partner, frozenset())
             shared |= dict.fromkeys(by_folder - set(shared), f"from {partner}, by TCIA's folders")
-        whole = f"{expected} in a complete download"
+        code = f"shared-with-{other}"
+        title = f"scans shared with {other} ({expected} in a complete download)"
         if not shared:
-            yield Finding("W", f"scans shared with {other} ({whole}): {how_to_tell(partner)}")
+            yield Kind(code, f"{title}: {how_to_tell(partner)}").found()
             continue
         further = overlap.undecidable.get(partner, 0)
         unsure = f"; of {further} BraTS-GLI cases it cannot be told" if further else ""
-        yield Finding("W", f"scans shared with {other} ({whole}){unsure}", shared, remedy)
+        remedy = "`dal_evaluate --exclude-overlap` scores each scan once."
+        yield from _of_cases(Kind(code, title + unsure, remedy), shared)
 
 
-def counts(subject: Subject) -> Iterator[Finding]:
+def counts(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """10: as many cases, patients, sequences and masks as a complete download has."""
-    dataset, expected = subject.dataset, subject.expected
-    found = dataset.found
+    expected, found = dataset.expected, dataset.on_disk.found
     excluded = dict(found.excluded) if found else {}
-    here = {case.case_id for case in dataset.cases} | set(excluded)
-    facts = _facts(subject)
+    here = {case.case_id for case in dataset.on_disk.cases} | set(excluded)
+    facts = _facts(dataset)
     complete = expected.cases is None or len(here) in (expected.cases, *expected.also)
-    missing = dict.fromkeys(sorted(_known_ids(subject) - here), "not found")
+    missing = sorted(_known_ids(dataset) - here)
     if not complete or missing:
         known = f"; {len(missing)} known ids are not there" if missing else ""
-        yield Finding(
-            "W",
-            f"{len(here)} cases, {expected.cases} in a complete download ({facts}){known}", missing,
-            "Is the download complete, and unpacked? What is there is used.",
-        )  # fmt: skip
+        title = f"{len(here)} cases, {expected.cases} in a complete download ({facts}){known}"
+        incomplete = Kind("incomplete", title, INCOMPLETE_REMEDY)
+        listed = _of_cases(incomplete, dict.fromkeys(missing, "not found"))
+        yield from listed or [incomplete.found(value=len(here), limit=expected.cases)]
     else:
-        yield Finding("ok", f"{len(here)} cases ({facts})")
-    yield from _patients(subject, complete)
-    yield from _sequences(subject)
+        yield fine("counts", f"{len(here)} cases ({facts})")
+    yield from _patients(dataset, complete)
+    yield from _sequences(dataset)
     if found is None:
         return
-    for remark in found.remarks:
-        yield Finding("W", remark.words, dict.fromkeys(remark.cases, ""))
-    if excluded:
-        yield Finding("W", "left out by the record", excluded)
-    automated = {i: "automated" for i, kind in found.mask_quality.items() if kind == "automated"}
-    if automated:
-        experts = len(found.mask_quality) - len(automated)
-        of = "" if expected.expert_masks is None else f" (of {expected.expert_masks})"
-        yield Finding(
-            "W", f"lesion masks drawn by a program; {experts}{of} are by experts", automated,
-            "They are approximate: a ceiling for every score.",
-        )  # fmt: skip
+    for number, remark in enumerate(found.remarks, start=1):
+        kind = Kind(f"remark-{number}", remark.words)
+        yield from _of_cases(kind, dict.fromkeys(remark.cases, "")) or [kind.found()]
+    yield from _of_cases(LEFT_OUT, excluded)
+    yield from _automated(found.mask_quality, expected)
 
 
-def _known_ids(subject: Subject) -> set[str]:
+def _automated(mask_quality: Mapping[str, str], expected: Expected) -> list[Finding]:
+    """Cases whose lesion mask was drawn by a program."""
+    drawn = {i: "automated" for i, quality in mask_quality.items() if quality == "automated"}
+    experts = len(mask_quality) - len(drawn)
+    of = "" if expected.expert_masks is None else f" (of {expected.expert_masks})"
+    title = f"lesion masks drawn by a program; {experts}{of} are by experts"
+    remedy = "They are approximate: a ceiling for every score."
+    return _of_cases(Kind("automated-masks", title, remedy), drawn)
+
+
+def _known_ids(dataset: MeasuredDataset) -> set[str]:
     """Every id of a complete download, as far as the record or a table on disk lists them."""
-    record, overlap = subject.dataset.record, subject.overlap
+    record, overlap = dataset.on_disk.record, dataset.overlap
     if record is None:
         return set()
     listed = overlap.listed.get(record.name, frozenset()) if overlap else frozenset()
-    if record.name == BRATS and overlap and subject.layout and subject.layout.id != "2021":
+    if record.name == BRATS and overlap and dataset.layout and dataset.layout.id != "2021":
         listed = frozenset(overlap.names_2023[i] for i in listed & set(overlap.names_2023))
     old = {new: old for old, new in record.renamed.items()}
-    here = {case.case_id for case in subject.dataset.cases}
+    here = {case.case_id for case in dataset.on_disk.cases}
     return set(record.expected.ids) | {i for i in listed if old.get(i) not in here}
 
 
-def _facts(subject: Subject) -> str:
+def _facts(dataset: MeasuredDataset) -> str:
     """What there is; where a complete download has another number, that too."""
-    dataset, expected = subject.dataset, subject.expected
+    cases, found, expected = dataset.on_disk.cases, dataset.on_disk.found, dataset.expected
     parts = []
-    if dataset.found:
-        parts.append(f"layout {dataset.found.layout.id}")
-        parts += _against(Counter(dataset.found.subsets.values()), expected.subsets)
-    images = Counter(name for case in dataset.cases for name in case.sequences)
+    if found:
+        parts.append(f"layout {found.layout.id}")
+        parts += _against(Counter(found.subsets.values()), expected.subsets)
+    images = Counter(name for case in cases for name in case.sequences)
     parts += _against(images, expected.images)
     if expected.pairs is not None:
-        pairs = sum(len(case.sequences) == len(images) for case in dataset.cases)
+        pairs = sum(len(case.sequences) == len(images) for case in cases)
         parts += _against(Counter(pairs=pairs), {"pairs": expected.pairs})
-    masks = sum(case.lesion_mask is not None for case in dataset.cases)
+    masks = sum(case.lesion_mask is not None for case in cases)
     return ", ".join([*parts, *([f"masks {masks}"] if masks else [])])
 
 
@@ -157,65 +165,45 @@ def _against(numbers: Counter[str], expected: dict[str, int]) -> list[str]:
     ]
 
 
-def _patients(subject: Subject, complete: bool) -> Iterator[Finding]:
-    dataset, expected = subject.dataset, subject.expected
-    if not dataset.patients_known:
-        table = dataset.record.patient_table if dataset.record else None
-        yield Finding(
-            "W", "the case ids do not tell patients: every case counts as one",
-            remedy=f"Put {table.file.rstrip('*')}.xlsx below {dataset.root}." if table else "",
-        )  # fmt: skip
+def _patients(dataset: MeasuredDataset, complete: bool) -> Iterator[Finding]:
+    on_disk, expected = dataset.on_disk, dataset.expected
+    if not on_disk.patients_known:
+        table = on_disk.record.patient_table if on_disk.record else None
+        remedy = f"Put {table.file.rstrip('*')}.xlsx below {on_disk.root}." if table else ""
+        title = "the case ids do not tell patients: every case counts as one"
+        yield Kind("patients-unknown", title, remedy).found()
         return
-    patients = len({case.patient_id for case in dataset.cases})
+    patients = len({case.patient_id for case in on_disk.cases})
     if complete and expected.patients not in (None, patients) and not expected.also:
-        yield Finding("W", f"{patients} patients, {expected.patients} are expected")
+        kind = Kind("patients", f"{patients} patients, {expected.patients} are expected")
+        yield kind.found(value=patients, limit=expected.patients)
     else:
-        yield Finding("ok", f"{patients} patients")
+        yield fine("patients", f"{patients} patients")
 
 
-def _sequences(subject: Subject) -> Iterator[Finding]:
+def _sequences(dataset: MeasuredDataset) -> Iterator[Finding]:
     """Cases that lack a sequence of their layout, apart from those that are known to."""
-    layout, lacking = subject.layout, subject.expected.lacking
+    layout, lacking = dataset.layout, dataset.expected.lacking
     wanted = layout.sequences if layout else {}
-    known: dict[str, str] = {}
-    new: dict[str, str] = {}
-    for case in subject.dataset.cases:
+    for case in dataset.on_disk.cases:
         for name in wanted:
             if name not in case.sequences:
                 expected = case.case_id in lacking.get(name, ())
-                (known if expected else new)[case.case_id] = f"no {name}"
-    remedy = "Training on pairs leaves them out."
-    if new:
-        yield Finding(
-            "W", "cases that lack a sequence", new, f"Get it again, if it exists. {remedy}"
-        )
-    if known:
-        yield Finding("W", "cases that lack a sequence in every download", known, remedy)
+                kind = KNOWN_TO_LACK if expected else LACKING
+                yield kind.found(f"no {name}", case=case.case_id)
 
 
-def oddities(subject: Subject) -> Iterator[Finding]:
+def oddities(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """11: what is known of single cases, what was measured, and what stands out of the cohort."""
-    record = subject.dataset.record
-    here = [case.case_id for case in subject.dataset.cases]
+    record = dataset.on_disk.record
     known = {
-        case_id: why
-        for case_id in here
+        case.case_id: why
+        for case in dataset.on_disk.cases
         for pattern, why in (record.known.items() if record else ())
-        if fnmatchcase(case_id, pattern)
+        if fnmatchcase(case.case_id, pattern)
     }
-    if known:
-        yield Finding("W", "known of these cases", known, "They are used all the same.")
-    warned = {
-        case.case_id: "; ".join(words)
-        for case in subject.fingerprint.cases
-        if (words := [w for w in case.warnings if not _SAID_ELSEWHERE.search(w)])
-    }
-    if warned:
-        yield Finding("W", "odd by measurement", warned, "Look at them.")
-    unlike = {
-        case_id: "; ".join(words) for case_id, words in subject.fingerprint.outliers().items()
-    }
-    if unlike:
-        yield Finding("W", "far from the other cases of the set", unlike, "Look at them.")
-    if not (known or warned or unlike):
-        yield Finding("ok", "nothing stands out")
+    unlike = dataset.fingerprint.outliers()
+    yield from _of_cases(KNOWN, known)
+    yield from unlike
+    if not (known or measured or unlike):
+        yield fine("oddities", "nothing stands out")

@@ -1,100 +1,107 @@
-"""Checks of the images: readable, on one grid, stripped, clean background, right way round."""
+"""Checks of the images: readable, on one grid, stripped, clean background, right way round.
+
+A check gets what the measurement found of its kinds, and adds what needs the dataset's record.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 from dal_auto.datasets.record import Layout
-from dal_auto.preprocessing.checks.subject import Finding, Subject
+from dal_auto.findings import Finding, Kind, fine
+from dal_auto.preprocessing.checks.dataset import MeasuredDataset
 from dal_auto.preprocessing.fingerprint.dataset import ImageFingerprint
+from dal_auto.preprocessing.fingerprint.kinds import MASK_GRID
 
-#: Two forms of a header that place a corner this far apart, in mm, cannot both be right.
-FORMS_MM = 0.5
 #: Inside a stripped brain fluid is dark on T1 and bright on T2: T1 and T2 of two glioma patients
 #: correlate with -0.28 and -0.63, T1 and FLAIR with +0.3. With skull even scalp and air agree.
 SAME_CONTRAST = {True: 0.2, False: 0.9}
-#: What the fingerprint says of contrasts.
-SUSPICION = re.compile(r"swapped|looks like|contrast-enhanced")
+
+TWO_GRIDS = Kind(
+    "two-grids",
+    "images that should share one grid do not",
+    "A header or an image is wrong: get the case again, or leave it out (`excluded`).",
+    level="error",
+)
+#: State and whether the record claims it → what is said where the measurement says the opposite.
+NOT_AS_CLAIMED = {
+    (state, claim): Kind(f"{'not-' if claim else ''}{state}", title, remedy)
+    for state, remedy, titles in (
+        (
+            "stripped",
+            "The measurement is believed. Is it another copy of the dataset?",
+            {
+                True: "cases are not stripped, the record says they are",
+                False: "cases are stripped, the record says they are not",
+            },
+        ),
+        (
+            "registered",
+            "The measurement is believed: what is not on the atlas is registered.",
+            {
+                True: "cases do not lie on the atlas, the record says they do",
+                False: "cases lie on the atlas, the record says they do not",
+            },
+        ),
+    )
+    for claim, title in titles.items()
+}
+FILLED = Kind(
+    "filled-background",
+    "the background of stripped images is not 0",
+    "The brain cannot be told from it: set the background to 0, or it is stripped again.",
+)
+ALIKE = Kind(
+    "contrasts-alike",
+    "T1 and T2 rise and fall together",
+    "One of them may be FLAIR, contrast-enhanced, or a copy of the other: look at both.",
+)
 
 
-def files(subject: Subject) -> Iterator[Finding]:
+def files(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """1: every image is whole, 3-D, finite and not constant."""
-    broken = {c.case_id: c.finding for c in subject.fingerprint.cases if c.finding is not None}
-    if broken:
-        yield Finding(
-            "E",
-            f"{len(broken)} cases cannot be read",
-            broken,
-            "Download or convert these files again; they are not preprocessed.",
-        )
-    yield Finding("ok", f"{len(subject.fingerprint.cases) - len(broken)} cases read to their end")
+    whole = len(dataset.fingerprint.cases) - len(measured)
+    yield fine("readable", f"{whole} cases read to their end")
 
 
-def grids(subject: Subject) -> Iterator[Finding]:
+def grids(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """2: T1, T2 and mask share a grid where the record says so; the grid is the record's."""
-    apart: dict[str, str] = {}
-    maskless: dict[str, str] = {}
-    forms: dict[str, str] = {}
-    for case, found in subject.readable():
-        shown = _images_words(found.images)
-        if case.claims.coregistered and not found.one_grid:
-            apart[case.case_id] = shown
-        if case.lesion_mask is not None and found.lesion_grid_of is None:
-            maskless[case.case_id] = shown
-        conflicts = [
-            f"{name} {image.forms_conflict_mm:.1f} mm"
-            for name, image in found.images.items()
-            if (image.forms_conflict_mm or 0) > FORMS_MM
-        ]
-        if conflicts:
-            forms[case.case_id] = ", ".join(conflicts)
-    if apart:
-        yield Finding(
-            "E", "images that should share one grid do not", apart,
-            "A header or an image is wrong: get the case again, or leave it out (`excluded`).",
-        )  # fmt: skip
-    if maskless:
-        yield Finding(
-            "E", "the lesion mask lies on the grid of none of the images", maskless,
-            "Use the images that the mask was drawn on (of MSLUB: coregistered/, not raw/).",
-        )  # fmt: skip
-    if forms:
-        yield Finding(
-            "W", "sform and qform of the header place the image differently", forms,
-            "The sform is believed, as in nibabel; tools that believe the qform will disagree.",
-        )  # fmt: skip
-    yield from _unlike_the_record(subject)
-    if not apart and not maskless:
-        number = sum(1 for _ in subject.readable())
-        yield Finding("ok", f"images and masks of {number} cases fit together")
+    apart = [
+        TWO_GRIDS.found(_images_words(found.images), case=case.case_id)
+        for case, found in dataset.readable()
+        if case.claims.coregistered and not found.one_grid
+    ]
+    yield from apart
+    if dataset.layout is not None:
+        yield from _unlike_the_record(dataset, dataset.layout)
+    if not apart and not any(finding.code == MASK_GRID.code for finding in measured):
+        number = sum(1 for _ in dataset.readable())
+        yield fine("grids", f"images and masks of {number} cases fit together")
 
 
-def _unlike_the_record(subject: Subject) -> Iterator[Finding]:
-    layout = subject.layout
-    if layout is None:
-        return
-    other: dict[str, str] = {}
-    coarse: dict[str, str] = {}
+def _unlike_the_record(dataset: MeasuredDataset, layout: Layout) -> Iterator[Finding]:
+    other = Kind(
+        "other-grid",
+        f"another grid than the record's {'×'.join(map(str, layout.shape or ()))}",
+        "Another release, or converted images? They are measured and used all the same.",
+    )
     coarsest = layout.coarsest_mm if layout.coarsest_mm is not None else float("inf")
-    for case, found in subject.readable():
+    coarse = Kind(
+        "coarse-voxels",
+        f"voxels coarser than {coarsest:g} mm",
+        "Such slices are smeared when resampled; leave the case out if that matters.",
+    )
+    for case, found in dataset.readable():
         unlike = {n: i for n, i in found.images.items() if _is_other_grid(i, layout)}
         thick = {n: i for n, i in found.images.items() if max(i.spacing_mm) > coarsest}
-        for cases, images in ((other, unlike), (coarse, thick)):
-            if images:
-                cases[case.case_id] = _images_words(images)
-    if other:
-        shape = "×".join(map(str, layout.shape or ()))
-        yield Finding(
-            "W", f"another grid than the record's {shape}", other,
-            "Another release, or converted images? They are measured and used all the same.",
-        )  # fmt: skip
-    if coarse:
-        yield Finding(
-            "W", f"voxels coarser than {layout.coarsest_mm:g} mm", coarse,
-            "Such slices are smeared when resampled; leave the case out if that matters.",
-        )  # fmt: skip
+        if unlike:
+            yield other.found(_images_words(unlike), case=case.case_id)
+        if thick:
+            thickest = max(max(image.spacing_mm) for image in thick.values())
+            yield coarse.found(
+                _images_words(thick), case=case.case_id, value=thickest, limit=coarsest
+            )
 
 
 def _is_other_grid(image: ImageFingerprint, layout: Layout) -> bool:
@@ -110,7 +117,7 @@ def _is_other_grid(image: ImageFingerprint, layout: Layout) -> bool:
 
 
 def _images_words(images: Mapping[str, ImageFingerprint]) -> str:
-    """Such as ``T1 240×240×155 at 1.00×1.00×1.00 mm``, of equal grids once."""
+    """Such as "T1 and T2 240×240×155 at 1.00×1.00×1.00 mm"."""
     grids: dict[str, list[str]] = {}
     for name, image in images.items():
         shape = "×".join(map(str, image.shape))
@@ -119,137 +126,79 @@ def _images_words(images: Mapping[str, ImageFingerprint]) -> str:
     return ", ".join(f"{' and '.join(names)} {grid}" for grid, names in grids.items())
 
 
-def stripping(subject: Subject) -> Iterator[Finding]:
+def stripping(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """5: stripped or not, as the record says; brains of plausible volume."""
-    claimed: dict[str, str] = {}
-    mixed: dict[str, str] = {}
-    volumes: dict[str, str] = {}
-    low, high = subject.expected.brain_ml
-    stripped = total = 0
-    for case, found in subject.readable():
-        states = {name: image.stripped for name, image in found.images.items()}
-        words = ", ".join(
-            f"{name} {image.nonzero_ml / 1000:.2f} l non-zero"
-            for name, image in found.images.items()
-        )
-        total += 1
-        stripped += found.stripped
-        if len(set(states.values())) > 1:
-            mixed[case.case_id] = words
-        elif case.claims.stripped not in (None, found.stripped):
-            claimed[case.case_id] = words
+    low, high = dataset.expected.brain_ml
+    volume = Kind(
+        "brain-volume",
+        f"brain volume outside {low:g} to {high:g} ml",
+        "Look at the case: stripping may have cut brain, or left skull.",
+    )
+    cases = list(dataset.readable())
+    partly = {finding.case for finding in measured}
+    for case, found in cases:
+        claim = case.claims.stripped
+        if case.case_id not in partly and claim not in (None, found.stripped):
+            volumes = (f"{n} {i.nonzero_ml / 1000:.2f} l non-zero" for n, i in found.images.items())
+            yield NOT_AS_CLAIMED["stripped", bool(claim)].found(
+                ", ".join(volumes), case=case.case_id
+            )
         if found.brain_ml is not None and not low <= found.brain_ml <= high:
-            volumes[case.case_id] = f"{found.brain_ml:.0f} ml"
-    if mixed:
-        yield Finding(
-            "W", "one image of the case is stripped, another is not", mixed,
-            "Use images of one kind; as they are, the case is stripped again.",
-        )  # fmt: skip
-    if claimed:
-        is_not = "are not stripped, the record says they are"
-        is_so = "are stripped, the record says they are not"
-        claim = next(c.claims.stripped for c in subject.dataset.cases if c.case_id in claimed)
-        yield Finding(
-            "W", f"{len(claimed)} cases {is_not if claim else is_so}", claimed,
-            "The measurement is believed. Is it another copy of the dataset?",
-        )  # fmt: skip
-    if volumes:
-        yield Finding(
-            "W", f"brain volume outside {low:g} to {high:g} ml", volumes,
-            "Look at the case: stripping may have cut brain, or left skull.",
-        )  # fmt: skip
-    yield Finding("ok", f"{stripped} of {total} cases are stripped, by their non-zero volume")
+            yield volume.found(
+                f"{found.brain_ml:.0f} ml",
+                case=case.case_id,
+                value=found.brain_ml,
+                limit=dataset.expected.brain_ml,
+            )
+    stripped = sum(found.stripped for _, found in cases)
+    words = f"{stripped} of {len(cases)} cases are stripped, by their non-zero volume"
+    yield fine("stripping", words)
 
 
-def background(subject: Subject) -> Iterator[Finding]:
+def background(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """6: no negative values; of stripped images the background is exactly 0."""
-    negative: dict[str, str] = {}
-    filled: dict[str, str] = {}
-    for case, found in subject.readable():
-        words = [
-            f"{name} {image.negative_voxels} voxels, down to {image.minimum:g}"
-            for name, image in found.images.items()
-            if image.negative_voxels
-        ]
-        if words:
-            negative[case.case_id] = ", ".join(words)
+    filled = []
+    for case, found in dataset.readable():
         for name, image in found.images.items():
             field_ml = prod(image.shape) * prod(image.spacing_mm) / 1000
             if case.claims.stripped and image.nonzero_ml > 0.99 * field_ml:
-                filled[case.case_id] = f"{name}: hardly any voxel is 0, minimum {image.minimum:g}"
-    if filled:
-        yield Finding(
-            "W", "the background of stripped images is not 0", filled,
-            "The brain cannot be told from it: set the background to 0, or it is stripped again.",
-        )  # fmt: skip
-    if negative:
-        yield Finding(
-            "W", "negative values, as interpolation leaves them", negative,
-            "They are set to 0 after the brain mask is made; nothing to do.",
-        )  # fmt: skip
-    if not negative and not filled:
-        yield Finding("ok", "no negative values")
+                words = f"{name}: hardly any voxel is 0, minimum {image.minimum:g}"
+                filled.append(FILLED.found(words, case=case.case_id, value=image.minimum, limit=0))
+    yield from filled
+    if not measured and not filled:
+        yield fine("background", "no negative values")
 
 
-def orientation(subject: Subject) -> Iterator[Finding]:
+def orientation(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """7: the header is right by content, and registered images lie on the atlas."""
-    headers: dict[str, str] = {}
-    claimed: dict[str, str] = {}
-    registered = total = 0
-    for case, found in subject.readable():
-        total += 1
-        registered += found.registered
-        if found.true_header is not None:
-            codes = ", ".join(f"{name} {image.axcodes}" for name, image in found.images.items())
-            headers[case.case_id] = f"{codes}; by content {found.true_header}"
-        elif case.claims.registered not in (None, found.registered):
+    cases = list(dataset.readable())
+    for case, found in cases:
+        claim = case.claims.registered
+        if found.true_header is None and claim not in (None, found.registered):
             dices = [
                 f"{name} {'none' if image.atlas_dice is None else image.atlas_dice}"
                 for name, image in found.images.items()
             ]
-            claimed[case.case_id] = f"overlap with the atlas's brain: {', '.join(dices)}"
-    if headers:
-        yield Finding(
-            "W", "the header says another orientation than the content", headers,
-            "They are read as the content says; maps come back with the header's error.",
-        )  # fmt: skip
-    if claimed:
-        claim = next(c.claims.registered for c in subject.dataset.cases if c.case_id in claimed)
-        say = "do not lie on the atlas, the record says they do" if claim else (
-            "lie on the atlas, the record says they do not"
-        )  # fmt: skip
-        yield Finding(
-            "W", f"{len(claimed)} cases {say}", claimed,
-            "The measurement is believed: what is not on the atlas is registered.",
-        )  # fmt: skip
-    yield Finding(
-        "ok",
-        f"{registered} of {total} cases lie on the atlas; left-right mirror images cannot be told",
+            words = f"overlap with the atlas's brain: {', '.join(dices)}"
+            yield NOT_AS_CLAIMED["registered", bool(claim)].found(words, case=case.case_id)
+    on_it = sum(found.registered for _, found in cases)
+    yield fine(
+        "orientation",
+        f"{on_it} of {len(cases)} cases lie on the atlas; left-right mirror images cannot be told",
     )
 
 
-def contrasts(subject: Subject) -> Iterator[Finding]:
+def contrasts(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Finding]:
     """8: T1 is a T1 and T2 a T2, by the middle of the brain and by their correlation."""
-    suspected: dict[str, str] = {}
-    alike: dict[str, str] = {}
-    measured = 0
-    for case, found in subject.readable():
-        measured += 1
-        words = [warning for warning in found.warnings if SUSPICION.search(warning)]
-        value = found.sequence_correlation
-        if words:
-            suspected[case.case_id] = "; ".join(words)
-        elif value is not None and value > SAME_CONTRAST[found.stripped]:
-            alike[case.case_id] = f"correlation {value:+.2f}"
-    if suspected:
-        yield Finding(
-            "W", "an image seems to be of another contrast than its name says", suspected,
-            "Look at T1 and T2: are they swapped, is one a FLAIR, or was a contrast agent given?",
-        )  # fmt: skip
-    if alike:
-        yield Finding(
-            "W", "T1 and T2 rise and fall together", alike,
-            "One of them may be FLAIR, contrast-enhanced, or a copy of the other: look at both.",
-        )  # fmt: skip
+    suspected = {finding.case for finding in measured}
+    alike = [
+        ALIKE.found(f"correlation {value:+.2f}", case=case.case_id, value=value, limit=limit)
+        for case, found in dataset.readable()
+        if case.case_id not in suspected
+        and (value := found.sequence_correlation) is not None
+        and value > (limit := SAME_CONTRAST[found.stripped])
+    ]
+    yield from alike
     if not suspected and not alike:
-        yield Finding("ok", f"the contrasts of {measured} cases are as their names say")
+        number = sum(1 for _ in dataset.readable())
+        yield fine("contrasts", f"the contrasts of {number} cases are as their names say")

@@ -7,55 +7,98 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from dal_auto.datasets.overlap import Overlap
 from dal_auto.datasets.registry import Dataset
+from dal_auto.findings import LEVELS, Finding, Kind, Level, by_code
+from dal_auto.images.oddities import FORMS_CONFLICT
 from dal_auto.preprocessing.checks import counts, images, masks
-from dal_auto.preprocessing.checks.subject import Finding, Result, Subject
+from dal_auto.preprocessing.checks.dataset import MeasuredDataset
+from dal_auto.preprocessing.fingerprint import kinds
 from dal_auto.preprocessing.fingerprint.dataset import Fingerprint
-from dal_auto.schema import Section
 from dal_auto.store.atomic import replacing, write_json
 
 logger = logging.getLogger(__name__)
 
+Rule = Callable[[MeasuredDataset, Sequence[Finding]], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: what of the measurement's findings it lists, and what it adds.
+
+    Parameters
+    ----------
+    rule : gets the dataset and those findings, and makes further ones
+    kinds : of the measurement's findings; None for those that no other check lists
+    """
+
+    name: str
+    rule: Rule
+    kinds: tuple[Kind, ...] | None = ()
+
+
 #: In the order in which they are numbered; the first ten are those of the docs.
-CHECKS: tuple[tuple[str, Callable[[Subject], Iterator[Finding]]], ...] = (
-    ("readable", images.files),
-    ("grids", images.grids),
-    ("mask labels", masks.labels),
-    ("lesions", masks.lesions),
-    ("stripping", images.stripping),
-    ("background", images.background),
-    ("orientation", images.orientation),
-    ("contrasts", images.contrasts),
-    ("doubles", counts.doubles),
-    ("counts", counts.counts),
-    ("oddities", counts.oddities),
+CHECKS: tuple[Check, ...] = (
+    Check("readable", images.files, (kinds.UNREADABLE,)),
+    Check("grids", images.grids, (kinds.MASK_GRID, FORMS_CONFLICT)),
+    Check(
+        "mask labels", masks.labels, (kinds.MASK_FRACTIONS, kinds.MASK_ROUNDED, kinds.MASK_EMPTY)
+    ),
+    Check(
+        "lesions",
+        masks.lesions,
+        (kinds.LESION_VOLUME, kinds.LESION_FLIPPED, kinds.LESION_OUTSIDE),
+    ),
+    Check("stripping", images.stripping, (kinds.PARTLY_STRIPPED,)),
+    Check("background", images.background, (kinds.NEGATIVE,)),
+    Check("orientation", images.orientation, (kinds.HEADER_WRONG, kinds.HEADER_IN_DOUBT)),
+    Check("contrasts", images.contrasts, (kinds.CONTRAST,)),
+    Check("duplicates", counts.duplicates, (kinds.SAME_VOXELS,)),
+    Check("counts", counts.counts),
+    Check("oddities", counts.oddities, None),
 )
 
 
-class CheckLine(Section):
-    """One line of the table.
+@dataclass(frozen=True)
+class CheckLine:
+    """One line of the table: what a check found of one code.
 
     Parameters
     ----------
     number, check : which check
-    result : "E", cases are refused or unusable; "W", look at it; "ok"; "–", there was nothing
-    finding : in words
-    cases : case id → in words, for those that the finding is about
-    remedy : what to do
+    findings : of one code; one per case, or one alone that is about the dataset
     """
 
     number: int
     check: str
-    result: Result
-    finding: str
-    cases: dict[str, str] = Field(default_factory=dict)
-    remedy: str = ""
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        return self.findings[0].level
+
+    @property
+    def title(self) -> str:
+        return self.findings[0].title
+
+    @property
+    def remedy(self) -> str:
+        return self.findings[0].remedy
+
+    @property
+    def cases(self) -> dict[str, str]:
+        """Case id → what was found, in words, sorted by id."""
+        words: dict[str, list[str]] = {}
+        for finding in self.findings:
+            if finding.case:
+                words.setdefault(finding.case, []).append(finding.words)
+        return {case_id: "; ".join(words[case_id]) for case_id in sorted(words)}
 
 
 def check_dataset(
@@ -74,37 +117,32 @@ def check_dataset(
     others : name → fingerprint of other datasets, for images that lie in both
     overlap : what is known of scans shared with other sets
     """
-    subject = Subject(dataset, fingerprint, others or {}, overlap)
-    order = ("E", "W", "ok", "–")
+    measured = MeasuredDataset(dataset, fingerprint, others or {}, overlap)
+    listed = {kind.code for check in CHECKS for kind in check.kinds or ()}
+    unlisted = {f.code for case in fingerprint.cases for f in case.findings} - listed
     lines = []
-    for number, (check, rule) in enumerate(CHECKS, start=1):
-        for finding in sorted(rule(subject), key=lambda one: order.index(one.result)):
-            lines.append(
-                CheckLine(
-                    number=number,
-                    check=check,
-                    result=finding.result,
-                    finding=finding.words,
-                    cases=dict(sorted(finding.cases.items())),
-                    remedy=finding.remedy,
-                )
-            )
+    for number, check in enumerate(CHECKS, start=1):
+        own = unlisted if check.kinds is None else {kind.code for kind in check.kinds}
+        found = measured.findings(own)
+        groups = by_code([*found, *check.rule(measured, found)]).values()
+        for group in sorted(groups, key=lambda group: LEVELS.index(group[0].level)):
+            lines.append(CheckLine(number, check.name, tuple(group)))
     return lines
 
 
 def has_errors(lines: Sequence[CheckLine]) -> bool:
-    """Whether any line is an "E"."""
-    return any(line.result == "E" for line in lines)
+    """Whether any line is an error."""
+    return any(line.level == "error" for line in lines)
 
 
 def write_check(folder: Path, lines: Sequence[CheckLine]) -> None:
-    """Write ``check.csv``, one row per finding and case, and ``check.json``, the lines."""
+    """Write ``check.csv``, one row per finding and case, and ``check.json``, the findings."""
     rows = [
         {
             "number": line.number,
             "check": line.check,
-            "result": line.result,
-            "finding": line.finding,
+            "result": line.level,
+            "finding": line.title,
             "case": case_id,
             "details": words,
             "what to do": line.remedy,
@@ -114,7 +152,12 @@ def write_check(folder: Path, lines: Sequence[CheckLine]) -> None:
     ]
     with replacing(folder / "check.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
-    write_json(folder / "check.json", [line.model_dump(mode="json") for line in lines])
+    content = [
+        {"number": line.number, "check": line.check, **finding.model_dump(mode="json")}
+        for line in lines
+        for finding in line.findings
+    ]
+    write_json(folder / "check.json", content)
 
 
 def saved_fingerprints(preprocessed: Path, but: str) -> dict[str, Fingerprint]:

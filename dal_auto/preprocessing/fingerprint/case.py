@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +11,25 @@ import numpy as np
 
 from dal_auto.case import BoolArray, Grid, RawCase
 from dal_auto.errors import DalError
+from dal_auto.findings import Finding
 from dal_auto.images import Volume, read_volume
 from dal_auto.preprocessing.atlas import Atlas, load_atlas, true_grid
-from dal_auto.preprocessing.fingerprint.contrasts import contrast_warnings, correlation
+from dal_auto.preprocessing.fingerprint.contrasts import contrast_findings, correlation
 from dal_auto.preprocessing.fingerprint.image import (
     Coarse,
     ImageFingerprint,
     coarse,
     fingerprint_image,
-    image_warnings,
+    image_findings,
     largest_piece_ml,
+)
+from dal_auto.preprocessing.fingerprint.kinds import (
+    APART,
+    HEADER_IN_DOUBT,
+    HEADER_WRONG,
+    PARTLY_STRIPPED,
+    SAME_VOXELS,
+    UNREADABLE,
 )
 from dal_auto.preprocessing.fingerprint.lesion import measure_lesions
 from dal_auto.preprocessing.fingerprint.orientation import (
@@ -47,7 +56,6 @@ class CaseFingerprint(Section):
     lesion_ml : volume of the lesion mask; None without one
     true_header : see `CaseSteps`; decided by content, where the header puts a stripped brain
         outside the atlas's
-    finding : why the case cannot be used, if so
     brain_ml : volume of the largest piece of the non-zero voxels of the reference image, if it is
         stripped
     lesion_labels : distinct values in the mask above 0, to a thousandth, at most 16
@@ -60,7 +68,7 @@ class CaseFingerprint(Section):
     sequence_correlation : Pearson's, of T1 and T2 inside the common foreground; None if on two
         grids
     header_in_doubt : the header cannot be right, and the content does not tell what is
-    warnings : what is odd, in words
+    findings : what is odd; of a case that cannot be read, that alone
     """
 
     case_id: str
@@ -69,7 +77,6 @@ class CaseFingerprint(Section):
     nonzero_overlap: float = 1.0
     lesion_ml: float | None = None
     true_header: Literal["LPS", "RAS"] | None = None
-    finding: str | None = None
     brain_ml: float | None = None
     lesion_labels: tuple[float, ...] = ()
     lesion_labels_integer: bool = True
@@ -80,7 +87,12 @@ class CaseFingerprint(Section):
     lesion_outside_mirrored: float | None = None
     sequence_correlation: float | None = None
     header_in_doubt: bool = False
-    warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the case cannot be used, if so."""
+        return next((str(f) for f in self.findings if f.code == UNREADABLE.code), None)
 
     @property
     def stripped(self) -> bool:
@@ -100,7 +112,7 @@ class _Measured:
         self.grid = volume.grid
         self.nonzero: BoolArray = volume.array != 0
         self.coarse: Coarse = coarse(volume.array, volume.grid, stripped=self.figures.stripped)
-        self.warnings = image_warnings(name, volume, self.figures)
+        self.findings = image_findings(name, volume, self.figures)
         self.orientation: Orientation | None = None
         if self.figures.stripped and in_the_atlas_box(volume.grid):
             self.orientation = orient(volume.array, volume.grid, atlas)
@@ -116,7 +128,7 @@ class _Measured:
 def fingerprint_case(
     case: RawCase, atlas_file: Path | None = None, true_header: Box | None = None
 ) -> CaseFingerprint:
-    """Measure one case, reading each file once; what cannot be read becomes its `finding`.
+    """Measure one case, reading each file once; what cannot be read becomes its `failure`.
 
     Parameters
     ----------
@@ -127,25 +139,31 @@ def fingerprint_case(
         images = {n: _Measured(n, read_volume(path), atlas) for n, path in case.sequences.items()}
         mask = None if case.lesion_mask is None else read_volume(case.lesion_mask, constant=True)
     except DalError as error:
-        return CaseFingerprint(case_id=case.case_id, images={}, finding=str(error))
+        return unreadable(case.case_id, error)
     found = {name: image.orientation for name, image in images.items()}
-    doubts = [f"{name}: {o.doubt}" for name, o in found.items() if o is not None and o.doubt]
+    doubts = [
+        HEADER_IN_DOUBT.found(f"{name}: {orientation.doubt}")
+        for name, orientation in found.items()
+        if orientation is not None and orientation.doubt
+    ]
     told_by = "the content of the other cases"
     if true_header is None:
         told_by = "content"
         true_header, conflict = true_header_of(found)
-        doubts += [conflict] if conflict else []
+        doubts += [HEADER_IN_DOUBT.found(conflict)] if conflict else []
     if true_header is not None:
         headers = ", ".join(sorted({image.grid.axcodes for image in images.values()}))
-        doubts = [f"its header ({headers}) is wrong: by {told_by} it is stored as {true_header}"]
+        words = f"its header ({headers}) is wrong: by {told_by} it is stored as {true_header}"
+        doubts = [HEADER_WRONG.found(words)]
     grids = {name: true_grid(image.grid, true_header) for name, image in images.items()}
     lesions: dict[str, Any] = {}
-    lesion_warnings: tuple[str, ...] = ()
+    lesion_findings: tuple[Finding, ...] = ()
     if mask is not None:
         in_box = mask.grid.shape in {grid.shape for grid in grids.values()}
         grid = true_grid(mask.grid, true_header if in_box else None)
-        lesions = asdict(measure_lesions(mask, grid, grids, _brain(images, grids, grid)))
-        lesion_warnings = lesions.pop("warnings")
+        measured = measure_lesions(mask, grid, grids, _brain(images, grids, grid))
+        lesions = {field.name: getattr(measured, field.name) for field in fields(measured)}
+        lesion_findings = lesions.pop("findings")
     reference = next((n for n in ("T1", "T2", *images) if n in images), None)
     return CaseFingerprint(
         case_id=case.case_id,
@@ -156,14 +174,19 @@ def fingerprint_case(
         brain_ml=None if reference is None else _brain_ml(images[reference]),
         sequence_correlation=_correlation(images, grids),
         header_in_doubt=bool(doubts) and true_header is None,
-        warnings=(
-            *(warning for image in images.values() for warning in image.warnings),
+        findings=(
+            *(finding for image in images.values() for finding in image.findings),
             *doubts,
-            *_case_warnings(images, grids, upright=not doubts or true_header is not None),
-            *lesion_warnings,
+            *_disagreements(images, grids, upright=not doubts or true_header is not None),
+            *lesion_findings,
         ),
         **lesions,
     )
+
+
+def unreadable(case_id: str, error: DalError) -> CaseFingerprint:
+    """The fingerprint of a case that could not be measured."""
+    return CaseFingerprint(case_id=case_id, images={}, findings=(UNREADABLE.found(str(error)),))
 
 
 def _distinct(grids: Iterable[Grid]) -> list[Grid]:
@@ -208,18 +231,19 @@ def _correlation(images: Mapping[str, _Measured], grids: Mapping[str, Grid]) -> 
     return correlation(images["T1"].coarse, images["T2"].coarse)
 
 
-def _case_warnings(
+def _disagreements(
     images: Mapping[str, _Measured], grids: Mapping[str, Grid], *, upright: bool
-) -> Iterator[str]:
+) -> Iterator[Finding]:
     """What is odd about the images together."""
     stripped = {name: image.figures.stripped for name, image in images.items()}
     if len(set(stripped.values())) > 1:
         with_skull = ", ".join(name for name, value in stripped.items() if not value)
-        yield f"{with_skull} with skull, the others stripped"
+        yield PARTLY_STRIPPED.found(f"{with_skull} with skull, the others stripped")
     elif all(stripped.values()) and (overlap := _overlap(images, grids)) < _LEAST_OVERLAP:
-        yield f"the brains of its images share a grid and overlap by {overlap:.2f} only"
+        words = f"the brains of its images share a grid and overlap by {overlap:.2f} only"
+        yield APART.found(words, value=overlap, limit=_LEAST_OVERLAP)
     hashes = [image.figures.voxels_sha256 for image in images.values()]
     if len(set(hashes)) < len(hashes):
-        yield "two of its sequences have the same voxels"
+        yield SAME_VOXELS.found("two of its sequences have the same voxels")
     elif upright:
-        yield from contrast_warnings({n: i.coarse for n, i in images.items()}, stripped)
+        yield from contrast_findings({n: i.coarse for n, i in images.items()}, stripped)

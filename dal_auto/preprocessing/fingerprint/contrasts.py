@@ -13,7 +13,9 @@ import numpy as np
 from scipy import ndimage, stats
 
 from dal_auto.case import FloatArray
+from dal_auto.findings import Finding
 from dal_auto.preprocessing.fingerprint.image import Coarse
+from dal_auto.preprocessing.fingerprint.kinds import CONTRAST
 
 #: The ventricles and the deep grey lie in a ball of this radius, so far below the top of the head.
 _DEPTH_MM, _RADIUS_MM = 70.0, 35.0
@@ -57,8 +59,8 @@ def correlation(first: Coarse, second: Coarse) -> float | None:
     return round(float(np.corrcoef(*pair)[0, 1]), 4)
 
 
-def contrast_warnings(images: Mapping[str, Coarse], stripped: Mapping[str, bool]) -> list[str]:
-    """Suspicions that T1 and T2 are swapped, or one of them is another contrast, in words.
+def contrast_findings(images: Mapping[str, Coarse], stripped: Mapping[str, bool]) -> list[Finding]:
+    """Suspicions that T1 and T2 are swapped, or one of them is another contrast.
 
     A contrast-enhanced T1 is looked for in stripped images only: with skull, fat is as bright. One
     whose vessels were cut off by the stripping, and without an enhancing lesion, is not found.
@@ -67,24 +69,28 @@ def contrast_warnings(images: Mapping[str, Coarse], stripped: Mapping[str, bool]
     t1, t2 = skewness.get("T1"), skewness.get("T2")
     like_t2 = t1 is not None and t1 > _T1_AT_MOST
     like_t1 = t2 is not None and t2 < _T2_AT_LEAST
-    warnings = []
+    found = []
     if like_t1 and like_t2:
-        warnings.append("T1 and T2 seem to be swapped: fluid is bright on T1 and dark on T2")
+        words = "T1 and T2 seem to be swapped: fluid is bright on T1 and dark on T2"
+        found.append(CONTRAST.found(words, value=t1, limit=_T1_AT_MOST))
     elif like_t2:
-        warnings.append(
+        words = (
             "T1 is bright in the middle of the brain, where fluid should be dark: a T2, or "
             "contrast-enhanced? (blood looks alike)"
         )
+        found.append(CONTRAST.found(words, value=t1, limit=_T1_AT_MOST))
     elif like_t1:
-        warnings.append("T2 looks like a T1 or FLAIR: fluid is dark in the middle of the brain")
+        words = "T2 looks like a T1 or FLAIR: fluid is dark in the middle of the brain"
+        found.append(CONTRAST.found(words, value=t2, limit=_T2_AT_LEAST))
     if "T1" in images and stripped["T1"] and not like_t2:
         ratio = brightest_ratio(images["T1"])
         if ratio is not None and ratio > _BRIGHTEST_RATIO:
-            warnings.append(
+            words = (
                 "T1 may be contrast-enhanced: its brightest voxels exceed white matter "
                 f"{ratio:.1f} times (fat left by stripping, or blood, look alike)"
             )
-    return warnings
+            found.append(CONTRAST.found(words, value=ratio, limit=_BRIGHTEST_RATIO))
+    return found
 
 
 def _middle_of_the_brain(image: Coarse) -> FloatArray:

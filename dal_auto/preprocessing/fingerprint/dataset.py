@@ -11,8 +11,14 @@ from typing import Self
 
 from dal_auto.case import RawCase
 from dal_auto.errors import DalError
-from dal_auto.preprocessing.fingerprint.case import CaseFingerprint, fingerprint_case
+from dal_auto.findings import Finding
+from dal_auto.preprocessing.fingerprint.case import (
+    CaseFingerprint,
+    fingerprint_case,
+    unreadable,
+)
 from dal_auto.preprocessing.fingerprint.image import ImageFingerprint
+from dal_auto.preprocessing.fingerprint.kinds import SAME_VOXELS
 from dal_auto.preprocessing.fingerprint.orientation import Box
 from dal_auto.preprocessing.fingerprint.summary import outlying_figures, summary_lines
 from dal_auto.schema import Section
@@ -31,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 #: So many cases must agree on the true header before it is taken for one that does not tell itself.
 _ENOUGH_AGREEING = 3
+_PLACES_SHOWN = 5
 #: Peak of a worker with its libraries and the atlas, measured on two images of 320×320×256.
 _TASK_BYTES = 800_000_000
 
@@ -44,8 +51,8 @@ class Fingerprint(Section):
     def case(self, case_id: str) -> CaseFingerprint:
         return next(case for case in self.cases if case.case_id == case_id)
 
-    def outliers(self) -> dict[str, list[str]]:
-        """Case id → its figures that are far from the cohort's median, in words."""
+    def outliers(self) -> list[Finding]:
+        """The cases' figures that are far from the cohort's median."""
         return outlying_figures(self.cases)
 
     def summary(self) -> list[str]:
@@ -77,7 +84,7 @@ def fingerprint_dataset(
     return Fingerprint(
         dataset=name,
         cases=tuple(
-            case.model_copy(update={"warnings": (*case.warnings, *twins[case.case_id])})
+            case.model_copy(update={"findings": (*case.findings, *twins[case.case_id])})
             for case in (found[case.case_id] for case in cases)
         ),
     )
@@ -95,23 +102,30 @@ def _measure(
         task_bytes=_TASK_BYTES,
     ):
         if isinstance(outcome, DalError):
-            outcome = CaseFingerprint(case_id=case_id, images={}, finding=str(outcome))
-        if outcome.finding is not None:
-            logger.error("%s: %s", case_id, outcome.finding)
+            outcome = unreadable(case_id, outcome)
+        if outcome.failure is not None:
+            logger.error("%s: %s", case_id, outcome.failure)
         yield case_id, outcome
 
 
-def _same_voxels(cases: Mapping[str, CaseFingerprint]) -> dict[str, list[str]]:
-    """Case id → which of its images are also another case's, in words."""
-    places: dict[str, list[str]] = defaultdict(list)
+def _same_voxels(cases: Mapping[str, CaseFingerprint]) -> dict[str, list[Finding]]:
+    """Case id → which of its images are also another case's."""
+    places: dict[str, dict[str, str]] = defaultdict(dict)
     for case_id, case in cases.items():
-        for image in case.images.values():
-            places[image.voxels_sha256].append(case_id)
+        for name, image in case.images.items():
+            places[image.voxels_sha256].setdefault(case_id, name)
     return {
         case_id: [
-            f"{name} has the voxels of case {other}"
+            SAME_VOXELS.found(f"{name} has the voxels of {_places(others)}")
             for name, image in case.images.items()
-            for other in sorted(set(places[image.voxels_sha256]) - {case_id})[:1]
+            if (others := {i: n for i, n in places[image.voxels_sha256].items() if i != case_id})
         ]
         for case_id, case in cases.items()
     }
+
+
+def _places(images: Mapping[str, str]) -> str:
+    """Such as "IXI012 T1, IXI015 T1": the first of them, and how many more there are."""
+    shown = ", ".join(f"{case_id} {name}" for case_id, name in list(images.items())[:_PLACES_SHOWN])
+    more = len(images) - _PLACES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

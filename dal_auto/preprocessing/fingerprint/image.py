@@ -9,7 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
+from dal_auto.findings import Finding
 from dal_auto.images import Volume
+from dal_auto.preprocessing.fingerprint.kinds import FIELD_OF_VIEW, NEGATIVE, THICK
 from dal_auto.preprocessing.skull_strip.estimate import largest_component
 from dal_auto.schema import Section
 
@@ -113,21 +115,21 @@ def fingerprint_image(volume: Volume) -> ImageFingerprint:
     )
 
 
-def image_warnings(name: str, volume: Volume, found: ImageFingerprint) -> list[str]:
-    """What is odd about one image, in words."""
-    warnings = [f"{name}: {oddity}" for oddity in volume.oddities]
-    if found.negative_voxels:
-        warnings.append(
-            f"{name}: {found.negative_voxels} voxels below 0, down to {found.minimum:g}; they "
-            "become 0"
-        )
-    if max(found.spacing_mm) > _THICK_MM:
-        warnings.append(f"{name}: slices of {max(found.spacing_mm):.1f} mm")
-    extent = [size * mm for size, mm in zip(found.shape, found.spacing_mm, strict=True)]
+def image_findings(name: str, volume: Volume, figures: ImageFingerprint) -> list[Finding]:
+    """What is odd about one image."""
+    found = list(volume.oddities)
+    if figures.negative_voxels:
+        words = f"{figures.negative_voxels} voxels below 0, down to {figures.minimum:g}"
+        found.append(NEGATIVE.found(f"{words}; they become 0", value=figures.minimum, limit=0))
+    thickest = max(figures.spacing_mm)
+    if thickest > _THICK_MM:
+        found.append(THICK.found(f"slices of {thickest:.1f} mm", value=thickest, limit=_THICK_MM))
+    extent = max(size * mm for size, mm in zip(figures.shape, figures.spacing_mm, strict=True))
     least, most = _FIELD_OF_VIEW_MM
-    if not least <= max(extent) <= most:
-        warnings.append(f"{name}: a field of view of {max(extent):.3g} mm; is the header in mm?")
-    return warnings
+    if not least <= extent <= most:
+        words = f"a field of view of {extent:.3g} mm; is the header in mm?"
+        found.append(FIELD_OF_VIEW.found(words, value=extent, limit=_FIELD_OF_VIEW_MM))
+    return [finding.about(name) for finding in found]
 
 
 def coarse(

@@ -9,14 +9,26 @@ import numpy as np
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, Grid
+from dal_auto.findings import Finding
 from dal_auto.images import Volume
 from dal_auto.preprocessing.fingerprint.image import box_around
+from dal_auto.preprocessing.fingerprint.kinds import (
+    LESION_FLIPPED,
+    LESION_OUTSIDE,
+    LESION_VOLUME,
+    MASK_EMPTY,
+    MASK_FRACTIONS,
+    MASK_GRID,
+    MASK_ROUNDED,
+)
 
 _MOST_LABELS = 16
-#: A label this close to a whole number is one.
-_LABEL_TOLERANCE = 1e-3
+#: A label this close to a whole number is one; up to the second it is one with a rounding error;
+#: further, the mask is no label map.
+_LABEL_TOLERANCE, _ROUNDING = 1e-3, 0.1
 #: As the chain asks, when it looks for the image that a mask belongs to.
 _SAME_GRID_MM = 1e-2
+#: Lesions smaller or larger than this, in ml, are worth a look.
 _LESION_ML = (0.01, 500.0)
 #: Share of a lesion outside the brain that is said; and the least at which a mirrored mask, of
 #: which a tenth of that is outside, is suspected. Published masks: 0.
@@ -30,7 +42,7 @@ _AXIS_NAMES = {
 
 @dataclass(frozen=True)
 class LesionFigures:
-    """The lesion figures of a case, named as in `CaseFingerprint`, and what is odd, in words."""
+    """The lesion figures of a case, named as in `CaseFingerprint`, and what is odd."""
 
     lesion_ml: float
     lesion_labels: tuple[float, ...]
@@ -40,7 +52,7 @@ class LesionFigures:
     lesion_grid_of: str | None
     lesion_outside_share: float | None
     lesion_outside_mirrored: float | None
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def measure_lesions(
@@ -64,23 +76,22 @@ def measure_lesions(
     sizes = np.bincount(pieces.ravel())[1:] if count else np.zeros(0)
     lesion_ml = round(inside.size * grid.voxel_ml, 4)
     owner = next((name for name, g in grids.items() if grid.equals(g, _SAME_GRID_MM)), None)
-    warnings = [f"lesion mask: {oddity}" for oddity in volume.oddities]
+    findings = list(volume.oddities)
     if not count:
-        warnings.append("lesion mask: it is empty")
+        findings.append(MASK_EMPTY.found("it is empty", value=0))
     elif not _LESION_ML[0] <= lesion_ml <= _LESION_ML[1]:
-        warnings.append(f"lesion mask: {lesion_ml:g} ml in all")
+        words = f"{lesion_ml:g} ml in all"
+        findings.append(LESION_VOLUME.found(words, value=lesion_ml, limit=_LESION_ML))
     if not integer:
-        warnings.append(
-            "lesion mask: its labels are no whole numbers "
-            f"({', '.join(f'{label:g}' for label in labels[:4])}, …); above 0.5 is lesion"
-        )
+        findings.append(_fractions(labels))
     if owner is None:
-        warnings.append(f"lesion mask: its grid {grid.shape} {grid.axcodes} is that of no image")
+        words = f"its grid {grid.shape} {grid.axcodes} is that of no image"
+        findings.append(MASK_GRID.found(words))
     outside = mirrored = None
     if count and brain is not None and owner is not None:
         outside, by_axis = _outside_shares(mask, brain, grid)
         mirrored = by_axis["left to right"]
-        warnings += _placement_warnings(outside, by_axis)
+        findings += _misplaced(outside, by_axis)
     return LesionFigures(
         lesion_ml=lesion_ml,
         lesion_labels=labels,
@@ -90,7 +101,7 @@ def measure_lesions(
         lesion_grid_of=owner,
         lesion_outside_share=outside,
         lesion_outside_mirrored=mirrored,
-        warnings=tuple(warnings),
+        findings=tuple(finding.about("lesion mask") for finding in findings),
     )
 
 
@@ -99,6 +110,15 @@ def _labels(values: np.ndarray) -> tuple[tuple[float, ...], bool]:
     distinct = np.unique(np.round(np.unique(values), 3))
     integer = bool((np.abs(distinct - np.round(distinct)) <= _LABEL_TOLERANCE).all())
     return tuple(round(float(v), 3) for v in distinct[distinct > 0][:_MOST_LABELS]), integer
+
+
+def _fractions(labels: tuple[float, ...]) -> Finding:
+    """Of labels that are no whole numbers: rounding errors, or no label map at all."""
+    farthest = max((abs(label - round(label)) for label in labels), default=1.0)
+    kind = MASK_ROUNDED if farthest <= _ROUNDING else MASK_FRACTIONS
+    shown = ", ".join(f"{label:g}" for label in labels[:4])
+    words = f"its labels are no whole numbers ({shown}, …); above 0.5 is lesion"
+    return kind.found(words, value=farthest, limit=_ROUNDING)
 
 
 def _outside_shares(
@@ -130,14 +150,16 @@ def _outside_shares(
     return share(voxels), by_axis
 
 
-def _placement_warnings(outside: float, mirrored: Mapping[str, float]) -> list[str]:
+def _misplaced(outside: float, mirrored: Mapping[str, float]) -> list[Finding]:
     names = ("left to right", "front to back", "upside down")  # of equals, the likelier
     best = min(names, key=mirrored.__getitem__)
     if outside >= _MIRRORED_SHARE and mirrored[best] <= outside / 10:
-        return [
-            f"lesion mask: {outside:.1%} of it lie outside the brain, mirrored "
-            f"{best} {mirrored[best]:.1%}: is it flipped?"
-        ]
+        words = (
+            f"{outside:.1%} of it lie outside the brain, mirrored {best} {mirrored[best]:.1%}: "
+            "is it flipped?"
+        )
+        return [LESION_FLIPPED.found(words, value=outside, limit=mirrored[best])]
     if outside > _OUTSIDE_SHARE:
-        return [f"lesion mask: {outside:.0%} of it lie outside the brain"]
+        words = f"{outside:.0%} of it lie outside the brain"
+        return [LESION_OUTSIDE.found(words, value=outside, limit=_OUTSIDE_SHARE)]
     return []

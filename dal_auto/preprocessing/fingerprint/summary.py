@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dal_auto.images import FORMS_CONFLICT_MM
+from dal_auto.findings import Finding, by_code
+from dal_auto.images.oddities import FORMS_CONFLICT_MM
+from dal_auto.preprocessing.fingerprint.kinds import OUTLIER
 from dal_auto.preprocessing.fingerprint.orientation import REGISTERED_DICE
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from dal_auto.preprocessing.fingerprint.image import ImageFingerprint
 
 _IDS_SHOWN = 5
-_NUMBER = re.compile(r"(?<![A-Za-z\d])-?\d[\d.]*")  # not those of T1 and T2
 _KINDS_SHOWN = 3
 #: Robust z (0.6745 of the distance from the median, by the median absolute deviation) above which
 #: a figure is far from the others: 3.5 is Iglewicz & Hoaglin's (1993); 5 suits long-tailed figures.
@@ -30,7 +31,7 @@ _LEAST_CHANGE = 0.05
 
 def summary_lines(dataset: str, cases: Sequence[CaseFingerprint]) -> list[str]:
     """A few readable lines."""
-    usable = [case for case in cases if case.finding is None]
+    usable = [case for case in cases if case.failure is None]
     lines = [f"{dataset}: {len(cases)} cases, {len(usable)} readable"]
     for sequence in sorted({name for case in usable for name in case.images}):
         lines += _sequence_lines(
@@ -38,8 +39,11 @@ def summary_lines(dataset: str, cases: Sequence[CaseFingerprint]) -> list[str]:
         )
     lines += _case_lines(usable)
     lines += _lesion_lines([case for case in usable if case.lesion_ml is not None])
-    lines += [f"  odd: {line}" for line in _counted(_by_kind(usable))]
-    outliers = outlying_figures(usable)
+    odd = [finding.of(case.case_id) for case in usable for finding in case.findings]
+    lines += [f"  odd: {line}" for line in _counted(odd)]
+    outliers: dict[str, list[str]] = {}
+    for finding in outlying_figures(usable):
+        outliers.setdefault(finding.case, []).append(str(finding))
     lines += [
         f"  far from the others: {case_id}: {'; '.join(outliers[case_id])}"
         for case_id in list(outliers)[:_IDS_SHOWN]
@@ -49,10 +53,10 @@ def summary_lines(dataset: str, cases: Sequence[CaseFingerprint]) -> list[str]:
     return lines
 
 
-def outlying_figures(cases: Iterable[CaseFingerprint]) -> dict[str, list[str]]:
-    """Case id → its figures that are far from the cohort's median, in words."""
-    usable = [case for case in cases if case.finding is None]
-    found: dict[str, list[str]] = defaultdict(list)
+def outlying_figures(cases: Iterable[CaseFingerprint]) -> list[Finding]:
+    """The cases' figures that are far from the cohort's median, figure by figure."""
+    usable = [case for case in cases if case.failure is None]
+    found: list[Finding] = []
     for name, figure in _figures({n for case in usable for n in case.images}).items():
         values = {case.case_id: value for case in usable if (value := figure(case)) is not None}
         if len(values) < _FEWEST_CASES:
@@ -62,8 +66,10 @@ def outlying_figures(cases: Iterable[CaseFingerprint]) -> dict[str, list[str]]:
         least = max(spread * _FAR / 0.6745, _LEAST_CHANGE * abs(median))
         for case_id, value in values.items():
             if abs(value - median) > least:
-                found[case_id].append(f"{name} {value:.4g}, of most cases {median:.4g}")
-    return dict(found)
+                words = f"{name} {value:.4g}, of most cases {median:.4g}"
+                limits = (median - least, median + least)
+                found.append(OUTLIER.found(words, case=case_id, value=value, limit=limits))
+    return found
 
 
 def _figures(
@@ -169,25 +175,14 @@ def _lesion_lines(cases: Sequence[CaseFingerprint]) -> list[str]:
     ]
 
 
-def _by_kind(cases: Iterable[CaseFingerprint]) -> dict[str, dict[str, str]]:
-    """Warnings that differ in numbers only are one kind: kind → case id → the case's own words."""
-    kinds: dict[str, dict[str, str]] = defaultdict(dict)
-    for case in cases:
-        for warning in case.warnings:
-            kind = _NUMBER.sub("#", warning).split(" of case ")[0]
-            kinds[kind].setdefault(case.case_id, warning)
-    return kinds
-
-
-def _counted(kinds: dict[str, dict[str, str]]) -> list[str]:
-    """The most frequent first; one case's words stand for all."""
-    ordered = sorted(kinds.values(), key=lambda cases: -len(cases))
-    return [
-        f"{next(iter(cases.values()))} ({_some(cases)})"
-        if len(cases) == 1
-        else f"{len(cases)} cases ({_some(cases)}), such as {next(iter(cases.values()))}"
-        for cases in ordered
-    ]
+def _counted(findings: Iterable[Finding]) -> list[str]:
+    """A line per code, the most frequent first; one case's words stand for all."""
+    lines = []
+    for group in by_code(findings).values():
+        cases = list(dict.fromkeys(finding.case for finding in group))
+        line = f"{len(cases)} cases ({_some(cases)}), such as {group[0]}"
+        lines.append((-len(cases), line if len(cases) > 1 else f"{group[0]} ({cases[0]})"))
+    return [line for _, line in sorted(lines, key=itemgetter(0))]
 
 
 def _some(case_ids: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from scipy import ndimage
 from dal_auto.case import Grid
 from dal_auto.preprocessing.fingerprint.contrasts import (
     brightest_ratio,
-    contrast_warnings,
+    contrast_findings,
     correlation,
     deep_skewness,
 )
@@ -68,7 +68,9 @@ def thin(image: np.ndarray, axcodes: str = "RAS", *, skull: bool = False) -> Coa
 
 def warned(*, skull: bool = False, axcodes: str = "RAS", **images: np.ndarray) -> list[str]:
     parts = {name: thin(image, axcodes, skull=skull) for name, image in images.items()}
-    return contrast_warnings(parts, dict.fromkeys(parts, not skull))
+    found = contrast_findings(parts, dict.fromkeys(parts, not skull))
+    assert {finding.code for finding in found} <= {"contrast"}
+    return [str(finding) for finding in found]
 
 
 @pytest.mark.parametrize("skull", [False, True])

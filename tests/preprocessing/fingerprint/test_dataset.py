@@ -157,7 +157,7 @@ def test_published_cases_count_as_registered_also_where_one_lies_turned(
     assert found.lesion_labels == (1, 2, 4) and found.lesion_labels_integer
     assert found.lesion_outside_share == 0
     assert found.sequence_correlation < -0.2
-    assert found.warnings == ()
+    assert found.findings == ()
 
 
 def test_real_scans_with_skull_raise_no_false_alarm(atlas, test_data, monkeypatch):
@@ -171,13 +171,13 @@ def test_real_scans_with_skull_raise_no_false_alarm(atlas, test_data, monkeypatc
         if not files["T1"].is_file():
             pytest.skip(f"{files['T1']} is not there")
         found = fingerprint_case(RawCase("D", number, number, files))
-        assert found.warnings == ()
+        assert found.findings == ()
         assert not found.stripped and not found.one_grid and found.brain_ml is None
         assert found.images["T1"].oblique_degrees > 3
         swapped = fingerprint_case(
             RawCase("D", number, number, {"T1": files["T2"], "T2": files["T1"]})
         )
-        assert any("swapped" in warning for warning in swapped.warnings)
+        assert any("swapped" in str(finding) for finding in swapped.findings)
 
 
 def test_images_that_share_grid_and_pose_are_found_to(tmp_path):
@@ -188,7 +188,7 @@ def test_images_that_share_grid_and_pose_are_found_to(tmp_path):
     assert not found.registered
     moved = fingerprint_case(case_of(tmp_path, T1=brain(), T2=np.roll(brain(), 9, axis=0)))
     assert moved.nonzero_overlap == pytest.approx(18 / 27, abs=1e-4)
-    assert any("overlap by 0.67 only" in warning for warning in moved.warnings)
+    assert any("overlap by 0.67 only" in str(finding) for finding in moved.findings)
 
 
 def test_the_brains_volume_is_that_of_its_largest_piece(tmp_path):
@@ -214,7 +214,7 @@ def test_oddities_are_said_in_words(tmp_path):
     thick = Grid(GRID.shape, np.diag([4.0, 4, 5, 1]))
     case = case_of(tmp_path, T1=image, T2=head())
     write_image(case.sequences["T2"], head(), thick)
-    found = fingerprint_case(case).warnings
+    found = [str(finding) for finding in fingerprint_case(case).findings]
     assert "T1: 1 voxels below 0, down to -3; they become 0" in found
     assert "T2: slices of 5.0 mm" in found
     assert "T2 with skull, the others stripped" in found
@@ -223,7 +223,7 @@ def test_oddities_are_said_in_words(tmp_path):
 def test_a_header_in_metres_is_noticed(tmp_path):
     write_image(tmp_path / "T1.nii", head(), Grid(GRID.shape, np.diag([4e-3, 4e-3, 4e-3, 1])))
     found = fingerprint_case(RawCase("D", "a", "a", {"T1": tmp_path / "T1.nii"}))
-    assert any("is the header in mm?" in warning for warning in found.warnings)
+    assert [finding.code for finding in found.findings] == ["field-of-view"]
 
 
 def test_sform_and_qform_in_conflict_are_measured_and_said(tmp_path):
@@ -235,12 +235,14 @@ def test_sform_and_qform_in_conflict_are_measured_and_said(tmp_path):
     nib.save(image, tmp_path / "T1.nii")
     found = fingerprint_case(RawCase("D", "a", "a", {"T1": tmp_path / "T1.nii"}))
     assert found.images["T1"].forms_conflict_mm == pytest.approx(7.5)
-    assert found.warnings == ("T1: sform and qform disagree by up to 7.5 mm, the sform is used",)
+    (finding,) = found.findings
+    assert str(finding) == "T1: sform and qform disagree by up to 7.5 mm, the sform is used"
+    assert (finding.code, finding.value, finding.limit) == ("forms-conflict", 7.5, 0.1)
 
 
 def test_a_sequence_copied_from_another_is_noticed(tmp_path):
     found = fingerprint_case(case_of(tmp_path, T1=brain(), T2=brain()))
-    assert "two of its sequences have the same voxels" in found.warnings
+    assert "two of its sequences have the same voxels" in [str(f) for f in found.findings]
 
 
 def test_the_same_voxels_under_two_ids_are_noticed(tmp_path):
@@ -249,9 +251,9 @@ def test_the_same_voxels_under_two_ids_are_noticed(tmp_path):
         case = case_of(tmp_path / name, T1=brain(share))
         cases.append(RawCase("D", name, name, case.sequences))
     found = fingerprint_dataset("D", cases, workforce=Workforce(1))
-    assert found.case("a").warnings == ("T1 has the voxels of case c",)
-    assert found.case("c").warnings == ("T1 has the voxels of case a",)
-    assert found.case("b").warnings == ()
+    (ours,), (theirs,) = found.case("a").findings, found.case("c").findings
+    assert (str(ours), str(theirs)) == ("T1 has the voxels of c T1", "T1 has the voxels of a T1")
+    assert ours.code == theirs.code == "same-voxels" and found.case("b").findings == ()
 
 
 def test_images_on_two_grids_are_found_to_be(tmp_path):
@@ -278,7 +280,7 @@ def test_a_file_that_cannot_be_read_is_the_cases_finding(tmp_path, bad):
     case = case_of(tmp_path, T1=brain(), T2=brain(), lesion=np.zeros(GRID.shape, bool))
     (tmp_path / f"{bad}.nii.gz").write_bytes(b"")
     found = fingerprint_case(case)
-    assert f"{bad}.nii.gz: the file is empty" in found.finding
+    assert f"{bad}.nii.gz: the file is empty" in found.failure
     assert found.images == {}
 
 
@@ -290,7 +292,7 @@ def test_a_dataset_keeps_its_order_names_its_failures_and_survives_json(tmp_path
     (tmp_path / "a" / "T1.nii.gz").unlink()
     found = fingerprint_dataset("D", cases, workforce=Workforce(1))
     assert [case.case_id for case in found.cases] == ["c", "a", "b"]
-    assert "no such file" in found.case("a").finding
+    assert "no such file" in found.case("a").failure
     assert "a: " in caplog.text
     summary = "\n".join(found.summary())
     assert "3 cases, 2 readable" in summary

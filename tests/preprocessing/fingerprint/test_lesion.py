@@ -24,6 +24,10 @@ def measured(
     )
 
 
+def codes(found: LesionFigures) -> set[str]:
+    return {finding.code for finding in found.findings}
+
+
 def block(*place: slice) -> np.ndarray:
     mask = np.zeros(GRID.shape, np.float32)
     mask[place] = 1
@@ -55,7 +59,18 @@ def test_labels_are_listed_and_fractions_noticed(values, labels, integer):
     found = measured(mask)
     assert found.lesion_labels == labels
     assert found.lesion_labels_integer is integer
-    assert any("no whole numbers" in warning for warning in found.warnings) is not integer
+    assert bool({"mask-fractions", "mask-rounded"} & codes(found)) is not integer
+
+
+def test_rounding_errors_are_told_from_fractions():
+    mask = np.zeros(GRID.shape)
+    mask[6, 10, 6], mask[6, 11, 6] = 0.98, 3.96
+    (finding,) = measured(mask).findings
+    assert (finding.code, finding.level) == ("mask-rounded", "warning")
+    assert finding.value == pytest.approx(0.04)
+    mask[6, 12, 6] = 0.75
+    (finding,) = measured(mask).findings
+    assert (finding.code, finding.level, finding.value) == ("mask-fractions", "error", 0.25)
 
 
 def test_a_mask_of_0999_is_a_lesion_like_any_other():
@@ -72,27 +87,27 @@ def test_an_empty_mask_is_said_and_has_no_smallest_lesion():
     found = measured(np.zeros(GRID.shape))
     assert (found.lesion_ml, found.lesion_count, found.smallest_lesion_ml) == (0, 0, None)
     assert found.lesion_outside_share is None
-    assert found.warnings == ("lesion mask: it is empty",)
+    assert [str(finding) for finding in found.findings] == ["lesion mask: it is empty"]
 
 
 def test_a_mask_on_a_grid_of_its_own_is_said():
     shifted = Grid(GRID.shape, GRID.affine + np.outer([1, 0, 0, 0], [0, 0, 0, 1]))
     found = measured(INSIDE, shifted)
     assert found.lesion_grid_of is None and found.lesion_outside_share is None
-    assert any("is that of no image" in warning for warning in found.warnings)
+    assert codes(found) == {"mask-grid"}
     near = Grid(GRID.shape, GRID.affine + 0.005 * np.outer([1, 0, 0, 0], [0, 0, 0, 1]))
     assert measured(INSIDE, near).lesion_grid_of == "T1"
 
 
 def test_a_lesion_in_the_brain_raises_nothing():
     found = measured(INSIDE)
-    assert found.lesion_outside_share == 0 and found.warnings == ()
+    assert found.lesion_outside_share == 0 and found.findings == ()
     assert found.lesion_outside_mirrored == 1  # its mirror image lies in the wide margin
 
 
 def test_with_skull_nothing_is_said_about_the_brain():
     found = measured(np.flip(INSIDE, 0), brain=None)
-    assert found.lesion_outside_share is None and found.warnings == ()
+    assert found.lesion_outside_share is None and found.findings == ()
 
 
 @pytest.mark.parametrize(
@@ -105,15 +120,16 @@ def test_a_flipped_mask_is_suspected_along_any_axis_of_the_file(axis, words, ord
     grid = Grid(shape, GRID.affine[:, [*order, 3]])
     found = measure_lesions(Volume(mask, grid, "uint8"), grid, {"T1": grid}, BRAIN.transpose(order))
     assert found.lesion_outside_share > 0.3
-    (warning,) = found.warnings
-    assert words in warning and "is it flipped?" in warning
+    (finding,) = found.findings
+    assert finding.code == "lesion-flipped" and words in finding.words
+    assert finding.value == found.lesion_outside_share
     assert (found.lesion_outside_mirrored == 0) == (axis == 0)
 
 
 def test_a_lesion_outside_that_no_flip_brings_home_is_said():
     mask = block(slice(20, 36), slice(8, 42), slice(4, 28))
-    (warning,) = measured(mask).warnings
-    assert "lie outside the brain" in warning and "flipped" not in warning
+    (finding,) = measured(mask).findings
+    assert finding.code == "lesion-outside" and "lie outside the brain" in finding.words
 
 
 def test_necrosis_of_value_zero_is_inside_the_brain():
@@ -127,4 +143,4 @@ def test_implausible_volumes_are_said(size):
     grid = Grid(GRID.shape, np.diag([-5.0, -5, 5, 1]) if size[0] > 1 else np.diag([1, 1, 1, 1.0]))
     mask = block(*(slice(n) for n in size))
     found = measure_lesions(Volume(mask, grid, "uint8"), grid, {"T1": grid}, None)
-    assert any("ml in all" in warning for warning in found.warnings)
+    assert "lesion-volume" in codes(found)

@@ -146,7 +146,7 @@ def test_one_decision_holds_for_the_case_and_the_figures_are_those_of_the_true_g
     assert found.true_header == "LPS" and found.registered and found.one_grid
     assert found.images["T1"].axcodes == "RAS"
     assert found.lesion_grid_of == "T1" and found.lesion_outside_share == 0
-    assert "its header (RAS) is wrong: by content it is stored as LPS" in found.warnings
+    assert "its header (RAS) is wrong: by content it is stored as LPS" in map(str, found.findings)
 
 
 def test_a_foreign_header_beside_a_right_one_is_mended(tmp_path, brain):
@@ -161,7 +161,7 @@ def test_images_that_ask_for_different_boxes_are_left_and_said(tmp_path, brain):
     images = {"T1": (brain("T1"), odd), "T2": (brain("T2", "RAS"), odd)}
     found = fingerprint_case(case_on_disk(tmp_path, images))
     assert found.true_header is None and found.header_in_doubt and not found.registered
-    assert any("overrules their headers" in warning for warning in found.warnings)
+    assert any("overrules their headers" in str(finding) for finding in found.findings)
 
 
 def test_an_image_outside_the_box_keeps_the_others_from_being_moved(brain, atlas):
@@ -184,8 +184,8 @@ def test_cases_that_do_not_tell_follow_those_that_do(tmp_path, brain):
     found = fingerprint_dataset("D", cases, workforce=Workforce(1))
     assert [case.true_header for case in found.cases] == ["LPS"] * 4
     assert not found.case("c").header_in_doubt
-    assert "by the content of the other cases" in found.case("c").warnings[0]
-    assert "by content it is" in found.case("a").warnings[0]
+    assert "by the content of the other cases" in str(found.case("c").findings[0])
+    assert "by content it is" in str(found.case("a").findings[0])
 
 
 @pytest.mark.slow

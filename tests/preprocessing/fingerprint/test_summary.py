@@ -11,6 +11,7 @@ from dal_auto.preprocessing.fingerprint.dataset import (
     Fingerprint,
     ImageFingerprint,
 )
+from dal_auto.preprocessing.fingerprint.kinds import MASK_EMPTY, NEGATIVE, THICK, UNREADABLE
 
 
 def image(**changes: Any) -> ImageFingerprint:
@@ -52,13 +53,14 @@ def lines(*cases: CaseFingerprint) -> str:
 
 
 def test_what_is_alike_has_no_outliers():
-    assert Fingerprint(dataset="D", cases=tuple(cohort())).outliers() == {}
+    assert Fingerprint(dataset="D", cases=tuple(cohort())).outliers() == []
 
 
 def test_a_figure_far_from_the_median_is_named_with_both_values():
     found = Fingerprint(dataset="D", cases=tuple(cohort(brain_ml=2600.0))).outliers()
-    (words,) = found.pop("case11")
-    assert words.startswith("brain volume in ml: 2600, of most cases 14") and found == {}
+    (finding,) = found
+    assert (finding.code, finding.case, finding.value) == ("outlier", "case11", 2600)
+    assert str(finding).startswith("brain volume in ml: 2600, of most cases 14")
 
 
 def test_equal_figures_make_no_outlier_of_a_small_difference():
@@ -69,13 +71,13 @@ def test_equal_figures_make_no_outlier_of_a_small_difference():
         cases = [case.model_copy(update={"images": {"T1": image()}}) for case in cohort()]
         cases[3] = cases[3].model_copy(update={"images": images})
         found = Fingerprint(dataset="D", cases=tuple(cases)).outliers()
-        assert ("case03" in found) is expected
+        assert ("case03" in {finding.case for finding in found}) is expected
 
 
 def test_few_cases_and_unreadable_ones_have_no_say():
-    assert Fingerprint(dataset="D", cases=tuple(cohort(7, brain_ml=2600.0))).outliers() == {}
-    broken = CaseFingerprint(case_id="x", images={}, finding="gone")
-    assert Fingerprint(dataset="D", cases=(broken, *cohort())).outliers() == {}
+    assert Fingerprint(dataset="D", cases=tuple(cohort(7, brain_ml=2600.0))).outliers() == []
+    broken = CaseFingerprint(case_id="x", images={}, findings=(UNREADABLE.found("gone"),))
+    assert Fingerprint(dataset="D", cases=(broken, *cohort())).outliers() == []
 
 
 def test_grids_types_and_conflicts_are_counted():
@@ -106,13 +108,13 @@ def test_lesions_are_summed_up():
     assert "lesion masks: 1, all empty" in lines(masks[2])
 
 
-def test_warnings_of_one_kind_are_one_line_with_up_to_five_ids():
+def test_findings_of_one_code_are_one_line_with_up_to_five_ids():
     cases = [
         case.model_copy(
             update={
-                "warnings": (
-                    f"T1: {number + 1} voxels below 0, down to -{number}.5; they become 0",
-                    "T2: slices of 5.0 mm",
+                "findings": (
+                    NEGATIVE.found(f"T1: {number + 1} voxels below 0, down to -{number}.5"),
+                    THICK.found("T2: slices of 5.0 mm"),
                 )
             }
         )
@@ -125,7 +127,7 @@ def test_warnings_of_one_kind_are_one_line_with_up_to_five_ids():
     assert "slices of 5.0 mm" in odd[1]
 
 
-def test_one_case_with_one_warning_is_one_plain_line():
+def test_one_case_with_one_finding_is_one_plain_line():
     assert "  odd: lesion mask: it is empty (case11)" in lines(
-        *cohort(warnings=("lesion mask: it is empty",))
+        *cohort(findings=(MASK_EMPTY.found("lesion mask: it is empty"),))
     )
