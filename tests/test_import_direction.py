@@ -28,8 +28,8 @@ RANKS = {
     "networks": 5,
 }
 COMMON = {
-    *("case", "datasets", "distributed", "errors", "figures", "images", "paths", "plans"),
-    *("schema", "scoring", "store", "volumes", "workers"),
+    *("case", "datasets", "distributed", "errors", "figures", "findings", "images", "paths"),
+    *("plans", "schema", "scoring", "store", "volumes", "workers"),
 }
 """Importable by all; they import no room."""
 
