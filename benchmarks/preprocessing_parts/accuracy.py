@@ -17,7 +17,7 @@ from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.registration.backends import register
 from dal_auto.preprocessing.resampling import resample, resample_mask
-from dal_auto.preprocessing.skull_strip.estimate import largest_component
+from dal_auto.volumes import largest_component
 from preprocessing_parts.cases import Case
 from preprocessing_parts.heads import (
     DEGREES,

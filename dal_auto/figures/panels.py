@@ -12,10 +12,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray
-from dal_auto.volumes import box_around, whole
+from dal_auto.volumes import box_around, components, whole
 
 CONTOUR = "#56B4E9"  # Okabe and Ito's sky blue is seen on grey and magma alike
 INK = "#d8d8d8"
@@ -70,9 +69,8 @@ def view_point(
     mask, score, brain : (x, y, z)
     """
     if mask is not None and mask.any():
-        labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
-        largest = np.argmax(np.bincount(labels.ravel())[1:]) + 1
-        voxels = np.argwhere(labels == largest)
+        labels, sizes = components(mask)
+        voxels = np.argwhere(labels == sizes.argmax() + 1)
         nearest = np.argmin(np.square(voxels - voxels.mean(axis=0)).sum(axis=1))
         x, y, z = voxels[nearest]
     elif score is not None and np.nanmax(score, initial=0) > 0:

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from dal_auto import volumes
 from dal_auto.case import BoolArray, FloatArray, Grid
-from dal_auto.volumes import box_around
-
-_TOUCHING = np.ones((3, 3, 3), bool)  # 26 neighbours
 
 
 def components(mask: BoolArray, score: FloatArray, grid: Grid) -> list[dict[str, Any]]:
@@ -25,13 +23,12 @@ def components(mask: BoolArray, score: FloatArray, grid: Grid) -> list[dict[str,
     for each its volume ``ml``, its centre of mass in the image's world, ``x_mm``, ``y_mm``,
     ``z_mm`` (RAS), and its ``maximum_score``
     """
-    box = box_around(mask)
+    box = volumes.box_around(mask)
     if box is None:
         return []
     mask, score = mask[box], score[box]
-    labels, count = ndimage.label(mask, _TOUCHING)
-    numbers = np.arange(1, count + 1)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    labels, sizes = volumes.components(mask)
+    numbers = np.arange(1, len(sizes) + 1)
     highest = ndimage.maximum(score, labels, numbers)
     centres = np.array(ndimage.center_of_mass(mask, labels, numbers))
     centres += [part.start for part in box]

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.preprocessing.resampling import resample_lesions
+from dal_auto.volumes import components
 
 #: Lesions below this are reported by themselves: a few voxels, which resampling may drop.
 SMALL_LESION_ML = 0.1
 
 
-def components(mask: BoolArray) -> tuple[np.ndarray, np.ndarray]:
-    """26-connected components.
-
-    Returns
-    -------
-    labels : (x, y, z) int, 0 outside
-    sizes : voxels of each label from 1 on
-    """
-    labels, count = ndimage.label(mask, ndimage.generate_binary_structure(3, 3))
-    return labels, np.bincount(labels.ravel(), minlength=count + 1)[1:]
-
-
 def small_lesions(mask: BoolArray, grid: Grid) -> BoolArray:
     """The components of `mask` that are smaller than `SMALL_LESION_ML`."""
     labels, sizes = components(mask)
-    is_small = np.concatenate([[False], sizes * grid.voxel_ml < SMALL_LESION_ML])
-    return is_small[labels]
+    small = np.concatenate([[False], sizes * grid.voxel_ml < SMALL_LESION_ML])
+    return small[labels]
 
 
 def move_lesion_mask(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from dal_auto.scoring.pooled_curve import rounded
+from dal_auto.volumes import box_around, components
 
 #: Edges in ml of the classes of `sensitivity_by_volume`: a few voxels, an MS lesion, a metastasis,
 #: a tumour.
@@ -51,13 +52,14 @@ def score_lesions(
     score, lesion_mask, brain_mask : (x, y, z); score ≥ 0
     voxel_ml : volume of a voxel in ml
     """
-    labels, count = ndimage.label(lesion_mask, _TOUCHING)
+    labels, sizes = components(lesion_mask)
+    count = len(sizes)
     if not count:
         return []
     # Of the lesions' voxels only: over the whole volume, the maximum alone would take a second.
     owner, voxels = labels[lesion_mask], rounded(score[lesion_mask]).astype(np.float32)
     highest = ndimage.maximum(voxels, owner, np.arange(1, count + 1))
-    volumes = np.bincount(owner, minlength=count + 1)[1:] * voxel_ml
+    volumes = sizes * voxel_ml
     inside = np.bincount(owner[brain_mask[lesion_mask]], minlength=count + 1)[1:] * voxel_ml
     rows = zip(volumes, highest, inside, strict=True)
     return [LesionScore(*map(float, row)) for row in rows]
@@ -67,13 +69,12 @@ def false_positives(
     score: npt.NDArray[np.floating], lesion_mask: npt.NDArray[np.bool_], threshold: float
 ) -> int:
     """How many detections, components of ``rounded(score) >= threshold``, touch no lesion."""
-    labels, count = ndimage.label(rounded(score) >= threshold, _TOUCHING)
-    boxes = ndimage.find_objects(lesion_mask.astype(np.uint8))
-    if not boxes:
-        return count
-    box = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in boxes[0])
+    labels, sizes = components(rounded(score) >= threshold)
+    box = box_around(lesion_mask, 1)
+    if box is None:
+        return len(sizes)
     reached = np.unique(labels[box][ndimage.binary_dilation(lesion_mask[box], _TOUCHING)])
-    return count - int((reached > 0).sum())
+    return len(sizes) - int((reached > 0).sum())
 
 
 def sensitivity(lesions: Sequence[LesionScore], threshold: float) -> float:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from skimage.measure import label
 
 from dal_auto.case import Grid
-from dal_auto.preprocessing.lesions import components, move_lesion_mask, small_lesions
+from dal_auto.preprocessing.lesions import move_lesion_mask, small_lesions
 
 GRID = Grid((40, 40, 40), np.diag([1.0, 1, 1, 1]))
 
@@ -21,19 +19,6 @@ def cube(size: int, *corner: int) -> np.ndarray:
 LARGE = cube(10, 5, 5, 5)  # 1 ml
 SMALL = cube(3, 25, 25, 25) | cube(1, 30, 8, 8)  # 0.027 and 0.001 ml
 BRAIN = np.ones(GRID.shape, bool)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_components_are_those_of_scikit_image(seed):
-    mask = np.random.default_rng(seed).random((12, 12, 12)) < 0.1
-    labels, sizes = components(mask)
-    reference = label(mask, connectivity=3)
-    assert sorted(sizes) == sorted(np.bincount(reference.ravel())[1:])
-    np.testing.assert_array_equal(labels > 0, mask)
-
-
-def test_an_empty_mask_has_no_component():
-    assert len(components(np.zeros((3, 3, 3), bool))[1]) == 0
 
 
 def test_small_is_a_volume_not_a_number_of_voxels():

@@ -19,6 +19,7 @@ from dal_auto.figures.panels import view_point
 from dal_auto.inference.predictor import Prediction
 from dal_auto.scoring.pooled_curve import UNREADABLE
 from dal_auto.store.atomic import replacing
+from dal_auto.volumes import block_mean
 
 SHOWN, EMBEDDED = 4, 40  # cases of a dataset with slices, with vectors
 _ANATOMY_BLOCK = 8  # mm: coarse enough to be small, fine enough to tell brains apart
@@ -65,7 +66,7 @@ def keep_vectors(path: Path, prediction: Prediction) -> None:
     """
     vectors = dict(_vectors_of(prediction))
     if "anatomy" in prediction.extras:
-        vectors["anatomy"] = _in_blocks(prediction.extras["anatomy"])
+        vectors["anatomy"] = block_mean(prediction.extras["anatomy"], _ANATOMY_BLOCK)
     if vectors:
         _save(path, {name: np.ravel(v).astype(np.float16) for name, v in vectors.items()})
 
@@ -95,14 +96,6 @@ def _vectors_of(prediction: Prediction) -> Mapping[str, FloatArray]:
 def _bytes(picture: FloatArray, largest: float) -> npt.NDArray[np.uint8]:
     scaled = np.clip(picture / largest, 0, 1) if largest > 0 else np.zeros_like(picture)
     return np.round(255 * scaled).astype(np.uint8)
-
-
-def _in_blocks(volume: FloatArray) -> FloatArray:
-    """Means over blocks of voxels; what does not fill a block is cut off."""
-    size = _ANATOMY_BLOCK
-    x, y, z = (length // size for length in volume.shape)
-    cut = volume[: x * size, : y * size, : z * size]
-    return cut.reshape(x, size, y, size, z, size).mean(axis=(1, 3, 5))
 
 
 def _save(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

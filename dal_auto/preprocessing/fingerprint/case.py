@@ -14,7 +14,7 @@ from dal_auto.errors import DalError
 from dal_auto.findings import Finding
 from dal_auto.images import Volume, read_volume
 from dal_auto.preprocessing.atlas import Atlas, load_atlas, true_grid
-from dal_auto.preprocessing.fingerprint.contrasts import contrast_findings, correlation
+from dal_auto.preprocessing.fingerprint.contrasts import common_correlation, contrast_findings
 from dal_auto.preprocessing.fingerprint.image import (
     Coarse,
     ImageFingerprint,
@@ -41,6 +41,7 @@ from dal_auto.preprocessing.fingerprint.orientation import (
     true_header_of,
 )
 from dal_auto.schema import Section
+from dal_auto.volumes import dice
 
 #: Stripped images of one grid overlap more than this, unless one of them is moved or cut.
 _LEAST_OVERLAP = 0.8
@@ -121,8 +122,8 @@ class _Measured:
         """The figures, with the overlap with the atlas where the image truly lies."""
         if self.orientation is None:
             return self.figures
-        dice = self.orientation.fit_as(true_header).dice
-        return self.figures.model_copy(update={"atlas_dice": round(dice, 4)})
+        fit = self.orientation.fit_as(true_header)
+        return self.figures.model_copy(update={"atlas_dice": round(fit.dice, 4)})
 
 
 def fingerprint_case(
@@ -201,12 +202,8 @@ def _overlap(images: Mapping[str, _Measured], grids: Mapping[str, Grid]) -> floa
     """Least Dice of the non-zero voxels with those of the first image, where grids are the same."""
     first = next(iter(images), None)
     shared = [name for name in images if grids[name].equals(grids[first or name])]
-    return min((_dice(images[shared[0]].nonzero, images[n].nonzero) for n in shared[1:]), default=1)
-
-
-def _dice(first: BoolArray, second: BoolArray) -> float:
-    total = np.count_nonzero(first) + np.count_nonzero(second)
-    return round(2 * int(np.count_nonzero(first & second)) / max(int(total), 1), 4)
+    others = (dice(images[shared[0]].nonzero, images[name].nonzero) for name in shared[1:])
+    return round(min(others, default=1), 4)
 
 
 def _brain(
@@ -228,7 +225,7 @@ def _brain_ml(image: _Measured) -> float | None:
 def _correlation(images: Mapping[str, _Measured], grids: Mapping[str, Grid]) -> float | None:
     if not {"T1", "T2"} <= set(images) or not grids["T1"].equals(grids["T2"]):
         return None
-    return correlation(images["T1"].coarse, images["T2"].coarse)
+    return common_correlation(images["T1"].coarse, images["T2"].coarse)
 
 
 def _disagreements(

@@ -16,6 +16,7 @@ from dal_auto.case import FloatArray
 from dal_auto.findings import Finding
 from dal_auto.preprocessing.fingerprint.image import Coarse
 from dal_auto.preprocessing.fingerprint.kinds import CONTRAST
+from dal_auto.volumes import correlation
 
 #: The ventricles and the deep grey lie in a ball of this radius, so far below the top of the head.
 _DEPTH_MM, _RADIUS_MM = 70.0, 35.0
@@ -50,13 +51,13 @@ def brightest_ratio(image: Coarse) -> float | None:
     return float(brightest / ninety) if ninety > 0 else None
 
 
-def correlation(first: Coarse, second: Coarse) -> float | None:
+def common_correlation(first: Coarse, second: Coarse) -> float | None:
     """Pearson correlation of two images of one grid inside their common foreground."""
     common = first.foreground & second.foreground
     pair = first.array[common], second.array[common]
     if common.sum() < 500 or np.ptp(pair[0]) == 0 or np.ptp(pair[1]) == 0:
         return None
-    return round(float(np.corrcoef(*pair)[0, 1]), 4)
+    return round(correlation(*pair), 4)
 
 
 def contrast_findings(images: Mapping[str, Coarse], stripped: Mapping[str, bool]) -> list[Finding]:

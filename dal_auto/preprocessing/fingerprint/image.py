@@ -12,8 +12,8 @@ from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.findings import Finding
 from dal_auto.images import Volume
 from dal_auto.preprocessing.fingerprint.kinds import FIELD_OF_VIEW, NEGATIVE, THICK
-from dal_auto.preprocessing.skull_strip.estimate import largest_component
 from dal_auto.schema import Section
+from dal_auto.volumes import box_around, components, largest_component
 
 #: Non-zero volume of a stripped brain in ml (children to large adults in MNI scale). A head with
 #: skull has 2.5 l and more, and air noise fills the whole field of view.
@@ -147,19 +147,11 @@ def coarse(
     return Coarse(thin, foreground, Grid((x, y, z), affine), (i, j, k))
 
 
-def box_around(mask: BoolArray) -> tuple[slice, ...]:
-    """The smallest box that holds `mask`; of an empty mask, an empty box."""
-    if not mask.any():
-        return (slice(0, 0),) * 3
-    ranges = (np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3))
-    return tuple(slice(int(inside[0]), int(inside[-1]) + 1) for inside in ranges)
-
-
 def largest_piece_ml(mask: BoolArray, grid: Grid) -> float:
     """Volume of the largest 26-connected piece of `mask`."""
-    labels, count = ndimage.label(mask[box_around(mask)], np.ones((3, 3, 3)))
-    sizes = np.bincount(labels.ravel())[1:] if count else np.zeros(1)
-    return round(float(sizes.max()) * grid.voxel_ml, 2)
+    box = box_around(mask)
+    largest = 0 if box is None else components(mask[box])[1].max()
+    return round(float(largest) * grid.voxel_ml, 2)
 
 
 def _oblique_degrees(grid: Grid) -> float:

@@ -11,7 +11,6 @@ from scipy import ndimage
 from dal_auto.case import BoolArray, Grid
 from dal_auto.findings import Finding
 from dal_auto.images import Volume
-from dal_auto.preprocessing.fingerprint.image import box_around
 from dal_auto.preprocessing.fingerprint.kinds import (
     LESION_FLIPPED,
     LESION_OUTSIDE,
@@ -21,6 +20,7 @@ from dal_auto.preprocessing.fingerprint.kinds import (
     MASK_GRID,
     MASK_ROUNDED,
 )
+from dal_auto.volumes import box_around, components
 
 _MOST_LABELS = 16
 #: A label this close to a whole number is one; up to the second it is one with a rounding error;
@@ -72,8 +72,8 @@ def measure_lesions(
     inside = volume.array[mask]
     labels, integer = _labels(volume.array[volume.array != 0])
     box = box_around(mask)
-    pieces, count = ndimage.label(mask[box], np.ones((3, 3, 3)))
-    sizes = np.bincount(pieces.ravel())[1:] if count else np.zeros(0)
+    sizes = np.zeros(0, int) if box is None else components(mask[box])[1]
+    count = len(sizes)
     lesion_ml = round(inside.size * grid.voxel_ml, 4)
     owner = next((name for name, g in grids.items() if grid.equals(g, _SAME_GRID_MM)), None)
     findings = list(volume.oddities)
@@ -138,8 +138,9 @@ def _outside_shares(
         if brain[tuple(places.T)].all():
             return 0.0
         if filled is None:
-            filled, box = brain.copy(), box_around(brain)
-            filled[box] = ndimage.binary_fill_holes(brain[box])
+            filled = brain.copy()
+            if (box := box_around(brain)) is not None:
+                filled[box] = ndimage.binary_fill_holes(brain[box])
         return round(1 - float(filled[tuple(places.T)].mean()), 4)
 
     by_axis = {}

@@ -20,6 +20,7 @@ import numpy as np
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas, true_grid
 from dal_auto.preprocessing.resampling import resample
+from dal_auto.volumes import correlation, dice
 
 Box = Literal["LPS", "RAS"]
 _BOXES: tuple[Box, ...] = ("LPS", "RAS")
@@ -185,8 +186,4 @@ def _fit(image: FloatArray, brain: BoolArray, atlas: Atlas) -> Fit:
     """Both arrays on the coarse grid."""
     template = atlas.image[::_STEP, ::_STEP, ::_STEP]
     common = brain & (template > 0)
-    total, both = int(brain.sum()) + int((template > 0).sum()), int(common.sum())
-    correlation = 0.0
-    if both > 1 and np.ptp(image[common]) > 0 and np.ptp(template[common]) > 0:
-        correlation = float(np.corrcoef(image[common], template[common])[0, 1])
-    return Fit(2 * both / max(total, 1), correlation)
+    return Fit(dice(brain, template > 0), correlation(image[common], template[common]))

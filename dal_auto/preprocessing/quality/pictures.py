@@ -31,8 +31,6 @@ from dal_auto.preprocessing.quality.limits import (
 from dal_auto.preprocessing.quality.measures import (
     alignment,
     atlas_on_grid,
-    block_mean,
-    correlation,
     masked_block_mean,
     normalised_mutual_information,
     residual_bias,
@@ -40,6 +38,7 @@ from dal_auto.preprocessing.quality.measures import (
 from dal_auto.preprocessing.quality.page import Picture, Row, write_page
 from dal_auto.store.atomic import replacing
 from dal_auto.store.standard_cases import CaseRecord, read_case
+from dal_auto.volumes import block_mean, correlation, dice
 
 __all__ = ["LIMITS", "flags", "quality_figures", "write_picture", "write_quality"]
 
@@ -77,7 +76,7 @@ def quality_figures(
     images = {name: np.where(wrong[name], 0, image) for name, image in images.items()}
     figures = {
         "brain_ml": native_brain_ml,
-        "atlas_dice": 2 * float(common.sum()) / max(count + float(template.brain.sum()), 1),
+        "atlas_dice": dice(brain_mask, template.brain),
         "leak_share": float(blocks[template.far].sum() / max(blocks.sum(), 1e-6)),
         "brain_outside_share": max(0.0, 1 - kept_ml / native_brain_ml) if native_brain_ml else 1.0,
         "bad_voxels": float(sum(int(voxels.sum()) for voxels in wrong.values())),

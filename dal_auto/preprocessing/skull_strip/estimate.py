@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.errors import MissingDependency
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.skull_strip.tools import TOOLS
+from dal_auto.volumes import largest_component
 
 
 def planned_tools(plan: PreprocessingPlan) -> tuple[dict[str, str], list[str]]:
@@ -54,13 +54,3 @@ def foreground_mask(images: Sequence[FloatArray]) -> BoolArray:
     Not ``x > 0``: resampled and published images hold negatives inside the brain.
     """
     return largest_component(np.any([image != 0 for image in images], axis=0))
-
-
-def largest_component(mask: BoolArray) -> BoolArray:
-    """The largest 26-connected piece of `mask`, its holes filled."""
-    labels, count = ndimage.label(mask, ndimage.generate_binary_structure(3, 3))
-    if count == 0:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return ndimage.binary_fill_holes(labels == sizes.argmax())

@@ -13,8 +13,8 @@ from scipy import ndimage
 from dal_auto.case import Grid
 from dal_auto.preprocessing.fingerprint.contrasts import (
     brightest_ratio,
+    common_correlation,
     contrast_findings,
-    correlation,
     deep_skewness,
 )
 from dal_auto.preprocessing.fingerprint.image import Coarse, coarse
@@ -121,7 +121,7 @@ def test_too_little_brain_gives_no_figure():
     empty = np.zeros(SHAPE, np.float32)
     empty[:2, :2, :2] = 1
     assert deep_skewness(thin(empty)) is None
-    assert correlation(thin(empty), thin(empty)) is None
+    assert common_correlation(thin(empty), thin(empty)) is None
     assert warned(T1=empty, T2=empty) == []
 
 
@@ -132,7 +132,7 @@ def test_figures_agree_with_their_definitions():
     assert brightest_ratio(t1) == pytest.approx(expected, rel=1e-5)
     both = (t1.array != 0) & (t2.array != 0)
     expected = np.corrcoef(t1.array[both], t2.array[both])[0, 1]
-    assert correlation(t1, t2) == pytest.approx(expected, abs=1e-4) and expected < -0.5
+    assert common_correlation(t1, t2) == pytest.approx(expected, abs=1e-4) and expected < -0.5
 
 
 def test_the_foreground_of_a_head_is_not_its_noisy_air():

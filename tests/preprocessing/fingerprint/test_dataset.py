@@ -220,10 +220,11 @@ def test_oddities_are_said_in_words(tmp_path):
     assert "T2 with skull, the others stripped" in found
 
 
-def test_a_header_in_metres_is_noticed(tmp_path):
-    write_image(tmp_path / "T1.nii", head(), Grid(GRID.shape, np.diag([4e-3, 4e-3, 4e-3, 1])))
+@pytest.mark.parametrize(("mm", "code"), [(4e-3, "unit-of-length"), (0.5, "field-of-view")])
+def test_voxels_of_a_size_that_no_head_has_are_noticed(tmp_path, mm, code):
+    write_image(tmp_path / "T1.nii", head(), Grid(GRID.shape, np.diag([mm, mm, mm, 1])))
     found = fingerprint_case(RawCase("D", "a", "a", {"T1": tmp_path / "T1.nii"}))
-    assert [finding.code for finding in found.findings] == ["field-of-view"]
+    assert [finding.code for finding in found.findings] == [code]
 
 
 def test_sform_and_qform_in_conflict_are_measured_and_said(tmp_path):

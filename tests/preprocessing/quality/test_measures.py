@@ -18,13 +18,12 @@ from dal_auto.preprocessing.quality.measures import (
     LEAK_MM,
     alignment,
     atlas_on_grid,
-    block_mean,
-    correlation,
     masked_block_mean,
     normalised_mutual_information,
     residual_bias,
 )
 from dal_auto.preprocessing.resampling import resample
+from dal_auto.volumes import block_mean
 
 SHAPE = (72, 80, 64)
 MIDDLE = (np.array(SHAPE) - 1) / 2
@@ -164,13 +163,6 @@ def test_mutual_information_is_that_of_scikit_learn():
         normalized_mutual_info_score(bins(first), bins(second)), abs=1e-3
     )
     assert normalised_mutual_information(first, first) == pytest.approx(1)
-
-
-def test_correlation_is_pearsons_and_zero_without_variation():
-    first, second = np.random.default_rng(0).normal(size=(2, 50))
-    assert correlation(first, second) == pytest.approx(np.corrcoef(first, second)[0, 1])
-    assert correlation(first, np.ones(50)) == 0
-    assert correlation(first[:1], second[:1]) == 0
 
 
 def test_blocks_are_means_of_cubes_and_the_rest_is_dropped():

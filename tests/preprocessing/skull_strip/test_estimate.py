@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from skimage.measure import label
 
 from dal_auto.case import Grid
 from dal_auto.errors import MissingDependency, PlansError
@@ -12,7 +11,6 @@ from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.skull_strip.estimate import (
     estimate_brain_mask,
     foreground_mask,
-    largest_component,
     planned_tools,
 )
 from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
@@ -25,33 +23,6 @@ def cube() -> np.ndarray:
     mask = np.zeros((20, 20, 20), bool)
     mask[4:16, 4:16, 4:16] = True
     return mask
-
-
-def test_islands_go_and_holes_are_filled(cube):
-    mask = cube.copy()
-    mask[0:2, 0:2, 0:2] = True
-    mask[8:11, 8:11, 8:11] = False
-    np.testing.assert_array_equal(largest_component(mask), cube)
-
-
-def test_pieces_that_touch_at_a_corner_are_one(cube):
-    mask = cube.copy()
-    mask[16, 16, 16] = True
-    assert largest_component(mask)[16, 16, 16]
-
-
-def test_an_empty_mask_stays_empty():
-    assert not largest_component(np.zeros((4, 4, 4), bool)).any()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_largest_piece_is_that_of_scikit_image(seed):
-    mask = np.random.default_rng(seed).random((12, 12, 12)) < 0.12
-    pieces = label(mask, connectivity=3)
-    sizes = np.bincount(pieces.ravel())[1:]
-    found = largest_component(mask)
-    assert (found & mask).sum() == sizes.max()
-    assert label(found, connectivity=3).max() == 1
 
 
 def test_negative_voxels_inside_a_stripped_brain_are_brain(cube):

@@ -19,7 +19,7 @@ import torch
 from dal_auto.case import Grid
 from dal_auto.errors import DalError, MissingDependency
 from dal_auto.images import read_image
-from dal_auto.preprocessing.skull_strip import tools as module
+from dal_auto.preprocessing.skull_strip import deepbet, hd_bet, installed, synthstrip
 from dal_auto.preprocessing.skull_strip.estimate import estimate_brain_mask
 from dal_auto.preprocessing.skull_strip.tools import TOOLS
 
@@ -34,7 +34,7 @@ def image() -> np.ndarray:
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("DAL_HOME", str(tmp_path / "home"))
-    for cached in (module._deepbet_model, module._hd_bet_predictor):
+    for cached in (deepbet._model, hd_bet._predictor):
         cached.cache_clear()
     return tmp_path / "home"
 
@@ -56,7 +56,7 @@ def pretend(monkeypatch, package: str, number: str | None) -> None:
             raise PackageNotFoundError(name)
         return number
 
-    monkeypatch.setattr(module, "version", told)
+    monkeypatch.setattr(installed, "version", told)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_tool_that_is_not_installed_is_an_error_that_says_how_to_get_it(
 
 
 def test_synthstrip_without_package_and_program_says_how_to_get_either(monkeypatch):
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(module.shutil, "which", lambda _: None)
+    monkeypatch.setattr(synthstrip.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(synthstrip.shutil, "which", lambda _: None)
     with pytest.raises(MissingDependency, match="mri_synthstrip") as caught:
         TOOLS["synthstrip"].version()
     assert "dal-auto[synthstrip]" in str(caught.value)
@@ -83,7 +83,7 @@ def test_weights_that_are_absent_are_asked_for_by_place_and_never_fetched(monkey
     with pytest.raises(MissingDependency, match="nothing is downloaded") as caught:
         TOOLS["hd-bet"].version()
     assert str(own_home / "weights" / "hd-bet" / "fold_all") in str(caught.value)
-    monkeypatch.setattr(module.shutil, "which", lambda _: "/bin/mri_synthstrip")
+    monkeypatch.setattr(synthstrip.shutil, "which", lambda _: "/bin/mri_synthstrip")
     with pytest.raises(MissingDependency, match="nothing is downloaded") as caught:
         TOOLS["synthstrip"].version()
     assert str(own_home / "weights" / "synthstrip" / "synthstrip.1.pt") in str(caught.value)
@@ -104,7 +104,7 @@ def test_the_version_tells_the_weights_apart(monkeypatch, own_home):
 
 
 @pytest.fixture
-def hd_bet(monkeypatch, own_home) -> list[dict]:
+def asked_of_hd_bet(monkeypatch, own_home) -> list[dict]:
     """A package HD_BET that keeps what it was asked; the brain is where the image is above 0.5."""
     asked: list[dict] = []
     package, prediction = ModuleType("HD_BET"), ModuleType("HD_BET.hd_bet_prediction")
@@ -131,32 +131,32 @@ def hd_bet(monkeypatch, own_home) -> list[dict]:
     return asked
 
 
-def test_hd_bet_gets_our_weights_and_no_more_threads_than_we_have(hd_bet, own_home, capsys):
+def test_hd_bet_gets_our_weights_and_no_further_threads(asked_of_hd_bet, own_home, capsys):
     before = torch.get_num_threads()
     for _ in range(2):
         TOOLS["hd-bet"].find(image(), GRID)
-    assert hd_bet[0] == {"folder": str(own_home / "weights" / "hd-bet"), "device": "cpu"}
-    assert len(hd_bet) == 3  # one predictor, two images
+    assert asked_of_hd_bet[0] == {"folder": str(own_home / "weights" / "hd-bet"), "device": "cpu"}
+    assert len(asked_of_hd_bet) == 3  # one predictor, two images
     assert torch.get_num_threads() == before
     assert capsys.readouterr().out == ""
 
 
-def test_hd_bet_sees_the_head_upright_in_z_y_x_and_its_mask_comes_back(hd_bet):
+def test_hd_bet_sees_the_head_upright_in_z_y_x_and_its_mask_comes_back(asked_of_hd_bet):
     head = image()
     mask = TOOLS["hd-bet"].find(head, GRID)
     np.testing.assert_array_equal(mask, head > 0.5)
     upright = nib.as_closest_canonical(nib.Nifti1Image(head, GRID.affine)).get_fdata()
-    np.testing.assert_allclose(hd_bet[1]["channels"], upright.transpose(2, 1, 0)[None])
-    assert hd_bet[1]["spacing"] == [2, 1, 3]
+    np.testing.assert_allclose(asked_of_hd_bet[1]["channels"], upright.transpose(2, 1, 0)[None])
+    assert asked_of_hd_bet[1]["spacing"] == [2, 1, 3]
 
 
 # --- SynthStrip: a program that answers as FreeSurfer's ----------------------------------------
 
 
 @pytest.fixture
-def synthstrip(monkeypatch, own_home, tmp_path):
+def program(monkeypatch, own_home, tmp_path):
     """Put an `mri_synthstrip` of our own on PATH; it runs these lines of Python."""
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(synthstrip.importlib.util, "find_spec", lambda _: None)
 
     def write(*lines: str) -> Path:
         program = tmp_path / "bin" / "mri_synthstrip"
@@ -170,8 +170,8 @@ def synthstrip(monkeypatch, own_home, tmp_path):
     return write
 
 
-def test_synthstrip_is_called_with_our_weights_and_threads(synthstrip, tmp_path):
-    path = synthstrip(
+def test_synthstrip_is_called_with_our_weights_and_threads(program, tmp_path):
+    path = program(
         "arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))",
         "head = nib.load(arguments['-i'])",
         "mask = (head.get_fdata() > 0.5).astype('uint8')",
@@ -184,8 +184,8 @@ def test_synthstrip_is_called_with_our_weights_and_threads(synthstrip, tmp_path)
     assert TOOLS["synthstrip"].version().startswith("mri_synthstrip, weights ")
 
 
-def test_synthstrips_complaint_becomes_our_error(synthstrip):
-    synthstrip("sys.exit('RuntimeError: no such model')")
+def test_synthstrips_complaint_becomes_our_error(program):
+    program("sys.exit('RuntimeError: no such model')")
     with pytest.raises(DalError, match="SynthStrip failed: RuntimeError: no such model"):
         TOOLS["synthstrip"].find(image(), GRID)
 
@@ -197,7 +197,7 @@ def test_deepbets_assertion_that_there_is_no_brain_is_an_empty_mask(monkeypatch)
     def run(_):
         raise AssertionError("Not enough foreground to calculate bounding box")
 
-    monkeypatch.setattr(module, "_deepbet_model", lambda: SimpleNamespace(run=run))
+    monkeypatch.setattr(deepbet, "_model", lambda: SimpleNamespace(run=run))
     mask = TOOLS["deepbet"].find(image(), GRID)
     assert mask.shape == GRID.shape
     assert not mask.any()
