@@ -33,6 +33,8 @@ _ELASTIC_MM = ((48.0, 0.5, 3.5), (24.0, 0.3, 1.8), (12.0, 0.1, 0.7))
 #: From young to very old, in mm by which surfaces move; regions differ by a field of this spread.
 _VENTRICLES_MM, _SULCI_MM = (-1.5, 6.0), (-0.8, 0.8)
 _AGE_SPREAD_MM, _REGION_SPREAD_MM, _REGION_MM = (1.0, 0.2), (0.8, 0.3), 32.0
+#: Above 1: more people are young than old.
+_YOUNGER = 1.5
 #: Brain masks are too narrow or too wide, as a whole and by region.
 _MASK_MM, _MASK_REGION_SD = (-1.5, 2.0), 0.8
 _TENTHS = 10
@@ -83,7 +85,7 @@ def _drawn(rng: np.random.Generator, full: Shape, points: Shape) -> Draw:
     place = _affine_places(rng, full, coarse)
     for lattice_mm, low, high in _ELASTIC_MM:
         place += _smooth(rng, 3, full, coarse, lattice_mm) * rng.uniform(low, high)
-    age = rng.uniform()
+    age = rng.uniform() ** _YOUNGER
     moves = []
     for (young, old), spread, region in zip(
         (_VENTRICLES_MM, _SULCI_MM), _AGE_SPREAD_MM, _REGION_SPREAD_MM, strict=True

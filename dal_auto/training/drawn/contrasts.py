@@ -37,10 +37,11 @@ _MEANS: dict[str, dict[str, float]] = {
     },
 }  # fmt: skip
 
-#: Standard deviations of what a scanner adds to the means: to a whole tissue, to one structure, and
-#: to the structures whose brightness varies most between scanners and people.
-_TISSUE_SPREAD, _STRUCTURE_SPREAD, _VARIABLE_SPREAD = 0.05, 0.025, 0.10
-_VARIABLE = ("sulci", "vessels", "plexus")
+#: Standard deviations of what a scanner adds to the means: to all of CSF, of grey and of white
+#: matter, and to single structures. Vessels and plexus vary most between scanners and people; still
+#: water in the ventricles hardly does.
+_TISSUE_SPREAD, _STRUCTURE_SPREAD = (0.035, 0.05, 0.05), 0.025
+_OWN_SPREAD = {"ventricles": 0.015, "sulci": 0.03, "vessels": 0.1, "plexus": 0.1}
 _DARKEST = 0.02
 
 
@@ -70,11 +71,10 @@ def draw_contrasts(sequences: tuple[str, ...], subjects: int, generator: torch.G
         )
     device = generator.device
     table = torch.tensor([[_MEANS[s][name] for name in STRUCTURES] for s in sequences])
-    spread = torch.tensor(
-        [_VARIABLE_SPREAD if name in _VARIABLE else _STRUCTURE_SPREAD for name in STRUCTURES]
-    )
+    spread = torch.tensor([_OWN_SPREAD.get(name, _STRUCTURE_SPREAD) for name in STRUCTURES])
     shape = (subjects, len(sequences))
-    tissues = torch.randn(*shape, 3, generator=generator, device=device) * _TISSUE_SPREAD
+    tissues = torch.randn(*shape, 3, generator=generator, device=device)
+    tissues = tissues * torch.tensor(_TISSUE_SPREAD, device=device)
     own = torch.randn(*shape, len(STRUCTURES), generator=generator, device=device)
     means = table.to(device) + tissues[..., list(TISSUE_OF)] + own * spread.to(device)
     return means.clamp(min=_DARKEST)

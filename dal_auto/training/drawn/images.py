@@ -20,11 +20,11 @@ from dal_auto.training.drawn.matching import Matching
 from dal_auto.training.drawn.structures import CSF, GREY, TISSUE_OF, WHITE
 
 #: Standard deviations, drawn evenly between two bounds for every image.
-_BIAS_SD, _TEXTURE_SD, _NOISE_SD = (0.0, 0.06), (0.005, 0.025), (0.003, 0.02)
+_BIAS_SD, _TEXTURE_SD, _NOISE_SD = (0.0, 0.06), (0.005, 0.025), (0.002, 0.014)
 _WHITE_MATTER_SD = (0.0, 0.03)
 _BIAS_MM, _TEXTURES_MM, _WHITE_MATTER_MM = 80.0, (12.0, 30.0), 40.0
 #: σ of the blur in mm: voxels and interpolation along each axis, thick slices along some.
-_BLUR_MM, _SLICE_BLUR_MM, _SLICES = (0.0, 1.2), (1.0, 2.0), 0.1
+_BLUR_MM, _SLICE_BLUR_MM, _SLICES = (0.3, 1.6), (1.0, 2.0), 0.1
 #: How pure a voxel of 1 mm is: 1 is one tissue, 0 the mixture of the coarse voxel.
 _PURITY = (0.55, 0.95)
 #: Noise of single voxels of 1 mm, over that of coarse ones.
