@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dal_auto import __version__
 from dal_auto.errors import DalError, InputError, UsageError, case_line
 from dal_auto.plans import Plans, PreprocessingPlan
 from dal_auto.preprocessing.registration.backends import backend_settings
@@ -133,7 +132,15 @@ def _prepare_head(task: _Task) -> bool:
 
 
 def _key(task: _Task) -> str:
-    content = [_FORMAT, __version__, task.plan.model_dump(mode="json"), backend_settings(task.plan)]
+    """Hash of what decides a head and its cases: the labels, the space, the registration."""
+    plan = task.plan
+    content = [
+        _FORMAT,
+        plan.atlas_sha256,
+        plan.target_shape,
+        plan.percentiles,
+        backend_settings(plan),
+    ]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     digest.update(task.labels.read_bytes())
     return digest.hexdigest()
