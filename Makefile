@@ -8,13 +8,17 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 # Twice quiet: errors only.
 PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo weights test test-all lint format clean
+# A worker process for each core, of one thread; those that wait must not spin on the others' cores.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest \
+  -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: help demo weights test test-all lint format clean run-tests run-all-tests
 
 help:
 	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
 	@echo "make weights         train the model that is shipped (hours on a CPU), into ./weights"
-	@echo "make test            lint, then the tests, but for those that take minutes each"
-	@echo "make test-all        lint, then all tests"
+	@echo "make test            lint and the tests, but for those that take minutes each"
+	@echo "make test-all        lint and all tests"
 	@echo "make lint            ruff and mypy"
 	@echo "make format          let ruff rewrite what it can"
 	@echo "make benchmark-NAME  run benchmarks/NAME.py: ours beside its peer"
@@ -52,11 +56,18 @@ weights: .venv/.ready
 	.venv/bin/dal_train -d Simulated --sequences T1 T2 FLAIR
 	.venv/bin/dal_models export -r Simulated/DAL --name shipped -o dal_auto/models/shipped.safetensors
 
-test: lint
-	.venv/bin/python -m pytest -m "not long"
+# Lint runs beside the tests, on whichever core is free.
+test: .venv/.ready
+	@$(MAKE) --no-print-directory -j2 lint run-tests
 
-test-all: lint
-	.venv/bin/python -m pytest
+test-all: .venv/.ready
+	@$(MAKE) --no-print-directory -j2 lint run-all-tests
+
+run-tests:
+	$(PYTEST) -m "not long"
+
+run-all-tests:
+	$(PYTEST)
 
 lint: .venv/.ready
 	.venv/bin/ruff check

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +22,24 @@ from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
 
 ROOT = Path(__file__).parents[1]
 
-torch.set_num_threads(2)
+#: pytest-xdist names its worker processes, one a core.
+PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+
+torch.set_num_threads(1 if PARALLEL else 2)
+
+
+def _stay_at_home(event: str, arguments: tuple[Any, ...]) -> None:
+    """No test, and so no command that the tests run, connects to another machine."""
+    if event != "socket.connect":
+        return
+    connection, address = arguments
+    if connection.family == socket.AF_UNIX or connection.type != socket.SOCK_STREAM:
+        return
+    if not ipaddress.ip_address(socket.gethostbyname(address[0])).is_loopback:
+        raise ConnectionRefusedError(f"tests connect to this machine only, not to {address[0]}")
+
+
+sys.addaudithook(_stay_at_home)
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +120,20 @@ def browser() -> Iterator[Any]:
         yield found
 
 
+def _group(item: pytest.Item) -> str:
+    """Tests of one group run in one worker process, and share what took long to make."""
+    fixtures = getattr(item, "fixturenames", ())
+    if item.path.parent.name == "end_to_end" and "home" in fixtures:
+        return "walk"
+    return "world" if "world" in fixtures else str(item.path.relative_to(ROOT))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first: a broken unit should not wait for the walks."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Fast tests first: a broken unit should not wait for the walks.
+
+    In parallel the walks are first: the longest group must not be what is left at the end.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None) != PARALLEL)

@@ -74,19 +74,17 @@ def source(text: str, **names: object) -> partial:
 def test_preprocessing_on_a_cluster_gives_the_same_bytes(home, scheduler, tmp_path):
     outcome = home.run(
         "dal_plan_and_preprocess",
-        *("-d", "SimLesions", "--scheduler", scheduler),
-        *("--set", "preprocessing.registration_iterations=100x50x0"),
-        *("--set", "preprocessing.n4_spacing_mm=6.0"),
+        *("-d", "SimHealthy", "--scheduler", scheduler, *home.chain),
         DAL_PREPROCESSED=str(tmp_path),
     )
     assert outcome.returncode == 0, outcome.stderr[-2000:]
-    assert "2 cases done, 0 kept from before, 0 failed" in outcome.stderr
-    local = home.path / "preprocessed" / "SimLesions"
+    assert "3 cases done, 0 kept from before, 0 failed" in outcome.stderr
+    local = home.path / "preprocessed" / "SimHealthy"
     files = ["fingerprint.json", "preprocessing.json", "failures.csv"]
     files += [str(path.relative_to(local)) for path in (local / "cases").iterdir()]
-    assert len(files) == 3 + 4
+    assert len(files) == 3 + 6
     for name in files:
-        assert (tmp_path / "SimLesions" / name).read_bytes() == (local / name).read_bytes(), name
+        assert (tmp_path / "SimHealthy" / name).read_bytes() == (local / name).read_bytes(), name
 
 
 def test_a_task_finds_there_what_it_finds_here(scheduler, tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def lab(own_home, miniature: ModuleType):
         *(("dal_train", "-c", "demo", "-m", method, "--device", "cpu") for method in METHODS),
         ("dal_evaluate", "-d", "ALL", "-m", "ALL", "--paper-tables", "--device", "cpu"),
     ):
-        outcome = home.run(*arguments)
+        outcome = home.spawn(*arguments)
         assert outcome.returncode == 0, f"{arguments}: {outcome.stderr[-3000:]}"
     return home
 
