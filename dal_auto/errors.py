@@ -11,6 +11,8 @@ DalError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,19 @@ class CaseFailed(DalError):
     def __init__(self, case_id: str, step: str, cause: str) -> None:
         self.case_id, self.step, self.cause = case_id, step, cause
         super().__init__(f"case {case_id} failed at {step}: {cause}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ " Did you mean X?" of the nearest known word, in any case of letters; empty if none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("SimHealty", ["IXI", "SimHealthy"])
+    ' Did you mean SimHealthy?'
+    """
+    names = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), names, n=1)
+    return f" Did you mean {names[near[0]]}?" if near else ""
 
 
 def case_line(case_id: str, error: DalError) -> str:

@@ -11,8 +11,41 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from dal_auto.errors import PlansError
+from dal_auto.errors import PlansError, did_you_mean
+
+#: Kind of a broken rule, as pydantic names it → the rule as a user would say it.
+_RULES = {
+    "int_type": "a whole number is wanted",
+    "int_from_float": "a whole number is wanted",
+    "float_type": "a number is wanted",
+    "finite_number": "a finite number is wanted",
+    "bool_type": "true or false is wanted",
+    "string_type": "a text is wanted",
+    "list_type": "a list is wanted",
+    "tuple_type": "a list is wanted",
+    "dict_type": "keys with values are wanted",
+    "model_type": "keys with values are wanted",
+    "none_required": "null is wanted",
+    "missing": "it is missing",
+    "literal_error": "wanted is {expected}",
+    "greater_than": "it must be above {gt:g}",
+    "greater_than_equal": "it must be {ge:g} or more",
+    "less_than": "it must be below {lt:g}",
+    "less_than_equal": "it must be {le:g} or less",
+    "too_short": "it must have {min_length} values or more",
+    "too_long": "it must have {max_length} values or fewer",
+    "value_error": "{error}",
+}
+
+
+def _in_words(error: ErrorDetails) -> str:
+    """What a value must be; in pydantic's own words where the kind of rule is not ours."""
+    try:
+        return _RULES[error["type"]].format(**error.get("ctx", {}))
+    except KeyError:
+        return error["msg"]
 
 
 def paper(default: Any, where: str, **rules: Any) -> Any:
@@ -38,9 +71,11 @@ class Section(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join([prefix] * bool(prefix) + [str(part) for part in first["loc"]])
-            rule = first["msg"]
+            rule = _in_words(first)
             if first["type"] == "extra_forbidden":
-                rule += f" (known keys: {', '.join(_section_at(cls, first['loc']).model_fields)})"
+                known = _section_at(cls, first["loc"]).model_fields
+                near = did_you_mean(str(first["loc"][-1]), known)
+                rule = f"there is no such key{near and '.'}{near} (known keys: {', '.join(known)})"
             raise PlansError(key, first["input"], rule) from None
 
     def sources(self, prefix: str = "") -> dict[str, str]:

@@ -10,9 +10,12 @@ import difflib
 import logging
 import math
 import re
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import NoReturn
 
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -65,14 +68,22 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Who works, with how many threads, and how long a step may take."""
     parser.add_argument(
-        "-np", type=_positive, default=None, metavar="N", help="worker processes (default: cores)"
+        "-np",
+        type=whole_number(1),
+        default=None,
+        metavar="N",
+        help="worker processes (default: cores)",
     )
     parser.add_argument(
-        "--threads", type=_positive, default=1, metavar="N", help="threads per worker (default: 1)"
+        "--threads",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="threads per worker (default: 1)",
     )
     parser.add_argument(
         "--step-limit",
-        type=_seconds,
+        type=number("a time in seconds", zero=True),
         default=1800,
         metavar="SECONDS",
         help="a step of one case that takes longer is ended, and the case named as failed "
@@ -114,18 +125,35 @@ def add_seeds(parser: argparse.ArgumentParser, default: str | None) -> None:
     group.add_argument("--seed", type=_one_seed, dest="seeds", metavar="N", help="the one seed N")
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+def whole_number(least: int) -> Callable[[str], int]:
+    """The type of an option: a whole number of at least `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return value
+
+    return parse
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
-    return value
+def number(what: str, *, zero: bool = False) -> Callable[[str], float]:
+    """The type of an option: a finite number above 0 (with `zero`: or 0); `what` it says."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (0 < value < math.inf or (zero and value == 0)):
+            bound = "0 or above" if zero else "above 0"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}: a number {bound}")
+        return value
+
+    return parse
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -142,10 +170,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _one_seed(text: str) -> tuple[int, ...]:
-    seed = int(text)
-    if seed < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no seed: seeds are 0 or more")
-    return (seed,)
+    return (whole_number(0)(text),)
 
 
 def run_command(
@@ -164,15 +189,39 @@ def run_command(
     for chatty in ("matplotlib", "PIL", "nibabel", "h5py"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
-    with logging_redirect_tqdm():
+    with logging_redirect_tqdm(), _terminated_in_order():
         try:
             return command(options)
         except DalError as error:
             logger.error("%s: error: %s", parser.prog, error, exc_info=options.debug)
             return 1
+        except _Terminated:
+            logger.error("ended by a signal (SIGTERM); run the same command again to go on")
+            return 128 + signal.SIGTERM
         except KeyboardInterrupt:
             logger.error("interrupted; run the same command again to go on")
-            return 130
+            return 128 + signal.SIGINT
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what is under way ends as after Ctrl-C, and removes its temporary files."""
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Within, SIGTERM raises `_Terminated`, where it would end the process on the spot."""
+
+    def end(*_: object) -> None:
+        raise _Terminated
+
+    if current_thread() is not main_thread():  # the others may not set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def report_failures(failures: Sequence[str]) -> int:

@@ -48,12 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     simulate = commands.add_parser(
         "simulate", help="write SimHealthy and SimLesions (BIDS) into DAL_RAW"
     )
-    simulate.add_argument("--healthy", type=int, default=24, help="healthy subjects (default: 24)")
-    simulate.add_argument("--lesioned", type=int, default=6, help="lesioned ones (default: 6)")
-    simulate.add_argument("--spacing", type=float, default=1.5, help="T1 voxel size in mm")
+    simulate.add_argument(
+        "--healthy", type=common.whole_number(0), default=24, help="healthy subjects (default: 24)"
+    )
+    simulate.add_argument(
+        "--lesioned", type=common.whole_number(0), default=6, help="lesioned ones (default: 6)"
+    )
+    simulate.add_argument(
+        "--spacing",
+        type=common.number("a voxel size in mm"),
+        default=1.5,
+        help="T1 voxel size in mm",
+    )
     simulate.add_argument("--heads", type=Path, help="folder of whole-head label maps")
     simulate.add_argument("--lesion-masks", type=Path, help="folder of lesion masks in MNI space")
-    simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument("--seed", type=common.whole_number(0), default=0)
     atlas = commands.add_parser(
         "atlas", help="check a copy of SRI24's T1 (with or without skull) and put it into DAL_HOME"
     )

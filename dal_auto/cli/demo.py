@@ -32,13 +32,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "simulated.",
         example="dal_demo",
     )
-    parser.add_argument("--healthy", type=int, default=24, help="healthy subjects (default: 24)")
-    parser.add_argument("--lesioned", type=int, default=6, help="lesioned ones (default: 6)")
-    parser.add_argument("--spacing", type=float, default=2.0, help="T1 voxel size in mm")
-    parser.add_argument("--steps", type=int, help="training steps (default: the plans')")
+    parser.add_argument(
+        "--healthy", type=common.whole_number(0), default=24, help="healthy subjects (default: 24)"
+    )
+    parser.add_argument(
+        "--lesioned", type=common.whole_number(0), default=6, help="lesioned ones (default: 6)"
+    )
+    parser.add_argument(
+        "--spacing",
+        type=common.number("a voxel size in mm"),
+        default=2.0,
+        help="T1 voxel size in mm",
+    )
+    parser.add_argument(
+        "--steps", type=common.whole_number(1), help="training steps (default: the plans')"
+    )
     parser.add_argument("--heads", type=Path, help="folder of whole-head label maps")
     parser.add_argument("--lesion-masks", type=Path, help="folder of lesion masks in MNI space")
-    parser.add_argument("-np", type=int, default=None, metavar="N", help="worker processes")
+    parser.add_argument(
+        "-np", type=common.whole_number(1), default=None, metavar="N", help="worker processes"
+    )
     common.add_common(parser)
     return common.run_command(parser, _run, arguments)
 

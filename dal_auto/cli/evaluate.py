@@ -16,6 +16,7 @@ from dal_auto.evaluation.run import evaluate
 from dal_auto.evaluation.scores import evaluated_datasets, read_scored
 from dal_auto.evaluation.summary import write_summary
 from dal_auto.planning.hardware import Hardware
+from dal_auto.store.claim import claimed
 from dal_auto.store.runs import choose_runs
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    with claimed(paths.results() / "report", "Name another folder with DAL_RESULTS."):
+        return _evaluate(options)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
     names = None if options.d == ["ALL"] else options.d
     for absent in absent_datasets() if names is None else ():
         logger.info("%s is not here: %s", absent.dataset, absent.remedy)

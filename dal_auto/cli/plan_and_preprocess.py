@@ -11,9 +11,9 @@ from typing import Any
 from dal_auto import paths
 from dal_auto.cli import common, planning
 from dal_auto.datasets.registry import datasets_on_disk, find_dataset, load_records
-from dal_auto.errors import DalError, DiskFull, PlansError, UsageError
+from dal_auto.errors import DalError, DiskFull, PlansError, UsageError, did_you_mean
 from dal_auto.planning.training_plans import plan_run
-from dal_auto.plans import PreprocessingPlan, parse_assignment
+from dal_auto.plans import Plans, PreprocessingPlan, parse_assignment
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.run import (
     case_records,
@@ -144,6 +144,8 @@ def _draw(
 def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) -> None:
     """Say how large the brains are; where the cases can be trained on, write and show the plans."""
     records, plan = case_records(name), load_decisions(name).preprocessing
+    if options.plan_only:
+        _require_as_preprocessed(name, plan, options)
     brains = [
         r.content["quality"]["brain_ml"] for r in records if "brain_ml" in r.content["quality"]
     ]
@@ -172,6 +174,32 @@ def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) 
     logger.info("plans for training on %s (dal_train's options choose again):", name)
     for line in planning.plans_table(run):
         logger.info(line)
+
+
+def _require_as_preprocessed(
+    name: str, plan: PreprocessingPlan, options: argparse.Namespace
+) -> None:
+    """With --plan-only: values are of known sections, and of the chain that the cases went through.
+
+    Raises
+    ------
+    UsageError, PlansError
+        for the first that is not.
+    """
+    made = {f"preprocessing.{k}": v for k, v in plan.model_dump(mode="json").items()}
+    asked = dict(map(parse_assignment, options.set))
+    if options.skull_strip is not None:
+        asked["preprocessing.skull_strip"] = options.skull_strip
+    for key, value in asked.items():
+        section = key.partition(".")[0]
+        if section not in Plans.model_fields or (section == "preprocessing" and key not in made):
+            near = did_you_mean(key, made) or did_you_mean(section, Plans.model_fields)
+            raise PlansError(key, value, f"there is no such key.{near}")
+        if key in made and made[key] != value:
+            raise UsageError(
+                f"{name} was preprocessed with {key}={made[key]!r}, not {value!r}: leave out "
+                "--plan-only to preprocess it again"
+            )
 
 
 def _sequences(records: Sequence[CaseRecord]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dal_auto.cli import common
 from dal_auto.cli.table import terminal_width
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.methods.registry import find_method
@@ -31,7 +32,7 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device-memory",
-        type=_gigabytes,
+        type=common.number("a memory in GB"),
         metavar="GB",
         help="plan for a CUDA GPU with this memory, instead of this machine's device",
     )
@@ -153,10 +154,3 @@ def _text(value: Any) -> str:
     if isinstance(value, Sequence):
         return ", ".join(map(_text, value))
     return str(value)
-
-
-def _gigabytes(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} GB is no memory")
-    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--threshold",
-        type=_threshold,
+        type=common.number("a threshold"),
         help="for the masks (default: the run's practical threshold)",
     )
     parser.add_argument(
@@ -78,13 +77,6 @@ def _outputs(text: str) -> frozenset[str]:
             f"unknown output {', '.join(sorted(unknown))}; known: {', '.join(OUTPUTS)}"
         )
     return chosen
-
-
-def _threshold(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no score above 0")
-    return value
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,7 @@ from dal_auto.datasets import bids, nnunet
 from dal_auto.datasets.record import OWN_RECORD, DatasetRecord, read_record
 from dal_auto.datasets.search import Found, Remark, search
 from dal_auto.datasets.sheets import find_sheet, read_sheet
-from dal_auto.errors import DalError, InputError, UsageError
+from dal_auto.errors import DalError, InputError, UsageError, did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -179,9 +178,7 @@ def _is_simulated(root: Path) -> bool:
 
 def _unknown(name: str, raw: Path) -> str:
     there = [folder.name for folder in _folders(raw)]
-    known = {candidate.lower(): candidate for candidate in [*there, *load_records()]}
-    near = get_close_matches(name.lower(), known, n=1)
-    hint = f" Did you mean {known[near[0]]}?" if near else ""
+    hint = did_you_mean(name, [*there, *load_records()])
     return (
         f"unknown dataset {name!r}.{hint} Known: {', '.join(load_records())}. "
         f"In {raw}: {', '.join(there) or 'nothing'}. Put a BIDS or nnU-Net folder there, or "

@@ -38,8 +38,7 @@ def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[
     InputError
         if there is no scan, or nothing but our own outputs.
     """
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
+    _require_apart(source, output)
     if case_list.is_list(source):
         return case_list.find_cases(source, sequence)
     if source.is_file():
@@ -55,6 +54,19 @@ def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[
     if not cases:
         raise InputError(source, "it holds no T1, T2 or FLAIR scan", "Name a folder that does.")
     return cases
+
+
+def _require_apart(source: Path, output: Path) -> None:
+    """The folder of the scans is not written into; of a BIDS tree, `derivatives` is for that."""
+    folder, target = source.resolve(), output.resolve()
+    if target == folder:
+        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
+    derivatives = folder / "derivatives"
+    if folder in target.parents and derivatives not in (target, *target.parents):
+        raise UsageError(
+            f"{output} lies inside {source}, which holds the scans: name a folder beside it for "
+            f"the maps with -o, or one in {derivatives}"
+        )
 
 
 def _single_file(path: Path, sequence: str | None) -> RawCase:

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dal_auto.case import RawCase
-from dal_auto.errors import DalError, DiskFull, InputError, case_line, failure_row
+from dal_auto.errors import (
+    DalError,
+    DiskFull,
+    InputError,
+    MissingDependency,
+    case_line,
+    failure_row,
+)
 from dal_auto.inference.background import Background
 from dal_auto.inference.model import Model, load_model
 from dal_auto.inference.outputs import Export, write_outputs
@@ -31,7 +38,8 @@ from dal_auto.inference.prepare import (
 from dal_auto.inference.request import Request, is_done, read_records, record_path
 from dal_auto.inference.table import write_tables
 from dal_auto.preprocessing.quality.pictures import flags
-from dal_auto.store.atomic import remove_leftovers, replacing
+from dal_auto.store.atomic import remove_leftovers
+from dal_auto.store.claim import claimed, require_short_name
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
 from dal_auto.workers import Workforce, run_tasks
@@ -82,16 +90,29 @@ def predict_cases(
     ------
     UsageError, InputError
         if nothing can be predicted at all: another atlas, no threshold, an output folder that
-        cannot be written to.
+        cannot be written to, or that another run writes to.
     DiskFull
         if there is no room for a file; what is done by then is kept by the next run.
     """
     model = load_model(run, device=device, save=save, threshold=threshold)
-    _claim_folder(output)
+    with claimed(output, "Name another with -o."):
+        for folder in (output / "records", output / "logs"):
+            remove_leftovers(folder)
+        return _predict_cases(cases, output, model, workforce=workforce, resume=resume)
+
+
+def _predict_cases(
+    cases: Sequence[RawCase], output: Path, model: Model, *, workforce: Workforce, resume: bool
+) -> PredictionSummary:
     summary = PredictionSummary()
     tasks: dict[str, PrepareTask] = {}
     left_out: dict[str, list[str]] = {}
     for case in cases:
+        try:
+            require_short_name(case)
+        except InputError as error:
+            summary.fail(case.case_id, as_failure(case.case_id, "choice of a name", error))
+            continue
         try:
             taken, left_out[case.case_id] = usable(case, model.plans.sequences)
         except DalError as error:
@@ -130,10 +151,11 @@ def _predict_all(
             raise error
         if error is None:
             summary.done.append(case_id)
-        else:
+            return
+        if not isinstance(error, MissingDependency):  # which says nothing of what is there
             # The old record belongs to other inputs: it must not be taken for this case's.
             record_path(output, case_id).unlink(missing_ok=True)
-            summary.fail(case_id, error)
+        summary.fail(case_id, error)
 
     missing = _say_once()
     prepared = run_tasks(
@@ -202,20 +224,3 @@ def _say_once() -> Callable[[frozenset[str], Prediction], None]:
                 logger.warning("the method has no %s volume: none is written", name)
 
     return say
-
-
-def _claim_folder(output: Path) -> None:
-    """Make the output folder, see that it can be written to, and remove what a killed run left."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with replacing(output / ".writable") as temporary:
-            temporary.touch()
-        (output / ".writable").unlink()
-    except OSError as error:
-        raise InputError(
-            output,
-            f"the output folder cannot be written ({error.strerror})",
-            "Name another with -o.",
-        ) from error
-    for folder in (output, output / "records", output / "logs"):
-        remove_leftovers(folder)

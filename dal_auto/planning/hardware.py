@@ -7,7 +7,42 @@ from dataclasses import dataclass
 
 import torch
 
+from dal_auto.errors import UsageError
 from dal_auto.workers.memory import memory_limit
+
+
+def require_device(device: str) -> None:
+    """See that this machine has a device.
+
+    Parameters
+    ----------
+    device : as the user names it
+
+    Raises
+    ------
+    UsageError
+        if it has not; the message says what it has.
+    """
+    try:
+        asked = torch.device(device)
+    except RuntimeError:
+        asked = None
+    if asked is None or asked.type not in ("cuda", "mps", "cpu"):
+        raise UsageError(f"--device {device}: no such device. Known are cuda, cuda:1, mps and cpu.")
+    count = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }[asked.type]
+    if (asked.index or 0) >= count:
+        found = f"it has {count}, counted from 0" if count else "torch finds none here"
+        built = ""
+        if asked.type == "cuda" and torch.version.cuda is None:
+            built = f" (torch {torch.__version__} is a build without CUDA)"
+        raise UsageError(
+            f"--device {device}: this machine has no such device: {found}{built}. "
+            "Leave --device out for the best there is, or use --device cpu."
+        )
 
 
 @dataclass(frozen=True)
@@ -27,7 +62,15 @@ class Hardware:
 
     @classmethod
     def measure(cls, device: str | None = None) -> Hardware:
-        """The device asked for, else CUDA, else MPS, else the CPU."""
+        """The device asked for, else CUDA, else MPS, else the CPU.
+
+        Raises
+        ------
+        UsageError
+            if there is no such device here.
+        """
+        if device is not None:
+            require_device(device)
         if device is None:
             mps = torch.backends.mps.is_available()
             device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"

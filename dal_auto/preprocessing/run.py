@@ -7,9 +7,9 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -22,20 +22,25 @@ from dal_auto.errors import (
     InputError,
     UsageError,
     case_line,
+    did_you_mean,
     failure_row,
 )
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise, tool_versions
 from dal_auto.preprocessing.fingerprint.dataset import Fingerprint, fingerprint_dataset
+from dal_auto.preprocessing.preconditions import named_well, require_tools_and_room
 from dal_auto.preprocessing.quality.pictures import flags, write_picture, write_quality
 from dal_auto.preprocessing.steps import CaseSteps, DatasetDecisions, decide_dataset
 from dal_auto.store.atomic import remove_leftovers, replacing, write_json
+from dal_auto.store.claim import claimed
 from dal_auto.store.standard_cases import (
     CaseRecord,
     read_case,
     read_record,
     read_records,
+    reinstate,
+    retire,
     write_case,
 )
 from dal_auto.workers import Workforce, run_tasks
@@ -88,17 +93,23 @@ def case_records(dataset: str) -> list[CaseRecord]:
     records = read_records(folder_of(dataset) / "cases")
     if not records:
         raise UsageError(
-            f"no preprocessed case of {dataset} in {folder_of(dataset)}. "
-            f"Run `dal_plan_and_preprocess -d {dataset}` first."
+            f"no preprocessed case of {dataset} in {folder_of(dataset)}. {_remedy(dataset)}"
         )
     return records
+
+
+def _remedy(dataset: str) -> str:
+    """What to do where a dataset is not preprocessed, or its name not quite right."""
+    there = (path.parent.name for path in paths.preprocessed().glob("*/preprocessing.json"))
+    first = f"Run `dal_plan_and_preprocess -d {dataset}` first."
+    return f"{did_you_mean(dataset, there)} {first}".lstrip()
 
 
 def load_decisions(dataset: str) -> DatasetDecisions:
     """What `dal_plan_and_preprocess` decided for a dataset."""
     path = folder_of(dataset) / "preprocessing.json"
     if not path.is_file():
-        raise UsageError(f"{path} is missing. Run `dal_plan_and_preprocess -d {dataset}` first.")
+        raise UsageError(f"{path} is missing. {_remedy(dataset)}")
     return DatasetDecisions.parse(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -133,13 +144,12 @@ def preprocess_case(task: Task) -> tuple[bool, list[str]]:
     path = task.folder / "cases" / f"{task.case.case_id}.json"
     with watch.step("compare with what is there"):
         wanted = inputs_hash(task)
+        reinstate(path)
         if path.is_file():
             with suppress(InputError):  # damaged since: done again
                 record = read_record(path)
                 if record.hash == wanted and read_case(record):
                     return True, flags(record.content["quality"])
-    # From here to the rename at the end the case is not there: an old record would be trusted.
-    path.unlink(missing_ok=True)
     case = standardise(
         task.case, task.steps, task.plan, load_atlas(), threads=task.threads, watch=watch
     )
@@ -170,31 +180,59 @@ def preprocess_dataset(
     """Fingerprint a dataset, decide the steps, preprocess every case, write the quality page.
 
     Files of cases that the dataset no longer has are left alone; failures are listed in the
-    summary, and in ``failures.csv`` beside the quality page.
+    summary, and in ``failures.csv`` beside the quality page. The record of a case that failed is
+    set aside: it belongs to other inputs, and is taken again should they return.
 
     Raises
     ------
+    MissingDependency
+        if a tool that a case needs is not installed; nothing was changed.
+    InputError, UsageError
+        if the folder cannot be written to, another run writes to it, or the disk has no room.
     DiskFull
         if there is no room for a file; what is done by then is kept by the next run.
     """
     folder = folder_of(dataset.name)
-    remove_leftovers(folder / "cases")
-    fingerprint = fingerprint_dataset(dataset.name, dataset.cases, workforce=workforce)
-    fingerprint.save(folder / "fingerprint.json")
-    decisions = decide_dataset(fingerprint, dataset.cases, plan)
+    cases, refused = named_well(dataset.cases)
+    dataset = replace(dataset, cases=tuple(cases))
+    with claimed(folder, "Name another with DAL_PREPROCESSED."):
+        remove_leftovers(folder / "cases")
+        fingerprint = fingerprint_dataset(dataset.name, dataset.cases, workforce=workforce)
+        decisions = decide_dataset(fingerprint, dataset.cases, plan)
+        require_tools_and_room(folder, dataset.cases, decisions)
+        fingerprint.save(folder / "fingerprint.json")
+        return decisions, _preprocess(folder, dataset, fingerprint, decisions, refused, workforce)
+
+
+def _preprocess(
+    folder: Path,
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    decisions: DatasetDecisions,
+    refused: Sequence[tuple[str, DalError]],
+    workforce: Workforce,
+) -> Summary:
+    """Every case by the workers; what became of them, and of those that were refused before."""
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
     for line in [*fingerprint.summary(), *decisions.summary()]:
         logger.info(line)
 
     summary = Summary(dataset.name, warnings=_missing_sequences(dataset.cases))
-    failed: list[dict[str, str]] = []
+    summary.failures += [case_line(*one) for one in refused]
+    failed = [failure_row(*one) for one in refused]
     for case in fingerprint.cases:
         if case.failure is not None:
             summary.failures.append(f"case {case.case_id}: {case.failure}")
             failed.append({"case": case.case_id, "step": "fingerprint", "cause": case.failure})
-            (folder / "cases" / f"{case.case_id}.json").unlink(missing_ok=True)
+            retire(folder / "cases" / f"{case.case_id}.json")
     tasks = [
-        Task(case, decisions.steps[case.case_id], plan, folder, workforce.threads)
+        Task(
+            case,
+            decisions.steps[case.case_id],
+            decisions.preprocessing,
+            folder,
+            workforce.threads,
+        )
         for case in dataset.cases
         if case.case_id in decisions.steps
     ]
@@ -212,7 +250,7 @@ def preprocess_dataset(
                 summary.failures.append(case_line(case_id, outcome))
                 failed.append(failure_row(case_id, outcome))
                 logger.error(summary.failures[-1])
-                (folder / "cases" / f"{case_id}.json").unlink(missing_ok=True)
+                retire(folder / "cases" / f"{case_id}.json")
                 continue
             was_there, found = outcome
             (summary.kept if was_there else summary.done).append(case_id)
@@ -223,7 +261,7 @@ def preprocess_dataset(
         with suppress(DiskFull):  # then it is the disk that is the news
             _write_failures(folder / "failures.csv", failed)
     write_quality(folder, dataset.name, read_records(folder / "cases"), summary.failures)
-    return decisions, summary
+    return summary
 
 
 def _largest_task_bytes(fingerprint: Fingerprint, decisions: DatasetDecisions) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,17 @@ class CaseRecord:
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write an array as blosc2, one chunk per channel (first axis), atomically."""
     with replacing(path) as temporary:
-        blosc2.asarray(
-            np.ascontiguousarray(array),
-            urlpath=str(temporary),
-            mode="w",
-            chunks=(1, *array.shape[1:]),
-            cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=5, nthreads=1),
-        )
+        _write_blosc2(temporary, array)
+
+
+def _write_blosc2(path: Path, array: np.ndarray) -> None:
+    blosc2.asarray(
+        np.ascontiguousarray(array),
+        urlpath=str(path),
+        mode="w",
+        chunks=(1, *array.shape[1:]),
+        cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=5, nthreads=1),
+    )
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -82,14 +87,21 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def write_case(folder: Path, case: StandardCase, inputs_hash: str) -> None:
-    """Write both files of a case into `folder`."""
+    """Write both files of a case into `folder`.
+
+    An old record goes when the new voxels are whole, not before.
+    """
     channels = [*case.images, case.brain_mask]
     if case.lesion_mask is not None:
         channels.append(case.lesion_mask)
     array = np.stack([np.asarray(channel, np.float16) for channel in channels])
-    write_array(folder / f"{case.case_id}.b2nd", array)
+    record = folder / f"{case.case_id}.json"
+    with replacing(folder / f"{case.case_id}.b2nd") as temporary:
+        _write_blosc2(temporary, array)
+        # From here to the rename of its record the case is not there: the old one describes others.
+        record.unlink(missing_ok=True)
     write_json(
-        folder / f"{case.case_id}.json",
+        record,
         {
             "dataset": case.dataset,
             "case_id": case.case_id,
@@ -105,6 +117,23 @@ def write_case(folder: Path, case: StandardCase, inputs_hash: str) -> None:
             "array_sha256": hashlib.sha256(array.tobytes()).hexdigest(),
         },
     )
+
+
+def retire(record: Path) -> None:
+    """Take a case out of the dataset; its files stay, for `reinstate`, should they fit again."""
+    with suppress(FileNotFoundError):
+        record.replace(_retired(record))
+
+
+def reinstate(record: Path) -> None:
+    """Put back the record that `retire` took out, unless there is a newer one."""
+    if not record.exists():
+        with suppress(FileNotFoundError):
+            _retired(record).replace(record)
+
+
+def _retired(record: Path) -> Path:
+    return record.with_name(f"{record.name}.old")
 
 
 def read_record(path: Path) -> CaseRecord:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from dal_auto.planning.wishes import PlannedRun, Wishes
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
 from dal_auto.store.atomic import write_json
+from dal_auto.store.claim import claimed
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
@@ -67,17 +69,31 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
     Raises
     ------
     UsageError
-        if no healthy case has one of the sequences, or the folder holds a run with other plans.
+        if no healthy case has one of the sequences, the folder holds a run with other plans, or
+        another process trains this run.
+    InputError
+        if the folder cannot be written to.
     OutOfMemory
         if the device's memory does not suffice; the message names what would fit.
     """
     run, first = run_of(plans, overrides, seed), distributed.rank() == 0
     if first:
-        _claim(run, plans)
+        _require_same_plans(run, plans)
     distributed.barrier()
     if run.complete:
         logger.info("%s is complete: nothing to do", run)
         return run
+    remedy = "Name another folder with DAL_RESULTS."
+    with claimed(run.folder, remedy) if first else nullcontext():
+        _train(run, plans, seed, device, first)
+    return run
+
+
+def _train(run: Run, plans: Plans, seed: int, device: str, first: bool) -> None:
+    """As `train`; `first` is the process that writes files."""
+    if first and not (path := run.folder / "plans.json").is_file():
+        write_json(path, plans.to_json())  # else it stays, with the sources of then
+    distributed.barrier()
     training_records, validation_records = split_by_patient(
         _usable(plans), plans.training.validation_fraction
     )
@@ -107,12 +123,12 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
                 trainer.begin()
             trainer.run()
         if not first:
-            return run
+            return
         best = load_checkpoint(trainer.best_path)
     else:
         assert isinstance(method, CohortMethod), f"{method.name} is of no known kind"
         if not first:
-            return run  # one pass over the cohort is not worth sharing
+            return  # one pass over the cohort is not worth sharing
         method.to(device)
         if drawn is not None:
             method.learn_atlas(drawn.pool.tissue_fractions().to(device))
@@ -120,7 +136,6 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
         best = Checkpoint(plans, method.tensors(), progress={"seed": seed})
     with distributed.solo():
         _finish(run, best, training, validation, device)
-    return run
 
 
 def _usable(plans: Plans) -> list[CaseRecord]:
@@ -144,8 +159,8 @@ def _usable(plans: Plans) -> list[CaseRecord]:
     return usable
 
 
-def _claim(run: Run, plans: Plans) -> None:
-    """Write ``plans.json``, or make sure that the one there is the same."""
+def _require_same_plans(run: Run, plans: Plans) -> None:
+    """See that ``plans.json``, where there is one, is the same."""
     path = run.folder / "plans.json"
     if path.is_file():
         there = Plans.parse(json.loads(path.read_text(encoding="utf-8")))
@@ -157,8 +172,6 @@ def _claim(run: Run, plans: Plans) -> None:
                 f"{old.get(changed[0])!r}, is now {new[changed[0]]!r}). Move that folder away, or "
                 "preprocess as it was then."
             )
-        return  # as it was written, with the sources of then
-    write_json(path, plans.to_json())
 
 
 def _one_by_one(cohort: Cohort) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -104,9 +105,10 @@ def attempt(function: Callable[[Any], Any], task: Any, name: str, threads: int) 
         return failure
 
 
-def _serve(connection: Connection, surroundings: Surroundings) -> None:
+def _serve(connection: Connection, surroundings: Surroundings, scratch: str | None) -> None:
     """The worker: one task after another, until the parent's end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    tempfile.tempdir = scratch
     os.chdir(surroundings.folder)
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]
@@ -130,10 +132,12 @@ class _Worker:
     #: Python's list of child processes is not made for threads that start and end them at once.
     _lock = Lock()
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, scratch: str | None) -> None:
         self.surroundings = surroundings
         self._connection, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(theirs, surroundings), daemon=True)
+        self._process = _SPAWN.Process(
+            target=_serve, args=(theirs, surroundings, scratch), daemon=True
+        )
         with self._lock:
             self._process.start()
         theirs.close()
@@ -197,9 +201,16 @@ class _Worker:
 
 
 class Crew:
-    """The worker processes of a run: started when needed, used again, safe to share by threads."""
+    """The worker processes of a run: started when needed, used again, safe to share by threads.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    scratch : folder for their temporary files, which who made it removes when they have ended;
+        None for the system's
+    """
+
+    def __init__(self, scratch: str | None = None) -> None:
+        self._scratch = scratch
         self._lock = Lock()
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
@@ -226,7 +237,7 @@ class Crew:
                 worker = fitting[-1]
                 self._idle.remove(worker)
             else:
-                worker = _Worker(surroundings)
+                worker = _Worker(surroundings, self._scratch)
             self._busy.add(worker)
         return worker
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
@@ -71,8 +72,12 @@ class _OwnProcesses:
 
 @contextmanager
 def _own_processes(processes: int) -> Iterator[Team]:
-    crew = Crew()
-    with ThreadPoolExecutor(processes) as threads:
+    # Workers are killed at work, and then remove no temporary folder of theirs: it lies in ours.
+    with (
+        TemporaryDirectory(prefix="dal_workers_", ignore_cleanup_errors=True) as scratch,
+        ThreadPoolExecutor(processes) as threads,
+    ):
+        crew = Crew(scratch)
         try:
             yield _OwnProcesses(crew, threads, processes)
         finally:

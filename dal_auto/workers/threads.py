@@ -16,6 +16,17 @@ _VARIABLES = (
 )
 
 
+def wait_passively() -> None:
+    """OpenMP's threads sleep when they wait, unless the user chose; before torch is imported.
+
+    By default they spin for a while, and beside another busy process keep the cores from those that
+    have work: a training step then takes several times as long (``benchmarks/waiting.py``).
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ["KMP_BLOCKTIME"] = "0"  # Intel's OpenMP, which heeds the former less
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

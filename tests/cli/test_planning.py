@@ -185,3 +185,26 @@ def test_plans_for_a_gpu_that_is_not_there_do_not_train(healthy, capsys):
     if not Hardware.measure().device.startswith("cuda"):
         assert train.main(["-d", "Healthy", "-c", "demo", "--device-memory", "8"]) == 1
         assert "--plan-only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "preprocessing.n4_spacing_mm=5.0"], "leave out --plan-only"),
+        (["--skull-strip", "robex"], "skull_strip='deepbet', not 'robex'"),
+        (["--set", "preprocessing.n4_spacing=5.0"], "Did you mean preprocessing.n4_spacing_mm?"),
+        (["--set", "trainin.steps=5"], "Did you mean training?"),
+    ],
+)
+def test_plan_only_takes_no_value_that_it_would_not_keep(
+    healthy: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    code = plan_and_preprocess.main(["-d", "Healthy", "--plan-only", *options])
+    assert code == 1 and said in capsys.readouterr().err
+
+
+def test_a_dataset_that_is_nearly_right_is_asked_after(
+    healthy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(["-d", "Healty", "--device", "cpu"]) == 1
+    assert "Did you mean Healthy?" in capsys.readouterr().err

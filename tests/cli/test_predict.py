@@ -119,8 +119,9 @@ def test_every_option_is_heard(scans: Callable[..., Path], start: Started) -> No
     ("options", "said"),
     [
         (["--save", "everything"], "known: pseudo-healthy, mask, anatomy, atlas-space"),
-        (["--threshold", "0"], "no score above 0"),
-        (["--threshold", "nan"], "no score above 0"),
+        (["--threshold", "0"], "'0' is not a threshold: a number above 0"),
+        (["--threshold", "nan"], "'nan' is not a threshold: a number above 0"),
+        (["--threshold", "high"], "'high' is not a threshold: a number above 0"),
         (["--overwrite"], "unknown option --overwrite"),
     ],
 )
@@ -167,3 +168,14 @@ def test_a_file_that_is_no_case_is_an_error_that_says_what_to_do(
     root = scans("head.nii.gz", "notes.txt")
     code, asked = start(root / name)
     assert code == 1 and not asked and said in capsys.readouterr().err
+
+
+def test_maps_go_beside_the_scans_not_among_them(
+    scans: Callable[..., Path], start: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = scans("bids/sub-1/anat/sub-1_T1w.nii.gz", "bids/dataset_description.json") / "bids"
+    code, _ = start(root, output=root / "maps")
+    said = capsys.readouterr().err
+    assert code == 1 and "lies inside" in said and "derivatives" in said
+    code, asked = start(root, output=root / "derivatives" / "dal")
+    assert code == 0 and asked["cases"]

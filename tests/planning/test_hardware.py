@@ -6,7 +6,9 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
+from dal_auto.errors import UsageError
 from dal_auto.planning import hardware
 from dal_auto.planning.hardware import Hardware
 
@@ -30,3 +32,31 @@ def test_hardware_says_whether_it_was_measured():
     assert Hardware("cuda:1", 80).kind == "cuda"
     on_paper = Hardware("cuda", 24, on_paper=True)
     assert on_paper.source == "user: --device-memory, cuda with 24 GB"
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("gpu", "no such device. Known are cuda, cuda:1, mps and cpu"),
+        ("cuda:x", "no such device"),
+        ("meta", "no such device"),
+        ("cpu:7", "it has 1, counted from 0"),
+    ],
+)
+def test_a_device_that_is_none_is_refused_by_name(device: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Hardware.measure(device)
+    assert f"--device {device}: " in str(caught.value) and said in str(caught.value)
+
+
+def test_cuda_without_cuda_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match=r"torch finds none here.*use --device cpu"):
+        Hardware.measure("cuda")
+
+
+def test_a_gpu_too_many_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match="it has 2, counted from 0"):
+        Hardware.measure("cuda:2")

@@ -22,10 +22,11 @@ from scipy import ndimage
 
 from dal_auto.case import ClaimedState, Grid, RawCase
 from dal_auto.datasets.registry import Dataset
-from dal_auto.errors import DiskFull, InputError, UsageError
+from dal_auto.errors import DiskFull, InputError, MissingDependency, UsageError
 from dal_auto.images import read_image, write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import run as module
+from dal_auto.preprocessing.registration import greedy
 from dal_auto.preprocessing.resampling import resample
 from dal_auto.preprocessing.run import (
     Summary,
@@ -37,6 +38,7 @@ from dal_auto.preprocessing.run import (
     preprocess_dataset,
 )
 from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.store.claim import claimed
 from dal_auto.store.standard_cases import read_case
 from dal_auto.workers import Workforce
 
@@ -207,7 +209,8 @@ def test_a_brain_mask_that_is_gone_is_a_failure_and_the_old_record_goes(place):
     assert_only_a_failed(place, place.run([a, b]), "a_brain.nii.gz")
 
 
-def test_while_a_case_is_redone_its_old_record_is_not_there(place, monkeypatch):
+def test_while_a_case_is_redone_its_old_record_stays(place, monkeypatch):
+    """Its successor may never be whole."""
     path = place.root / "raw" / "a_T2.nii.gz"
     image, grid = read_image(path)
     write_image(path, image * 2, grid)
@@ -218,8 +221,45 @@ def test_while_a_case_is_redone_its_old_record_is_not_there(place, monkeypatch):
     monkeypatch.setattr(module, "standardise", killed)
     with pytest.raises(KeyboardInterrupt):
         place.run(place.cases("a", "b"))
+    assert (place.results / "cases" / "a.json").exists()
+
+
+def test_a_tool_that_is_not_installed_is_found_out_before_anything_is_touched(place, monkeypatch):
+    before = {path: path.read_bytes() for path in place.results.rglob("*.*") if path.is_file()}
+
+    def missing() -> str:
+        raise MissingDependency("greedy", "Install it.")
+
+    monkeypatch.setattr(greedy, "version", missing)
+    with pytest.raises(MissingDependency, match="greedy"):
+        place.run(place.cases("a", "b"))
+    left = {path for path in place.results.rglob("*.*") if path.is_file()}
+    assert left - {place.results / ".lock"} == before.keys() - {place.results / ".lock"}
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_case_that_failed_and_whose_old_input_returns_is_taken_again(place):
+    path = place.root / "raw" / "a_T2.nii.gz"
+    good, stored = path.read_bytes(), place.stored()["a.b2nd"]
+    path.write_bytes(good[:200])
+    assert len(place.run(place.cases("a", "b")).failures) == 1
     assert not (place.results / "cases" / "a.json").exists()
-    assert (place.results / "cases" / "b.json").exists()
+    path.write_bytes(good)
+    assert place.run(place.cases("a", "b")).kept == ["a", "b"]
+    assert place.stored()["a.b2nd"] == stored
+
+
+def test_a_name_that_no_disk_takes_costs_its_case_only(place):
+    a, b = place.cases("a", "b")
+    long = replace(a, case_id="ä" * 120)
+    summary = place.run([long, b])
+    assert summary.kept == ["b"] and "240 bytes" in summary.failures[0]
+    assert place.failed()[0]["case"] == long.case_id
+
+
+def test_a_second_run_on_the_folder_is_refused(place):
+    with claimed(place.results, "Wait."), pytest.raises(UsageError, match="another run is writing"):
+        place.run(place.cases("a", "b"))
 
 
 @pytest.fixture

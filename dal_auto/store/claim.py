@@ -1,0 +1,114 @@
+"""A folder is claimed before it is written to: it can be written to, and by one run at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dal_auto.case import RawCase
+from dal_auto.errors import InputError, UsageError
+from dal_auto.store.atomic import mount_point, remove_leftovers, replacing
+
+logger = logging.getLogger(__name__)
+
+#: Disks allow names of 255 bytes; ours add "_FLAIR_pseudo-healthy_space-atlas.nii.gz" and the like,
+#: and ten bytes while a file is written.
+_MOST_BYTES = 190
+#: The system frees the lock of a process that was killed; the empty file stays.
+LOCK = ".lock"
+
+
+@contextmanager
+def claimed(folder: Path, remedy: str) -> Iterator[None]:
+    """Within, no other run writes to `folder`, which is made if it is not there.
+
+    Parameters
+    ----------
+    remedy : what the user can do where the folder cannot be used, as a sentence
+
+    Raises
+    ------
+    InputError
+        if the folder cannot be written to.
+    UsageError
+        if another run has claimed it.
+    """
+    require_writable(folder, remedy)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"{folder}: another run is writing to this folder. Wait until it has ended. {remedy}"
+        ) from None
+    except (NotImplementedError, OSError) as error:  # some network disks know no locks
+        logger.warning("%s: it cannot be locked (%s); start no second run on it", folder, error)
+    try:
+        remove_leftovers(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def require_writable(folder: Path, remedy: str) -> None:
+    """Make `folder` if it is not there, and see that a file can be written into it.
+
+    Raises
+    ------
+    InputError
+        if that is not so.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / ".writable") as temporary:
+            temporary.touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        finding = f"the output folder cannot be written ({os.strerror(error.errno or 0)})"
+        raise InputError(folder, finding, remedy) from error
+
+
+def require_short_name(case: RawCase) -> None:
+    """See that the names of a case's files will not be longer than disks allow.
+
+    Raises
+    ------
+    InputError
+        if they would.
+    """
+    size = len(case.case_id.encode())
+    if size > _MOST_BYTES:
+        raise InputError(
+            next(iter(case.sequences.values())),
+            f"the case's name has {size} bytes, and its files could not be written: a disk allows "
+            f"255 bytes a name, so that {_MOST_BYTES} are left",
+            "Give it a shorter name.",
+        )
+
+
+def require_room(folder: Path, needed_bytes: float, what: str) -> None:
+    """See that the disk of `folder` has room for what is certainly going to be written.
+
+    Parameters
+    ----------
+    needed_bytes : the least that it can take
+    what : is going to be written, in words
+
+    Raises
+    ------
+    UsageError
+        if there is less room.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise UsageError(
+            f"{folder}: {what} take at least {needed_bytes / 1e9:.1f} GB, and the disk (mounted at "
+            f"{mount_point(folder)}) has {free / 1e9:.1f} GB free. Make room, then run the same "
+            "command again; nothing was changed."
+        )

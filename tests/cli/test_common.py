@@ -1,0 +1,86 @@
+"""What all commands share: what is typed wrong, and how a command ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dal_auto.cli import common
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "said"),
+    [
+        (common.whole_number(1), "0", "'0' is not a whole number of 1 or more"),
+        (common.whole_number(0), "2.5", "'2.5' is not a whole number of 0 or more"),
+        (common.number("a voxel size in mm"), "big", "'big' is not a voxel size in mm: a number"),
+        (common.number("a voxel size in mm"), "inf", "a number above 0"),
+        (common.number("a time", zero=True), "-1", "a number 0 or above"),
+    ],
+)
+def test_a_number_that_is_none_is_told_in_plain_words(type_, text: str, said: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        type_(text)
+    assert said in str(caught.value)
+
+
+def test_numbers_are_read() -> None:
+    assert common.whole_number(0)("0") == 0 and common.number("a time", zero=True)("0") == 0
+    assert common.number("a voxel size in mm")("1.5") == 1.5
+
+
+COMMAND = """
+import sys, tempfile, time
+from functools import partial
+from pathlib import Path
+from dal_auto.cli import common
+from dal_auto.workers import Workforce, run_tasks
+
+def work(options):
+    inner = "import tempfile, time, pathlib; d = tempfile.mkdtemp(prefix='dal_greedy_'); " \
+        "pathlib.Path(marker).touch(); time.sleep(60)"
+    task = partial(exec, inner, {"marker": options.marker})
+    with tempfile.TemporaryDirectory(prefix="dal_mine_"):
+        list(run_tasks(_call, [task], ["a"], workforce=Workforce(2), title="test"))
+    return 0
+
+import operator
+_call = operator.call
+parser = common.StrictParser(prog="test", description="A test.", example="test")
+parser.add_argument("marker")
+parser.set_defaults(debug=False)
+sys.exit(common.run_command(parser, work, None))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGTERM, 143, "ended by a signal (SIGTERM)"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_signal_ends_a_command_in_order_and_leaves_no_temporary_folder(
+    tmp_path: Path, number: int, code: int, said: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(tmp_path / "marker")],
+        env=os.environ | {"TMPDIR": str(scratch)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "marker").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    assert list(scratch.glob("dal_workers_*/dal_greedy_*"))
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code and said in stderr, stderr
+    assert list(scratch.iterdir()) == []
