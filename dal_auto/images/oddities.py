@@ -24,3 +24,6 @@ UNIT = Kind(
 SHEARED = Kind("sheared", "headers whose axes are sheared", "They are resampled to be worked on.")
 QFORM_UNREADABLE = Kind("qform-unreadable", "headers whose qform cannot be read")
 NO_ORIENTATION = Kind("no-orientation", "headers that do not say how the image lies")
+BACKGROUND = Kind(
+    "background-moved", "backgrounds that are not 0", "Background becomes 0, all else lies above."
+)

@@ -7,7 +7,7 @@ import math
 import re
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -22,9 +22,14 @@ from numpy.typing import ArrayLike
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.errors import InputError
 from dal_auto.findings import Finding
+from dal_auto.images.background import (
+    AmbiguousValuesError,
+    above_background,
+    nan_to_background,
+)
 from dal_auto.images.content import DAMAGED, Kind, open_content, reason_of
 from dal_auto.images.nifti import BadHeaderError, NiftiKind, read_header
-from dal_auto.images.oddities import NO_ORIENTATION, SHEARED
+from dal_auto.images.oddities import BACKGROUND, NO_ORIENTATION, SHEARED
 from dal_auto.images.shear import MOST_SHEAR_DEGREES, is_sheared, shear_degrees
 
 _UNREADABLE = (
@@ -88,8 +93,8 @@ def read_volume(path: Path, *, constant: bool = False) -> Volume:
     ------
     InputError
         if the file is missing, empty, truncated, damaged or of another format; if it is not 3-D
-        (after dropping last axes of length 1), has one slice, colours, complex, NaN or infinite
-        voxels, only one value, or an affine that cannot be inverted.
+        (after dropping last axes of length 1), has one slice, colours, complex or infinite voxels,
+        NaN anywhere but around the image, only one value, or an affine that cannot be inverted.
     """
     path = Path(path)
     kind, content, oddities = open_content(path)
@@ -104,9 +109,12 @@ def read_volume(path: Path, *, constant: bool = False) -> Volume:
         array = array[..., 0]
     if array.ndim != 3 or min(array.shape) < 2:
         _complain_about_shape(path, array.shape)
-    if not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).sum())
-        raise InputError(path, f"{count} voxels are NaN or infinite", _CONVERT)
+    try:
+        array, blank = nan_to_background(array)
+    except AmbiguousValuesError as error:
+        raise InputError(path, str(error), _CONVERT) from error
+    words = f"{blank} voxels around it are NaN: they become 0"
+    blanks = [BACKGROUND.found(words, value=blank)] if blank else []
     if not constant and array.min() == array.max():
         raise InputError(path, f"all voxels have the value {array.flat[0]:g}", _CONVERT)
     _check_affine(path, loaded.affine)
@@ -117,8 +125,26 @@ def read_volume(path: Path, *, constant: bool = False) -> Volume:
         grid,
         loaded.dtype.name,
         loaded.forms_conflict_mm,
-        (*oddities, *loaded.oddities, *_shear(grid)),
+        (*oddities, *loaded.oddities, *_shear(grid), *blanks),
     )
+
+
+def read_scan(path: Path) -> Volume:
+    """Read a 3-D image as the chain wants it: background 0, all that was measured above it.
+
+    Raises
+    ------
+    InputError
+        as `read_volume`, and where the background cannot be told.
+    """
+    volume = read_volume(path)
+    try:
+        array, words = above_background(volume.array)
+    except AmbiguousValuesError as error:
+        raise InputError(path, str(error), "Save magnitudes, with air at 0.") from error
+    if words is None:
+        return volume
+    return replace(volume, array=array, oddities=(*volume.oddities, BACKGROUND.found(words)))
 
 
 def read_image(path: Path) -> tuple[FloatArray, Grid]:

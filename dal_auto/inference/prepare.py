@@ -70,8 +70,11 @@ def prepare(task: PrepareTask) -> Prepared:
     with watch.step("hash"):
         wanted = task.request.hash_of(task.case)
     steps = decide_steps(task.case, measured)
-    case = standardise(task.case, steps, plan, load_atlas(), threads=task.threads, watch=watch)
     told = (*map(str, measured.findings), *steps.warnings)
+    try:
+        case = standardise(task.case, steps, plan, load_atlas(), threads=task.threads, watch=watch)
+    except CaseFailed as error:  # what was odd before is mostly why
+        raise CaseFailed(case_id, error.step, "; ".join((error.cause, *told))) from error
     return Prepared(
         case,
         steps,

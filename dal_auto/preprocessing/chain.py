@@ -97,7 +97,7 @@ def standardise(
             name: _standard_image(image, native.grids[name], target, atlas_to_native[name], brain)
             for name, image in placed.images.items()
         }
-        _check_contrast(case.case_id, standard, brain)
+        _check_contrast(case, standard, brain)
         lesion = None
         if native.lesion is not None:
             name = native.lesion.sequence
@@ -143,11 +143,13 @@ def _standard_image(
     return np.where(brain, np.maximum(moved, 0), np.float32(0))
 
 
-def _check_contrast(case_id: str, images: Mapping[str, FloatArray], brain: BoolArray) -> None:
+def _check_contrast(case: RawCase, images: Mapping[str, FloatArray], brain: BoolArray) -> None:
     """Refuse what no landmarks can be learned from: they would not be numbers."""
     for name, image in images.items():
-        inside = image[brain]
+        inside, image_file = image[brain], case.sequences[name]
         if not np.isfinite(inside).all():
-            raise CaseFailed(case_id, "resample", f"{name} is not finite inside the brain")
+            cause = f"{name} is not finite inside the brain ({image_file})"
+            raise CaseFailed(case.case_id, "resample", cause)
         if np.ptp(inside) == 0:
-            raise CaseFailed(case_id, "resample", f"{name} is constant inside the brain")
+            cause = f"{name} is {inside[0]:g} everywhere inside the brain ({image_file})"
+            raise CaseFailed(case.case_id, "resample", cause)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dal_auto.case import FloatArray, Grid, RawCase
 from dal_auto.errors import CaseFailed
-from dal_auto.images import read_image
+from dal_auto.images import read_scan
 from dal_auto.images.shear import at_right_angles, is_sheared
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas, true_grid
@@ -98,8 +98,8 @@ def read_native(case: RawCase, steps: CaseSteps) -> NativeCase:
         raise CaseFailed(case.case_id, "reading", "it has no image")
     images, grids = {}, {}
     for name, path in case.sequences.items():
-        images[name], grid = read_image(path)
-        grids[name] = true_grid(grid, steps.true_header)
+        scan = read_scan(path)
+        images[name], grids[name] = scan.array, true_grid(scan.grid, steps.true_header)
     brain, lesion = (
         read_supplied_mask(path, what, grids, steps.true_header)
         for path, what in ((case.brain_mask, "brain mask"), (case.lesion_mask, "lesion mask"))

@@ -12,7 +12,7 @@ import numpy as np
 from dal_auto.case import BoolArray, Grid, RawCase
 from dal_auto.errors import DalError
 from dal_auto.findings import Finding
-from dal_auto.images import Volume, read_volume
+from dal_auto.images import Volume, read_scan, read_volume
 from dal_auto.preprocessing.atlas import Atlas, load_atlas, true_grid
 from dal_auto.preprocessing.fingerprint.contrasts import common_correlation, contrast_findings
 from dal_auto.preprocessing.fingerprint.image import (
@@ -137,7 +137,7 @@ def fingerprint_case(
     """
     atlas = load_atlas(atlas_file)
     try:
-        images = {n: _Measured(n, read_volume(path), atlas) for n, path in case.sequences.items()}
+        images = {n: _Measured(n, read_scan(path), atlas) for n, path in case.sequences.items()}
         mask = None if case.lesion_mask is None else read_volume(case.lesion_mask, constant=True)
     except DalError as error:
         return unreadable(case.case_id, error)
