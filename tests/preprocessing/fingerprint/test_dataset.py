@@ -131,7 +131,8 @@ def test_a_brain_on_the_atlas_is_registered_and_one_beside_it_is_not(
 
 def test_only_a_stripped_image_in_the_atlas_box_can_be_registered(toy_atlas, tmp_path):
     assert fingerprint_case(case_of(tmp_path, T1=brain())).images["T1"].atlas_dice is None
-    write_image(tmp_path / "T1.nii.gz", toy_atlas.image + 1, ATLAS_GRID)
+    air = np.random.default_rng(1).uniform(0.5, 1.5, ATLAS_GRID.shape)
+    write_image(tmp_path / "T1.nii.gz", toy_atlas.image + air, ATLAS_GRID)
     found = fingerprint_case(RawCase("D", "a", "a", {"T1": tmp_path / "T1.nii.gz"}))
     assert found.images["T1"].atlas_dice is None and not found.registered
 
@@ -220,11 +221,15 @@ def test_oddities_are_said_in_words(tmp_path):
     assert "T2 with skull, the others stripped" in found
 
 
-@pytest.mark.parametrize(("mm", "code"), [(4e-3, "unit-of-length"), (0.5, "field-of-view")])
-def test_voxels_of_a_size_that_no_head_has_are_noticed(tmp_path, mm, code):
-    write_image(tmp_path / "T1.nii", head(), Grid(GRID.shape, np.diag([mm, mm, mm, 1])))
+@pytest.mark.parametrize(
+    ("size", "spacing_mm", "code"),
+    [(4e-3, 4, "unit-of-length"), (4e3, 4, "unit-of-length"), (0.05, 0.05, "field-of-view")],
+)
+def test_a_header_in_other_units_is_noticed(tmp_path, size, spacing_mm, code):
+    write_image(tmp_path / "T1.nii", head(), Grid(GRID.shape, np.diag([size, size, size, 1])))
     found = fingerprint_case(RawCase("D", "a", "a", {"T1": tmp_path / "T1.nii"}))
     assert [finding.code for finding in found.findings] == [code]
+    assert found.images["T1"].spacing_mm == pytest.approx((spacing_mm,) * 3)
 
 
 def test_sform_and_qform_in_conflict_are_measured_and_said(tmp_path):
