@@ -18,7 +18,7 @@ maps, thresholds and rows in tables are called "self-trained".
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -26,35 +26,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dal_auto.errors import InputError, PlansError, UsageError
+from dal_auto.errors import PlansError, UsageError
 from dal_auto.methods.coreset import Reservoir, greedy_centres, neighbour_distances, projected
+from dal_auto.methods.features import (
+    FeatureSettings,
+    NamedSlices,
+    brain_slices,
+    build_trunk,
+    drawn_generator,
+    keep_slices,
+    load_pretrained,
+    require_named,
+    variant_of,
+)
 from dal_auto.methods.method import Batch, CohortMethod, Detection, Method, Tile
-from dal_auto.methods.self_trained import SELF_TRAINED, SelfTrainedSettings, train_trunk
-from dal_auto.methods.slices import axial_slices, is_small, volume_of
-from dal_auto.networks.backbone import Backbone, Trunk, load_weights, require_weights
+from dal_auto.methods.self_trained import SelfTrainedSettings, train_trunk
+from dal_auto.methods.slices import axial_slices, is_small, smoothed, volume_of
+from dal_auto.networks.backbone import Backbone, require_weights
 from dal_auto.plans import ConfigurationPlan, Plans
-from dal_auto.schema import Section, ours, paper
-from dal_auto.scoring.separable import correlate, gaussian_kernel
+from dal_auto.schema import ours, paper
 
 logger = logging.getLogger(__name__)
 
 _BANK, _TRUNK = "bank.", "trunk."
 #: Of the sum of interpolation weights; less is not in the brain.
 _SMALL = 1e-6
-_TRUNCATE = 4.0  # scipy's, with which the method was published
-
-#: Slices (n, 1, h, w) of one sequence, and the brain in them.
-_Slices = tuple[str, Tensor, Tensor]
 
 
-class PatchCoreSettings(Section):
+class PatchCoreSettings(FeatureSettings):
     """Hyper-parameters of PatchCore."""
 
-    features: Literal["pretrained", "self-trained"] = paper("pretrained", "ImageNet's")
     backbone: Backbone = paper("wide_resnet50_2", "of pretrained features")
-    weights: str = ours("", "file of the backbone's weights, safetensors; nothing is downloaded")
-    weights_sha256: str = ours("", "of that file", pattern=r"^([0-9a-fA-F]{64})?$")
-    self_trained: SelfTrainedSettings = SelfTrainedSettings()
     input_side: int = paper(224, "images of 224²; here the longer side of a slice", ge=32)
     layers: tuple[int, ...] = paper((2, 3), "stages whose features are taken")
     patch_size: int = paper(3, "positions across a neighbourhood", ge=1)
@@ -83,12 +85,7 @@ class PatchCore(CohortMethod):
         super().__init__(plans)
         s = self.settings
         _check(s)
-        stages = s.layers[-1]
-        if s.features == "pretrained":
-            self.trunk = Trunk(s.backbone, stages)
-        else:
-            self.trunk = Trunk(s.self_trained.backbone, stages, s.self_trained.stem_width)
-        self.trunk.eval()
+        self.trunk = build_trunk(s, s.backbone, s.layers[-1])
         nothing = torch.zeros(0, s.pooled_dimension)
         self._banks: dict[str, Tensor] = dict.fromkeys(plans.sequences, nothing)
 
@@ -106,7 +103,7 @@ class PatchCore(CohortMethod):
     @property
     def variant(self) -> str:
         """What the maps are called: nothing where the features are the paper's."""
-        return "" if self.settings.features == "pretrained" else SELF_TRAINED
+        return variant_of(self.settings)
 
     def require_files(self) -> None:
         if self.settings.features == "pretrained":
@@ -117,10 +114,12 @@ class PatchCore(CohortMethod):
         """Fill the banks in one pass; features that are self-trained are learned before that, on
         slices kept from it."""
         s = self.settings
-        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-        slices: Iterable[_Slices] = self._slices(batches, generator)
+        generator = drawn_generator()
+        slices: Iterable[NamedSlices] = brain_slices(
+            batches, self.plans.sequences, s.every_nth_slice, generator
+        )
         if s.features == "pretrained":
-            load_weights(self.trunk, require_weights(s.weights, s.weights_sha256, s.backbone))
+            load_pretrained(self.trunk, s, s.backbone)
         else:
             slices = self._train(slices, generator)
         self._fill(slices, generator)
@@ -156,37 +155,20 @@ class PatchCore(CohortMethod):
         self._banks = {name: bank.to(device) for name, bank in self._banks.items()}
         return self
 
-    def _slices(self, batches: Iterable[Batch], generator: torch.Generator) -> Iterator[_Slices]:
-        """Every n-th slice of each subject, from another one on, as far as it holds brain."""
-        step = self.settings.every_nth_slice
-        for batch in batches:
-            for images, mask, present in zip(
-                batch.images, batch.brain_mask[:, 0], batch.present.tolist(), strict=True
-            ):
-                first = int(torch.randint(step, (), generator=generator))
-                brain = axial_slices(mask[..., first::step])
-                held = brain.flatten(1).any(dim=1)
-                for name, image, there in zip(self.plans.sequences, images, present, strict=True):
-                    if there and held.any():
-                        some = axial_slices(image[..., first::step])
-                        yield name, some[held], brain[held]
-
-    def _train(self, slices: Iterable[_Slices], generator: torch.Generator) -> list[_Slices]:
+    def _train(
+        self, slices: Iterable[NamedSlices], generator: torch.Generator
+    ) -> list[NamedSlices]:
         """Keep slices of each sequence, train the trunk on them, and hand them on."""
-        settings = self.settings.self_trained
-        kept = {name: Reservoir(settings.slices, generator) for name in self.plans.sequences}
-        for name, some, brain in slices:
-            # The cohort's own precision (its cache is float16): nothing is lost.
-            kept[name].add(torch.cat([some, brain], dim=1).half())
-        every = {name: found.items() for name, found in kept.items() if found.seen}
+        own = self.settings.self_trained
+        every = keep_slices(slices, own.slices, generator)
         if every:
             x_mm, y_mm, _ = self.plans.configuration.spacing_mm
             both = torch.cat(list(every.values()))
-            train_trunk(self.trunk, both, self._sized, (x_mm, y_mm), settings)
+            train_trunk(self.trunk, both, self._sized, (x_mm, y_mm), own)
         return [(name, found[:, :1], found[:, 1:]) for name, found in every.items()]
 
     @torch.no_grad()
-    def _fill(self, slices: Iterable[_Slices], generator: torch.Generator) -> None:
+    def _fill(self, slices: Iterable[NamedSlices], generator: torch.Generator) -> None:
         """Draw candidates from the slices, and thin them to the banks."""
         s, device = self.settings, next(self.trunk.parameters()).device
         drawn = {name: Reservoir(s.candidates, generator) for name in self.plans.sequences}
@@ -237,10 +219,9 @@ class PatchCore(CohortMethod):
 
         def back(positions: Tensor) -> Tensor:
             fine = F.interpolate(positions, padded, mode="bilinear")[:, :, : size[0], : size[1]]
-            if sigma:
-                kernel = gaussian_kernel(sigma, _TRUNCATE)
-                fine = correlate(fine, ([1.0], kernel, kernel))
-            return F.interpolate(fine, slices.shape[2:], mode="bilinear", antialias=True)
+            return F.interpolate(
+                smoothed(fine, sigma), slices.shape[2:], mode="bilinear", antialias=True
+            )
 
         weight = back(inside)
         return torch.where(weight > _SMALL, back(found) / weight.clamp(min=_SMALL), 0).clamp(min=0)
@@ -281,14 +262,4 @@ def _check(settings: PatchCoreSettings) -> None:
         raise PlansError("method.settings.layers", layers, "it must ascend, within 1 to 4")
     if settings.patch_size % 2 == 0:
         raise PlansError("method.settings.patch_size", settings.patch_size, "it must be odd")
-    if settings.features == "pretrained" and not (settings.weights and settings.weights_sha256):
-        lacking = "weights_sha256" if settings.weights else "weights"
-        raise InputError(
-            f"method.settings.{lacking}",
-            f"it is empty: PatchCore wants ImageNet's weights of torchvision's {settings.backbone} "
-            "(IMAGENET1K_V1), and downloads nothing",
-            "Either put them somewhere as safetensors, and name the file and its checksum: "
-            "--set method.settings.weights=FILE --set method.settings.weights_sha256=SHA256. Or "
-            "learn features on the healthy cohort, which is another method and is called so: "
-            f"--set method.settings.features={SELF_TRAINED}",
-        )
+    require_named(settings, PatchCore.name, settings.backbone)

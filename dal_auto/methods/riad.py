@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.methods.slices import RestoringMethod, SliceSettings, is_small
+from dal_auto.networks.ssim import ssim_2d
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
 
 _C_GMS = 0.0026
-_SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
-_C1, _C2 = 0.01**2, 0.03**2
 _RANGE = 2.0  # of data in [−1, 1]
 
 
@@ -106,7 +105,7 @@ class RIAD(RestoringMethod):
         restored = self.inpaint(wanted, cell, torch.Generator().manual_seed(_drawn_seed()))
         square = F.mse_loss(restored, wanted)
         gms = 1 - gms_map(restored, wanted, s.scales).mean()
-        ssim = 1 - ssim_2d(restored, wanted).mean()
+        ssim = 1 - ssim_2d(restored, wanted, _RANGE).mean()
         loss = square + s.weight_gms * gms + s.weight_ssim * ssim
         return {"loss": loss, "recon": square, "gms": gms, "ssim": ssim}
 
@@ -176,20 +175,3 @@ def gms_map(first: Tensor, second: Tensor, scales: int) -> Tensor:
         similarity = (2 * a * b + _C_GMS) / (a.square() + b.square() + _C_GMS)
         total = total + F.interpolate(similarity, size, mode="bilinear")
     return total / scales
-
-
-def ssim_2d(first: Tensor, second: Tensor) -> Tensor:
-    """SSIM of slices in [−1, 1] with a Gaussian window of 11, with gradient: inner voxels only."""
-    x = torch.arange(_SSIM_WINDOW, device=first.device, dtype=first.dtype) - _SSIM_WINDOW // 2
-    line = torch.exp(-0.5 * (x / _SSIM_SIGMA).square())
-    window = (line[:, None] * line / line.sum().square())[None, None]
-
-    def mean(volume: Tensor) -> Tensor:
-        return F.conv2d(volume, window)
-
-    a, b = mean(first), mean(second)
-    variance_a, variance_b = mean(first.square()) - a.square(), mean(second.square()) - b.square()
-    covariance = mean(first * second) - a * b
-    c1, c2 = _C1 * _RANGE**2, _C2 * _RANGE**2
-    luminance = (2 * a * b + c1) / (a.square() + b.square() + c1)
-    return luminance * (2 * covariance + c2) / (variance_a + variance_b + c2)

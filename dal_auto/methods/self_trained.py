@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dal_auto.errors import UsageError
 from dal_auto.methods.dae import coarse_noise, noise_cells
-from dal_auto.networks.backbone import Backbone, Decoder, Trunk
+from dal_auto.networks.backbone import Backbone, Decoder, FeatureTrunk
 from dal_auto.schema import Section, ours
 
 logger = logging.getLogger(__name__)
@@ -37,13 +37,13 @@ class SelfTrainedSettings(Section):
 
 
 def train_trunk(
-    trunk: Trunk,
+    trunk: FeatureTrunk,
     kept: Tensor,
     sized: Callable[[Tensor], Tensor],
     spacing_mm: tuple[float, float],
     settings: SelfTrainedSettings,
 ) -> None:
-    """Train the trunk where it lies, with torch's own random numbers; it is left in eval mode.
+    """Train the trunk where it lies, with torch's own random numbers; it is left frozen.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def train_trunk(
     optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate)
     cells = noise_cells(kept.shape[2:], spacing_mm, settings.noise_cell_mm)
     loss = torch.zeros(())
-    trunk.train()
+    trunk.train().requires_grad_(True)
     for _ in range(settings.steps):
         chosen = torch.randint(len(kept), (settings.slices_per_step,))
         slices, brain = kept[chosen].to(device).float().split(1, dim=1)
@@ -73,7 +73,7 @@ def train_trunk(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    trunk.eval()
+    trunk.eval().requires_grad_(False)
     if not loss.isfinite():
         raise UsageError(
             "the training of the features diverged: lower "

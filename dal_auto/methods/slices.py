@@ -7,7 +7,8 @@ DAE). Slices are of the configuration's grid; one with less than 1 % of brain is
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,9 +16,11 @@ from torch.nn import functional as F
 
 from dal_auto.methods.method import Batch, Detection, GradientMethod, Tile
 from dal_auto.schema import Section, ours
+from dal_auto.scoring.separable import correlate, gaussian_kernel
 
 _LEAST_BRAIN = 0.01
 _RESTORED = "restored"
+_TRUNCATE = 4.0  # of Gaussian filters, scipy's
 
 
 class SliceSettings(Section):
@@ -35,6 +38,8 @@ class SliceMethod(GradientMethod):
 
     settings: SliceSettings
     own_postprocessing = True
+    #: Whether slices come in pairs: the second half are those of the first, of other subjects.
+    in_pairs: ClassVar[bool] = False
     #: Sizes must be multiples of this; slices are padded with background.
     multiple: int = 1
 
@@ -75,7 +80,9 @@ class SliceMethod(GradientMethod):
         """
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        slices, brain = drawn_slices(batch, self.settings.slices_per_step)
+        count = self.settings.slices_per_step
+        draw = drawn_pairs if self.in_pairs else drawn_slices
+        slices, brain = draw(batch, count)
         return self.slice_losses(self._sized(slices), self._sized(brain))
 
     def watch(self, batch: Batch) -> dict[str, Tensor]:
@@ -114,6 +121,27 @@ class SliceMethod(GradientMethod):
         volumes = {name: volume_of(torch.cat(parts)).float() for name, parts in found.items()}
         healthy = volumes.pop(_RESTORED, None)
         return healthy, {name: v.clamp(min=0) * brain_mask for name, v in volumes.items()}
+
+    def healthy_slices(
+        self, batches: Iterable[Batch], every_nth: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Slices that hold brain of healthy cases, some at once, and the brain in them.
+
+        Of the size asked for; the network is in eval mode, and there are no gradients.
+        """
+        self.network.eval()
+        with torch.no_grad():
+            for batch in batches:
+                for images, mask, present in zip(
+                    batch.images, batch.brain_mask[:, 0], batch.present.tolist(), strict=True
+                ):
+                    brain = axial_slices(mask[..., ::every_nth])
+                    held = brain.flatten(1).any(dim=1)
+                    for image, there in zip(images, present, strict=True):
+                        both = torch.cat([axial_slices(image[..., ::every_nth]), brain], dim=1)
+                        for some in both[held].split(self.settings.slices_per_step):
+                            if there:
+                                yield self._sized(some[:, :1]), self._sized(some[:, 1:])
 
     def _sized(self, slices: Tensor) -> Tensor:
         """Padded to a square and resized, or padded to the network's multiple."""
@@ -174,32 +202,30 @@ def drawn_slices(batch: Batch, count: int) -> tuple[Tensor, Tensor]:
     -------
     (count, 1, x, y) slices, and the brain in them
     """
-    images, brain = batch.images, batch.brain_mask
-    subject, sequence, z = _draw(batch, count)
-    return images[subject, sequence, :, :, z][:, None], brain[subject, 0, :, :, z][:, None]
+    return _slices_at(batch, *_draw(batch, count))
 
 
-def drawn_pairs(batch: Batch, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`count` slices as `drawn_slices` has them, and the same slice of another subject.
+def drawn_pairs(batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+    """Half of `count` slices as `drawn_slices` has them, then the same slices of other subjects.
 
     The other subject has the same sequence; where nobody else of the batch has it, the slice is its
     own partner.
 
     Returns
     -------
-    slices, brain, others, others_brain : (count, 1, x, y) each
+    (2 · (count // 2), 1, x, y) slices, and the brain in them
     """
-    images, brain = batch.images, batch.brain_mask
-    subject, sequence, z = _draw(batch, count)
-    ruled_out = F.one_hot(subject, len(images)).to(images.dtype)
-    allowed = batch.present[:, sequence].T.to(images.dtype) * (1 - ruled_out)
-    alone = allowed.sum(dim=1, keepdim=True) == 0
-    partner = torch.multinomial(torch.where(alone, ruled_out, allowed), 1)[:, 0]
-    pairs = [
-        (images[who, sequence, :, :, z][:, None], brain[who, 0, :, :, z][:, None])
-        for who in (subject, partner)
-    ]
-    return (*pairs[0], *pairs[1])
+    subject, sequence, z = _draw(batch, count // 2)
+    itself = F.one_hot(subject, len(batch.images)).float()
+    others = batch.present[:, sequence].T.float() * (1 - itself)
+    alone = others.sum(dim=1, keepdim=True) == 0
+    partner = torch.multinomial(torch.where(alone, itself, others), 1)[:, 0]
+    return _slices_at(batch, torch.cat([subject, partner]), sequence.repeat(2), z.repeat(2))
+
+
+def _slices_at(batch: Batch, subject: Tensor, sequence: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    slices = batch.images[subject, sequence, :, :, z]
+    return slices[:, None], batch.brain_mask[subject, 0, :, :, z][:, None]
 
 
 def _draw(batch: Batch, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -211,6 +237,14 @@ def _draw(batch: Batch, count: int) -> tuple[Tensor, Tensor, Tensor]:
     sequences, depth = batch.images.shape[1], batch.images.shape[-1]
     subject, rest = chosen // (sequences * depth), chosen % (sequences * depth)
     return subject, rest // depth, rest % depth
+
+
+def smoothed(maps: Tensor, sigma: float) -> Tensor:
+    """(n, 1, h, w) maps, each with scipy's Gaussian filter of `sigma` pixels; 0 leaves them."""
+    if not sigma:
+        return maps
+    kernel = gaussian_kernel(sigma, _TRUNCATE)
+    return correlate(maps, ([1.0], kernel, kernel))
 
 
 def _padded(slices: Tensor, height: int, width: int) -> Tensor:

@@ -1,13 +1,15 @@
-"""ResNet trunks, their weights named as torchvision names them, and weights from the user's file.
+"""Trunks of ResNets and VGGs, weights named as torchvision's, and weights from the user's file.
 
 He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016; Zagoruyko,
-Komodakis, "Wide residual networks", BMVC 2016. Layers after torchvision, which is no dependency.
+Komodakis, "Wide residual networks", BMVC 2016; Simonyan, Zisserman, "Very deep convolutional
+networks for large-scale image recognition", ICLR 2015. Layers after torchvision, which is no
+dependency.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +22,7 @@ from torch.nn import functional as F
 
 from dal_auto.errors import InputError
 
-Backbone = Literal["wide_resnet50_2", "resnet18"]
+Backbone = Literal["wide_resnet50_2", "resnet18", "vgg16", "vgg19"]
 
 #: Of ImageNet's colours in [0, 1].
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -59,6 +61,7 @@ class Block(nn.Module):
     Parameters
     ----------
     before, width : channels that come in, and of the stage; `expansion` times as many go out
+    stride : 2 halves the slice; −2 doubles it, by transposed convolutions of 2×2
     """
 
     def __init__(self, kind: Architecture, before: int, width: int, stride: int) -> None:
@@ -76,7 +79,7 @@ class Block(nn.Module):
         self.convolutions = len(shapes)
         self.downsample = (
             nn.Sequential(_convolution(before, after, 1, stride), nn.BatchNorm2d(after))
-            if stride > 1 or before != after
+            if stride != 1 or before != after
             else None
         )
 
@@ -89,13 +92,52 @@ class Block(nn.Module):
         return F.relu(found + straight)
 
 
-def _convolution(before: int, channels: int, kernel: int, stride: int) -> nn.Conv2d:
-    layer = nn.Conv2d(before, channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+def _convolution(before: int, channels: int, kernel: int, stride: int) -> nn.Module:
+    layer: nn.Conv2d | nn.ConvTranspose2d
+    if stride < 0:
+        layer = nn.ConvTranspose2d(before, channels, -stride, stride=-stride, bias=False)
+    else:
+        layer = nn.Conv2d(before, channels, kernel, stride=stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return layer
 
 
-class Trunk(nn.Module):
+class FeatureTrunk(nn.Module):
+    """A classifier's layers without its head: grey slices → the features of each stage.
+
+    Parameters
+    ----------
+    normalise : whether slices are brought to the colours' mean and deviation in ImageNet
+    """
+
+    def __init__(self, backbone: Backbone, stages: int, normalise: bool = True) -> None:
+        super().__init__()
+        self.backbone, self.stages, self.normalise = backbone, stages, normalise
+        #: Channels of each stage.
+        self.widths: tuple[int, ...] = ()
+
+    @property
+    def stride(self) -> int:
+        """Pixels per position of the last stage; sizes should be multiples of it."""
+        raise NotImplementedError
+
+    def forward(self, slices: Tensor) -> list[Tensor]:
+        """Grey slices (n, 1, h, w) in [0, 1] → (n, C, h', w') of each stage."""
+        return self.stages_of(self.colours(slices))
+
+    def stages_of(self, colours: Tensor) -> list[Tensor]:
+        """The same of colours (n, 3, h, w) as the first layer wants them."""
+        raise NotImplementedError
+
+    def colours(self, slices: Tensor) -> Tensor:
+        """Grey slices (n, 1, h, w) in [0, 1] → (n, 3, h, w) as the first layer wants them."""
+        if not self.normalise:
+            return slices.expand(-1, 3, -1, -1)
+        mean, deviation = (slices.new_tensor(one)[:, None, None] for one in (_MEAN, _STD))
+        return (slices - mean) / deviation
+
+
+class Trunk(FeatureTrunk):
     """A ResNet without its classifier, up to one of its stages.
 
     Parameters
@@ -105,9 +147,8 @@ class Trunk(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, stages: int, stem_width: int = 64) -> None:
-        super().__init__()
+        super().__init__(backbone, stages)
         kind = ARCHITECTURES[backbone]
-        self.backbone, self.stages = backbone, stages
         self.conv1 = _convolution(3, stem_width, 7, 2)
         self.bn1 = nn.BatchNorm2d(stem_width)
         before = stem_width
@@ -118,27 +159,74 @@ class Trunk(nn.Module):
                 blocks.append(Block(kind, before, width, 2 if number > 1 and index == 0 else 1))
                 before = kind.expansion * width
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
-        self.channels = before
+            self.widths += (before,)
 
     @property
     def stride(self) -> int:
-        """Pixels per position of the last stage; sizes should be multiples of it."""
         return int(2 ** (self.stages + 1))
 
-    def forward(self, slices: Tensor) -> list[Tensor]:
-        """Grey slices (n, 1, h, w) in [0, 1] → (n, C, h', w') of each stage.
-
-        h' is h/4 in the first stage, then half of it in each.
-        """
-        colours = (slices - slices.new_tensor(_MEAN)[:, None, None]) / slices.new_tensor(_STD)[
-            :, None, None
-        ]
-        found = F.max_pool2d(F.relu(self.bn1(self.conv1(colours))), 3, stride=2, padding=1)
+    def stages_of(self, colours: Tensor) -> list[Tensor]:
+        """h' is h/4 in the first stage, then half of it in each."""
+        found = F.relu(self.bn1(self.conv1(colours)))
+        found = F.max_pool2d(found, 3, stride=2, padding=1)
         stages = []
         for number in range(1, self.stages + 1):
             found = self.get_submodule(f"layer{number}")(found)
             stages.append(found)
         return stages
+
+
+#: Convolutions before each pool; widths are 1, 2, 4, 8 and 8 times the first.
+_VGG_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+
+
+class VGG(FeatureTrunk):
+    """A VGG without batch norm and classifier, up to one of its pools.
+
+    Parameters
+    ----------
+    stages : how many of the five pools there are
+    stem_width : channels of the first layer; weights for ImageNet have 64
+    """
+
+    def __init__(
+        self, backbone: Backbone, stages: int, stem_width: int = 64, normalise: bool = True
+    ) -> None:
+        super().__init__(backbone, stages, normalise)
+        layers: list[nn.Module] = []
+        before = 3
+        for number, depth in enumerate(_VGG_DEPTHS[backbone][:stages]):
+            width = stem_width * min(2**number, 8)
+            for _ in range(depth):
+                convolution = nn.Conv2d(before, width, 3, padding=1)
+                nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+                layers += [convolution, nn.ReLU()]
+                before = width
+            layers.append(nn.MaxPool2d(2))
+            self.widths += (width,)
+        self.features = nn.Sequential(*layers)
+
+    @property
+    def stride(self) -> int:
+        return int(2**self.stages)
+
+    def stages_of(self, colours: Tensor) -> list[Tensor]:
+        """What each pool gives."""
+        walked = zip(self.walk(colours), self.features, strict=True)
+        return [found for found, layer in walked if isinstance(layer, nn.MaxPool2d)]
+
+    def walk(self, colours: Tensor) -> Iterator[Tensor]:
+        """What every layer gives."""
+        found = colours
+        for layer in self.features:
+            found = layer(found)
+            yield found
+
+
+def make_trunk(backbone: Backbone, stages: int, stem_width: int = 64) -> FeatureTrunk:
+    """A trunk by its name, its weights drawn at random."""
+    kind = VGG if backbone in _VGG_DEPTHS else Trunk
+    return kind(backbone, stages, stem_width)
 
 
 class Decoder(nn.Module):
@@ -147,11 +235,11 @@ class Decoder(nn.Module):
     There are no skips: what the slice is made from again must be in that stage.
     """
 
-    def __init__(self, trunk: Trunk) -> None:
+    def __init__(self, trunk: FeatureTrunk) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        before = trunk.channels
-        for _ in range(trunk.stages + 1):
+        before = trunk.widths[-1]
+        for _ in range(trunk.stride.bit_length() - 1):
             width = max(before // 2, 8)
             layers += [nn.Upsample(scale_factor=2), nn.Conv2d(before, width, 3, padding=1)]
             layers += [nn.BatchNorm2d(width), nn.ReLU()]
@@ -189,7 +277,7 @@ def require_weights(path: str, sha256: str, backbone: Backbone) -> Path:
     return file
 
 
-def load_weights(trunk: Trunk, file: Path) -> None:
+def load_weights(trunk: FeatureTrunk, file: Path) -> None:
     """Give a trunk the weights in a file; classifier and later stages are left out.
 
     Raises

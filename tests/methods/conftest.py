@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,22 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from dal_auto.inference.sliding_window import tile
 from dal_auto.methods.method import Batch, Tile
 from dal_auto.methods.registry import find_method
+from dal_auto.networks.backbone import Trunk
 from dal_auto.plans import ConfigurationPlan, Plans
 
 SIZE = 16
 SEQUENCES = ("T1", "T2")
 #: Of methods that want files by default: what does without.
+_LEARNED = {
+    "features": "self-trained",
+    "self_trained": {"stem_width": 8, "slices": 64, "steps": 3},
+}
 WITHOUT_FILES: dict[str, dict[str, Any]] = {
-    "PatchCore": {
-        "features": "self-trained",
-        "self_trained": {"stem_width": 8, "slices": 64, "steps": 3},
-        "candidates": 2000,
-        "bank_limit": 100,
-    }
+    "PatchCore": _LEARNED | {"candidates": 2000, "bank_limit": 100},
+    "RD4AD": _LEARNED,
+    "UTRAD": _LEARNED,
+    "MKD": _LEARNED | {"self_trained": _LEARNED["self_trained"] | {"backbone": "vgg16"}},
 }
 
 
@@ -116,6 +121,19 @@ def phantom_batch() -> Callable[..., Batch]:
         )
 
     return make
+
+
+@pytest.fixture
+def resnet18_file(tmp_path) -> dict[str, Any]:
+    """Settings that name a file of weights; they are random, which tests do not mind."""
+    torch.manual_seed(5)
+    path = tmp_path / "resnet18.safetensors"
+    save_file(Trunk("resnet18", 4).state_dict(), path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {
+        "features": "pretrained", "backbone": "resnet18",
+        "weights": str(path), "weights_sha256": sha256,
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")

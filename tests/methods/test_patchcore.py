@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from scipy import ndimage
 from torch.nn import functional as F
 
 from dal_auto.errors import InputError, PlansError, UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dal_auto.methods.features import brain_slices
 from dal_auto.methods.method import Batch
 from dal_auto.methods.patchcore import PatchCore, patch_vectors
 from dal_auto.methods.self_trained import SelfTrainedSettings, train_trunk
@@ -46,19 +46,6 @@ def fitted(plans: Any, batches: list[Batch], seed: int = 0) -> PatchCore:
 
 def bank(method: PatchCore, sequence: str) -> torch.Tensor:
     return method.tensors()[f"bank.{sequence}"]
-
-
-@pytest.fixture
-def resnet18(tmp_path) -> dict[str, Any]:
-    """Settings that name a file of weights; they are random, which these tests do not mind."""
-    torch.manual_seed(5)
-    path = tmp_path / "resnet18.safetensors"
-    save_file(Trunk("resnet18", 4).state_dict(), path)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {
-        "features": "pretrained", "backbone": "resnet18",
-        "weights": str(path), "weights_sha256": sha256,
-    }  # fmt: skip
 
 
 # Vectors
@@ -212,14 +199,13 @@ def test_a_bank_is_a_share_of_the_candidates_but_no_more_than_its_limit(small_pl
         assert bank(method, "T1").shape == bank(method, "T2").shape == (expected, 64)
 
 
-def test_every_nth_slice_is_taken_from_another_one_on_for_each_subject(small_plans, phantom_batch):
-    method = PatchCore(small_plans("PatchCore", every_nth_slice=4))
+def test_every_nth_slice_is_taken_from_another_one_on_for_each_subject(phantom_batch):
     numbered = phantom_batch(*range(12))
     z = torch.arange(16.0).expand_as(numbered.images)
     batch = replace(numbered, images=z, brain_mask=torch.ones_like(numbered.brain_mask))
     found = [
         some[:, 0, 0, 0].tolist()
-        for _, some, _ in method._slices([batch], torch.Generator().manual_seed(0))
+        for _, some, _ in brain_slices([batch], ("T1", "T2"), 4, torch.Generator().manual_seed(0))
     ]
     assert len(found) == 24 and found[0] == found[1]  # both sequences of a subject
     assert {tuple(one) for one in found} == {(i, i + 4, i + 8, i + 12) for i in range(4)}
@@ -269,27 +255,29 @@ def test_the_default_is_the_papers(preset):
 
 @pytest.mark.parametrize("broken", ["gone", "changed"])
 def test_a_file_that_is_not_the_one_stated_stops_before_the_cohort_is_read(
-    small_plans, resnet18, broken
+    small_plans, resnet18_file, broken
 ):
-    path = Path(resnet18["weights"])
+    path = Path(resnet18_file["weights"])
     if broken == "gone":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes() + b" ")
-    method = PatchCore(small_plans("PatchCore", **resnet18))
+    method = PatchCore(small_plans("PatchCore", **resnet18_file))
     for stop in (method.require_files, lambda: method.fit_cohort(never())):
         with pytest.raises(InputError, match="no such file" if broken == "gone" else "SHA-256"):
             stop()
 
 
 def test_a_model_carries_its_features_and_needs_no_file_to_predict(
-    small_plans, phantom_batch, in_windows, resnet18, tmp_path
+    small_plans, phantom_batch, in_windows, resnet18_file, tmp_path
 ):
-    plans = small_plans("PatchCore", **resnet18)
+    plans = small_plans("PatchCore", **resnet18_file)
     method = fitted(plans, [phantom_batch(0)])
-    assert torch.equal(method.trunk.conv1.weight, load_file(resnet18["weights"])["conv1.weight"])
+    assert torch.equal(
+        method.trunk.conv1.weight, load_file(resnet18_file["weights"])["conv1.weight"]
+    )
     save_checkpoint(tmp_path / "best.safetensors", Checkpoint(plans, method.tensors()))
-    Path(resnet18["weights"]).unlink()
+    Path(resnet18_file["weights"]).unlink()
     again = load_checkpoint(tmp_path / "best.safetensors").build("cpu")
     new = phantom_batch(3)
     one, two = (

@@ -13,13 +13,14 @@ from torch.nn import functional as F
 
 from dal_auto.errors import InputError
 from dal_auto.networks.backbone import (
-    ARCHITECTURES,
+    VGG,
     Architecture,
     Backbone,
     Block,
     Decoder,
     Trunk,
     load_weights,
+    make_trunk,
     require_weights,
 )
 
@@ -34,7 +35,27 @@ def count(network: torch.nn.Module) -> int:
 def test_with_a_classifier_they_are_as_large_as_torchvision_says(backbone, published):
     with torch.device("meta"):
         trunk = Trunk(backbone, 4)
-    assert count(trunk) + trunk.channels * 1000 + 1000 == published
+    assert count(trunk) + trunk.widths[-1] * 1000 + 1000 == published
+
+
+@pytest.mark.parametrize(
+    ("backbone", "published"), [("vgg16", 138_357_544), ("vgg19", 143_667_240)]
+)
+def test_vggs_with_a_classifier_are_as_large_as_torchvision_says(backbone, published):
+    with torch.device("meta"):
+        trunk = VGG(backbone, 5)
+    classifier = 25088 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000
+    assert count(trunk) + classifier == published
+
+
+def test_a_vgg_gives_what_each_pool_gives_and_its_layers_have_torchvisions_numbers():
+    vgg = VGG("vgg16", 5, stem_width=8)
+    pools = [n for n, layer in enumerate(vgg.features) if isinstance(layer, torch.nn.MaxPool2d)]
+    assert pools == [4, 9, 16, 23, 30]
+    shapes = [tuple(stage.shape) for stage in vgg(torch.rand(2, 1, 64, 32))]
+    widths = (8, 16, 32, 64, 64)
+    assert shapes == [(2, w, 32 >> n, 16 >> n) for n, w in enumerate(widths)]
+    assert vgg.widths == widths and vgg.stride == 32
 
 
 def test_the_trunk_of_patchcore_is_as_large_as_its_layers_add_up_to():
@@ -201,5 +222,10 @@ def test_a_file_that_is_not_there_or_not_named_is_said(tmp_path):
             require_weights(path, sha256, "resnet18")
 
 
-def test_every_backbone_has_an_architecture():
-    assert set(ARCHITECTURES) == set(get_args(Backbone))
+def test_every_backbone_can_be_made():
+    for backbone in get_args(Backbone):
+        with torch.device("meta"):
+            trunk = make_trunk(backbone, 3)
+            stages = trunk(torch.empty(1, 1, 32, 32))
+        assert [stage.shape[1] for stage in stages] == list(trunk.widths)
+        assert stages[-1].shape[2] * trunk.stride == 32
