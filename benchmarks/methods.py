@@ -28,7 +28,8 @@ from dal_auto.methods.registry import find_method, method_names
 from dal_auto.store.atomic import write_json, write_text
 
 #: Of methods that want files by default: what does without. Their variants' names say so.
-WITHOUT_FILES = {"PatchCore": {"method.settings.features": "self-trained"}}
+_LEARNED = {"method.settings.features": "self-trained"}
+WITHOUT_FILES = dict.fromkeys(("PatchCore", "MKD", "RD4AD", "UTRAD"), _LEARNED)
 #: What comes before it on the page is written by hand.
 MARK = "<!-- The rest is written by benchmarks/methods.py. -->"
 

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.slow
 
 METHODS = sorted(set(method_names()) - {"DAL", "mean-brain", "raw-intensity"})
 
-#: PatchCore's default wants a file of weights, which a test has not got.
+#: The default of some wants a file of weights, which a test has not got.
+_LEARNED = ["method.settings.features=self-trained", "method.settings.self_trained.steps=4"]
 _SETTINGS = {
-    "PatchCore": [
-        "method.settings.features=self-trained",
-        "method.settings.self_trained.steps=4",
-        "method.settings.candidates=500",
-    ]
+    "PatchCore": [*_LEARNED, "method.settings.candidates=500"],
+    "MKD": _LEARNED,
+    "RD4AD": _LEARNED,
+    "UTRAD": _LEARNED,
 }
 
 

@@ -28,8 +28,12 @@ _LEARNED = {
 WITHOUT_FILES: dict[str, dict[str, Any]] = {
     "PatchCore": _LEARNED | {"candidates": 2000, "bank_limit": 100},
     "RD4AD": _LEARNED,
-    "UTRAD": _LEARNED,
-    "MKD": _LEARNED | {"self_trained": _LEARNED["self_trained"] | {"backbone": "vgg16"}},
+    "UTRAD": _LEARNED | {"input_side": 16, "width": 16},
+    "MKD": _LEARNED
+    | {"self_trained": _LEARNED["self_trained"] | {"backbone": "vgg16"}, "input_side": 32},
+    # Need no files, and need not be as large as the demo's.
+    "FPI": {"input_side": 32, "stem_width": 4},
+    "DRAEM": {"reconstructor_width": 4, "segmenter_width": 4},
 }
 
 
