@@ -12,13 +12,14 @@ PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest \
   -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo weights test test-all lint format clean run-tests run-all-tests
+.PHONY: help demo weights test test-all lint format clean run-tests run-all-tests fuzz
 
 help:
 	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
 	@echo "make weights         train the model that is shipped (hours on a CPU), into ./weights"
 	@echo "make test            lint and the tests, but for those that take minutes each"
 	@echo "make test-all        lint and all tests"
+	@echo "make fuzz            read thousands of damaged files: each is refused in words, or read"
 	@echo "make lint            ruff and mypy"
 	@echo "make format          let ruff rewrite what it can"
 	@echo "make benchmark-NAME  run benchmarks/NAME.py: ours beside its peer"
@@ -62,6 +63,10 @@ test: .venv/.ready
 
 test-all: .venv/.ready
 	@$(MAKE) --no-print-directory -j2 lint run-all-tests
+
+# 2,800 files with bytes changed at random, others every time; `make test` has a fixed short part.
+fuzz: .venv/.ready
+	DAL_FUZZ_EXAMPLES=350 $(PYTEST) tests/fuzz
 
 run-tests:
 	$(PYTEST) -m "not long"
