@@ -16,6 +16,7 @@ from pydantic import Field
 from dal_auto.case import Shape
 from dal_auto.errors import InputError, PlansError
 from dal_auto.schema import Section, ours, paper
+from dal_auto.scoring.joint import JointRule
 
 SkullStripper = Literal["deepbet", "robex", "hd-bet", "synthstrip"]
 
@@ -156,6 +157,9 @@ class ScoringPlan(Section):
     """From two images to an anomaly map, and to a mask."""
 
     score: Literal["hybrid", "l1", "ssim"] = paper("hybrid", "Eq. 15")
+    joint: JointRule = ours(
+        "mean", "of each sequence's score over its threshold: one map of a case; or the max"
+    )
     ssim_sigma_voxels: float = ours(1.5, "Wang et al. 2004; the paper names no window", gt=0)
     min_filter_mm: float = paper(3.0, "§3.5.2, 3³ at 1 mm", ge=0)
     mean_filter_mm: float = paper(9.0, "§3.5.2, 9³ at 1 mm", ge=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dal_auto.cli import common
 from dal_auto.datasets.scans import find_scans
+from dal_auto.inference.layout import LAYOUTS
 from dal_auto.inference.request import OUTPUTS
 from dal_auto.inference.run import predict_cases
 from dal_auto.planning.hardware import Hardware
@@ -51,7 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=_outputs,
         default=frozenset(),
         metavar="A,B",
-        help=f"further outputs: {', '.join(OUTPUTS)} (the mask is always written)",
+        help=f"further outputs: {', '.join(OUTPUTS)} (mask, brain mask, pseudo-healthy image "
+        "and the transform to the atlas are always written)",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="flat",
+        help="names of the files: all in one folder (flat), or BIDS derivatives (bids)",
     )
     parser.add_argument(
         "--threshold",
@@ -94,6 +102,7 @@ def _run(options: argparse.Namespace) -> int:
         threshold=options.threshold,
         workforce=common.workforce(options),
         resume=options.resume,
+        layout=options.layout,
     )
     logger.info(
         "%d cases done, %d kept from before, %d failed; table: %s",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dal_auto.case import StandardCase
 from dal_auto.errors import UsageError
@@ -68,7 +68,12 @@ class Model:
 
 
 def load_model(
-    run: Run | ModelFile, *, device: str, save: frozenset[str], threshold: float | None
+    run: Run | ModelFile,
+    *,
+    device: str,
+    save: frozenset[str] = frozenset(),
+    threshold: float | None = None,
+    layout: Literal["flat", "bids"] = "flat",
 ) -> Model:
     """Read a run's checkpoint and put its method on a device.
 
@@ -80,7 +85,7 @@ def load_model(
     checkpoint = load_checkpoint(run.checkpoint_path)
     check_atlas(checkpoint)
     plans = checkpoint.plans
-    request = Request(run.checkpoint_sha256(), plans.preprocessing, save, threshold)
+    request = Request(run.checkpoint_sha256(), plans.preprocessing, save, threshold, layout)
     if threshold is None:
         known = {key.split("/")[0] for key in checkpoint.thresholds}
         if missing := [name for name in plans.sequences if name not in known]:

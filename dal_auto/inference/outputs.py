@@ -12,24 +12,29 @@ from typing import Any
 import numpy as np
 
 from dal_auto import __version__
-from dal_auto.case import FloatArray, Grid, RawCase
-from dal_auto.errors import CaseFailed
+from dal_auto.case import FloatArray, RawCase
 from dal_auto.figures.panels import Volume
 from dal_auto.images import write_image
 from dal_auto.inference.export import standard_grid, to_native
-from dal_auto.inference.measure import components
+from dal_auto.inference.layout import (
+    KINDS,
+    LayoutName,
+    picture_name,
+    sidecar_name,
+    transform_name,
+    volume_name,
+)
 from dal_auto.inference.model import Model
+from dal_auto.inference.native_map import JOINT, NativeMap, native_maps, stored
 from dal_auto.inference.picture import draw_map
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
 from dal_auto.inference.request import FORMAT, digests, read_record, record_path
 from dal_auto.inference.sidecar import sidecar
+from dal_auto.inference.transforms import write_transform
+from dal_auto.preprocessing.native import reference_of
 from dal_auto.preprocessing.quality.pictures import flags
-from dal_auto.scoring.pooled_curve import rounded
 from dal_auto.store.atomic import write_json
-
-_ATLAS = "_space-atlas"
-_NAMES = ("anomaly", "mask", "pseudo-healthy", "anatomy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +78,19 @@ def write_outputs(export: Export) -> None:
     record_path(output, case_id).unlink(missing_ok=True)
     written: set[str] = set()
     rows, found = [], []
-    for sequence, prediction in export.predictions.items():
-        row, lesions, names = _write_sequence(export, sequence, prediction)
+    maps = native_maps(model, export.prepared.case, export.predictions)
+    while True:
+        with export.timed("export"):
+            one = next(maps, None)
+        if one is None:
+            break
+        row, lesions, names = _write_map(export, one)
         rows.append(row)
-        found += [{"case": case_id, "sequence": sequence, **lesion} for lesion in lesions]
+        found += lesions
         written |= names
-    for name in {*_possible(case_id, raw.sequences), *(old or {}).get("files", ())} - written:
+    written |= _write_transforms(export)
+    possible = _possible(model.request.layout, case_id, raw.sequences)
+    for name in {*possible, *(old or {}).get("files", ())} - written:
         (output / name).unlink(missing_ok=True)
     with export.timed("hash of the outputs"):
         files = digests(output, written)
@@ -113,91 +125,112 @@ def write_outputs(export: Export) -> None:
     )
 
 
-def _possible(case_id: str, sequences: Mapping[str, Path]) -> Iterator[str]:
-    for sequence in sequences:
-        for name in _NAMES:
-            yield f"{case_id}_{sequence}_{name}.nii.gz"
-            yield f"{case_id}_{sequence}_{name}{_ATLAS}.nii.gz"
+def _possible(layout: LayoutName, case_id: str, sequences: Mapping[str, Path]) -> Iterator[str]:
+    for name in (*sequences, JOINT):
+        on = reference_of(sequences) if name == JOINT else name
+        for kind in KINDS:
+            for atlas in (False, True):
+                yield volume_name(layout, case_id, name, on, kind, atlas=atlas)
 
 
-def _write_sequence(
-    export: Export, sequence: str, prediction: Prediction
+def _write_map(
+    export: Export, found: NativeMap
 ) -> tuple[dict[str, Any], list[dict[str, Any]], set[str]]:
-    """Maps, sidecar and picture of one sequence: its row, its components, the names of files."""
-    model, prepared, output = export.model, export.prepared, export.output
-    case, plans, save = prepared.case, model.plans, model.request.save
-    variant, anomaly = next(iter(prediction.anomaly.items()))
-    cut, stem = model.threshold(sequence, variant), f"{case.case_id}_{sequence}"
-    native, standard = case.geometry.native[sequence], standard_grid(plans)
-    like, names = export.raw.sequences[sequence], set[str]()
-
-    def write(name: str, volume: np.ndarray, grid: Grid, header: Path | None) -> None:
-        file, what = f"{stem}_{name}.nii.gz", name.removesuffix(_ATLAS)
-        # The threshold is middle grey, in every map of a run.
-        window = (0.0, 2 * cut if what == "anomaly" else 1.0)
-        description = f"dal_auto {__version__} {plans.method.name} {sequence} {what}"
-        with export.timed("write"):
-            write_image(output / file, volume, grid, header, window=window, description=description)
-        names.add(file)
-
-    with export.timed("export"):
-        score = _stored(case.case_id, to_native(anomaly, case.geometry, sequence, plans))
-    mask = score >= cut
-    write("anomaly", score, native, like)
-    write("mask", mask, native, like)
-    atlas_score = _stored(case.case_id, anomaly)
-    others = {"pseudo-healthy": prediction.pseudo_healthy, "anatomy": _anatomy(prediction)}
-    chosen = {name: v for name, v in others.items() if name in save and v is not None}
-    for name, volume in chosen.items():
-        with export.timed("export"):
-            moved = to_native(volume, case.geometry, sequence, plans)
-        write(name, _stored(case.case_id, moved), native, like)
-    if "atlas-space" in save:
-        write(f"anomaly{_ATLAS}", atlas_score, standard, None)
-        write(f"mask{_ATLAS}", atlas_score >= cut, standard, None)
-        for name, volume in chosen.items():
-            write(f"{name}{_ATLAS}", _stored(case.case_id, volume), standard, None)
-    beside = f"{stem}_anomaly.json"
-    write_json(output / beside, sidecar(model, export.raw, prepared, sequence, variant))
-    with export.timed("components"):
-        lesions = components(mask, score, native)
-    volume_ml = round(float(np.count_nonzero(mask)) * native.voxel_ml, 4)
+    """Maps, sidecar and picture of one map: its row, its components, the names of files."""
+    model, case, output = export.model, export.prepared.case, export.output
+    layout, cut = model.request.layout, found.threshold
+    names = {"sidecar": sidecar_name(layout, case.case_id, found.name, found.on)}
+    names["picture"] = picture_name(layout, case.case_id, found.name)
+    volumes = _write_volumes(export, found)
+    write_json(output / names["sidecar"], sidecar(model, export.raw, export.prepared, found))
+    volume_ml = round(float(np.count_nonzero(found.mask)) * found.grid.voxel_ml, 4)
     with export.timed("picture"):
         draw_map(
-            output / f"{stem}.png",
-            f"{case.case_id} {sequence}: {volume_ml:.2f} ml with a score of {cut:.4g} or more",
-            image=prediction.image,
-            pseudo_healthy=prediction.pseudo_healthy,
-            score=anomaly,
-            mask=atlas_score >= cut,
+            output / names["picture"],
+            f"{case.case_id} {found.name}: {volume_ml:.2f} ml with a score of {cut:.4g} or more",
+            image=found.prediction.image,
+            pseudo_healthy=found.prediction.pseudo_healthy,
+            score=found.standard_score,
+            mask=stored(case.case_id, found.standard_score) >= cut,
         )
     row = {
         "case": case.case_id,
-        "sequence": sequence,
+        "sequence": found.name,
         "threshold": cut,
         "anomaly_ml": volume_ml,
-        "components": len(lesions),
-        "largest_component_ml": lesions[0]["ml"] if lesions else 0.0,
-        "maximum_score": float(score.max()),
-        "mean_score": round(float(anomaly[case.brain_mask].mean()), 6),
+        "components": len(found.components),
+        "largest_component_ml": found.components[0]["ml"] if found.components else 0.0,
+        "maximum_score": float(found.score.max()),
+        "mean_score": round(float(found.standard_score[case.brain_mask].mean()), 6),
         "run": str(model.run),
+        "picture": names["picture"],
+        "volumes": volumes,
     }
-    return row, lesions, {*names, beside, f"{stem}.png"}
+    lesions = [
+        {"case": case.case_id, "sequence": found.name, **lesion} for lesion in found.components
+    ]
+    return row, lesions, {*volumes.values(), *names.values()}
 
 
-def _stored(case_id: str, volume: FloatArray) -> FloatArray:
-    """Values as they are stored: rounded to float16, for which NIfTI has no type, in float32.
+def _write_volumes(export: Export, found: NativeMap) -> dict[str, str]:
+    """Every volume of one map, in the scan's space and where that is wanted in the atlas's; what
+    each is → its file."""
+    model, case = export.model, export.prepared.case
+    plans, save, layout = model.plans, model.request.save, model.request.layout
+    like, files = export.raw.sequences[found.on], dict[str, str]()
+    method = plans.method.name
 
-    A mask made of the file is then that which the metrics count, and the file is a third smaller.
-    """
-    try:
-        return rounded(volume).astype(np.float32)
-    except ValueError as error:
-        raise CaseFailed(case_id, "export", str(error)) from error
+    def write(kind: str, volume: np.ndarray, *, atlas: bool = False) -> None:
+        file = volume_name(layout, case.case_id, found.name, found.on, kind, atlas=atlas)
+        # The threshold is middle grey, in every map of a run.
+        window = (0.0, 2 * found.threshold if kind == "anomaly" else 1.0)
+        grid, header = (standard_grid(plans), None) if atlas else (found.grid, like)
+        description = f"dal_auto {__version__} {method} {found.name} {kind}"
+        with export.timed("write"):
+            write_image(
+                export.output / file, volume, grid, header, window=window, description=description
+            )
+        files[f"{kind}{'_space-atlas' if atlas else ''}"] = file
+
+    write("anomaly", found.score)
+    write("mask", found.mask)
+    restored = {"pseudo-healthy": found.prediction.pseudo_healthy, "anatomy": _anatomy(found)}
+    if found.name == JOINT:
+        restored = {}  # they are those of its sequences
+    else:
+        write("brain-mask", found.brain)
+    kept = {
+        kind: volume
+        for kind, volume in restored.items()
+        if volume is not None and (kind == "pseudo-healthy" or kind in save)
+    }
+    for kind, volume in kept.items():
+        with export.timed("export"):
+            moved = to_native(volume, case.geometry, found.on, plans)
+        write(kind, stored(case.case_id, moved))
+    if "atlas-space" in save:
+        score = stored(case.case_id, found.standard_score)
+        write("anomaly", score, atlas=True)
+        write("mask", score >= found.threshold, atlas=True)
+        for kind, volume in kept.items():
+            write(kind, stored(case.case_id, volume), atlas=True)
+    return files
 
 
-def _anatomy(prediction: Prediction) -> FloatArray | None:
-    return prediction.extras.get("anatomy")
+def _write_transforms(export: Export) -> set[str]:
+    """The way between each scan and the atlas, for ITK's programs and as text."""
+    case, layout = export.prepared.case, export.model.request.layout
+    names = set()
+    for sequence, matrix in case.geometry.atlas_to_native.items():
+        for ending in (".tfm", ".txt"):
+            name = transform_name(layout, case.case_id, sequence, ending)
+            write_transform(export.output / name, matrix)
+            names.add(name)
+    return names
+
+
+def _anatomy(found: NativeMap) -> FloatArray | None:
+    return found.prediction.extras.get("anatomy")
 
 
 def panel_volumes(prediction: Prediction, anomaly: np.ndarray) -> list[Volume]:

@@ -94,25 +94,23 @@ def write_page(output: Path, records: Sequence[Mapping[str, Any]], failures: Seq
 
 
 def _map(output: Path, record: Mapping[str, Any], row: Mapping[str, Any]) -> Map:
-    stem = f"{row['case']}_{row['sequence']}"
-    volumes = sorted(n for n in record["files"] if n.startswith(f"{stem}_") and ".nii" in n)
     return Map(
         row["case"],
         row["sequence"],
-        _picture(output / f"{stem}.png"),
+        _picture(output, row["picture"]),
         tuple((row[key], f"{row[key]:.{decimals}f}") for key, _, _, decimals in COLUMNS),
         record["flags"],
         record["warnings"],
         record["done"],
-        [(n.removeprefix(f"{stem}_").removesuffix(".nii.gz"), quote(n)) for n in volumes],
+        [(what, quote(row["volumes"][what])) for what in sorted(row["volumes"])],
         row["run"],
     )
 
 
-def _picture(path: Path) -> Picture | None:
+def _picture(output: Path, name: str) -> Picture | None:
     try:
-        with Image.open(path) as picture:
-            return Picture(quote(path.name), *picture.size)
+        with Image.open(output / name) as picture:
+            return Picture(quote(name), *picture.size)
     except (OSError, ValueError, SyntaxError):  # removed since, or damaged
         return None
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dal_auto.case import RawCase
 from dal_auto.errors import DalError, InputError
@@ -17,9 +17,9 @@ from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.chain import tool_versions
 from dal_auto.preprocessing.steps import CaseSteps
 
-#: What `--save` knows. The mask is written in any case, beside the anomaly map.
+#: What `--save` knows. Mask and pseudo-healthy image are written in any case, beside the map.
 OUTPUTS = ("pseudo-healthy", "mask", "anatomy", "atlas-space")
-FORMAT = "dal_auto prediction 1"
+FORMAT = "dal_auto prediction 2"
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class Request:
     plan : its chain
     save : further outputs, of `OUTPUTS`
     threshold : for the masks; None takes the checkpoint's practical threshold
+    layout : what the files are called
     """
 
     model_sha256: str
     plan: PreprocessingPlan
     save: frozenset[str] = frozenset()
     threshold: float | None = None
+    layout: Literal["flat", "bids"] = "flat"
 
     def hash_of(self, case: RawCase) -> str:
         """Hash of what a case's outputs depend on: files, claims, model, what is wanted.
@@ -54,8 +56,9 @@ class Request:
         asked = {
             "format": FORMAT,
             "model": self.model_sha256,
-            "save": sorted(self.save - {"mask"}),
+            "save": sorted(self.save - {"mask", "pseudo-healthy"}),
             "threshold": self.threshold,
+            "layout": self.layout,
             "claims": asdict(case.claims),
         }
         digest.update(json.dumps(asked, sort_keys=True).encode())

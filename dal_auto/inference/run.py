@@ -22,6 +22,7 @@ from dal_auto.errors import (
     failure_row,
 )
 from dal_auto.inference.background import Background
+from dal_auto.inference.layout import LayoutName, claim_layout
 from dal_auto.inference.model import Model, load_model
 from dal_auto.inference.outputs import Export, write_outputs
 from dal_auto.inference.page import write_page
@@ -77,6 +78,7 @@ def predict_cases(
     threshold: float | None,
     workforce: Workforce,
     resume: bool = True,
+    layout: LayoutName = "flat",
 ) -> PredictionSummary:
     """Predict every case: maps, masks, pictures, tables and a page of all.
 
@@ -84,6 +86,7 @@ def predict_cases(
     ----------
     save : further outputs, of `request.OUTPUTS`
     threshold : for the binary mask; None takes the checkpoint's practical threshold
+    layout : what the files of a case are called
     resume : keep what is there whole and was made of the same files, model, options and tools
 
     Raises
@@ -94,10 +97,11 @@ def predict_cases(
     DiskFull
         if there is no room for a file; what is done by then is kept by the next run.
     """
-    model = load_model(run, device=device, save=save, threshold=threshold)
+    model = load_model(run, device=device, save=save, threshold=threshold, layout=layout)
     with claimed(output, "Name another with -o."):
         for folder in (output / "records", output / "logs"):
             remove_leftovers(folder)
+        claim_layout(layout, output, [case.case_id for case in cases])
         return _predict_cases(cases, output, model, workforce=workforce, resume=resume)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from dal_auto.case import RawCase
 from dal_auto.inference.limits import LIMITS
 from dal_auto.inference.model import Model
+from dal_auto.inference.native_map import JOINT, NativeMap
 from dal_auto.inference.prepare import Prepared
 from dal_auto.plans import ScoringPlan
 
@@ -18,30 +19,35 @@ _SCORES = {
 }
 
 
-def sidecar(
-    model: Model, raw: RawCase, prepared: Prepared, sequence: str, variant: str
-) -> dict[str, Any]:
-    """What belongs beside the anomaly map of one sequence; keys are BIDS' where it has one."""
-    scoring = model.plans.scoring
+def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) -> dict[str, Any]:
+    """What belongs beside an anomaly map; keys are BIDS' where it has one."""
+    scoring, joint = model.plans.scoring, found.name == JOINT
+    sources = prepared.case.sequences if joint else [found.name]
+    of = f"all of {', '.join(sources)}" if joint else found.name
+    meaning = f"anomaly score of {model.plans.method.name}"
+    if joint:
+        meaning += f": {scoring.joint} of the sequences' scores, each over its threshold"
     return {
-        "Description": f"Anomaly map of {sequence}, in the space of the scan. Research only, not "
-        "for diagnosis.",
+        "Description": f"Anomaly map of {of}, in the space of the {found.on} scan. Research only, "
+        "not for diagnosis.",
         "Units": "arbitrary",
-        "Sources": [raw.sequences[sequence].name],
+        "Sources": [raw.sequences[name].name for name in sources],
         "score": {
-            "meaning": f"anomaly score of {model.plans.method.name}",
+            "meaning": meaning,
             "plans_score": f"{scoring.score}: {_SCORES[scoring.score]}",
             "plans_score_note": "methods with a score of their own do not use it",
             "range": "0 and above; the higher, the more unlike the healthy training set. One scale "
             "for all cases of a model, and none common to several",
-            "variant": variant,
+            "variant": found.variant,
             "stored": "rounded to float16, as it is counted, in float32",
         },
         "post_processing": _post_processing(scoring),
-        "threshold": model.threshold(sequence, variant),
-        "threshold_source": model.threshold_source,
+        "threshold": found.threshold,
+        "threshold_source": "1 is the threshold of each sequence: " + model.threshold_source
+        if joint
+        else model.threshold_source,
         "false_positive_rate": None
-        if model.request.threshold is not None
+        if joint or model.request.threshold is not None
         else scoring.false_positive_rate,
         "mask": "voxels of the map with a score at or above the threshold",
         "model": model.names(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,9 +79,10 @@ class NativeCase:
     homes: Mapping[str, Grid]
 
 
-def reference_sequence(case: RawCase) -> str:
+def reference_of(sequences: Iterable[str]) -> str:
     """The sequence that stands for all: T1, else T2, else the first there is."""
-    return next(name for name in ("T1", "T2", *case.sequences) if name in case.sequences)
+    names = tuple(sequences)
+    return next(name for name in ("T1", "T2", *names) if name in names)
 
 
 def read_native(case: RawCase, steps: CaseSteps) -> NativeCase:
@@ -104,7 +105,9 @@ def read_native(case: RawCase, steps: CaseSteps) -> NativeCase:
         read_supplied_mask(path, what, grids, steps.true_header)
         for path, what in ((case.brain_mask, "brain mask"), (case.lesion_mask, "lesion mask"))
     )
-    read = NativeCase(case.case_id, images, grids, reference_sequence(case), brain, lesion, grids)
+    read = NativeCase(
+        case.case_id, images, grids, reference_of(case.sequences), brain, lesion, grids
+    )
     return _straightened(read)
 
 

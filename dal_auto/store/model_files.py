@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from dal_auto.errors import InputError, PlansError, UsageError
-from dal_auto.plans import Section
+from dal_auto.schema import Section
 from dal_auto.store.runs import Run, choose_run, complete_runs
 
 SHIPPED = "shipped"

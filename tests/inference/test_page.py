@@ -65,7 +65,8 @@ def record(case: str, *volumes: float, **changes: Any) -> dict[str, Any]:
         {
             "case": case, "sequence": f"T{n + 1}", "threshold": 0.25, "anomaly_ml": ml,
             "components": 3, "largest_component_ml": ml / 2, "maximum_score": 0.9,
-            "mean_score": 0.01, "run": MODEL["run"],
+            "mean_score": 0.01, "run": MODEL["run"], "picture": f"{case}_T{n + 1}.png",
+            "volumes": {"anomaly": f"{case}_T{n + 1}_anomaly.nii.gz"},
         }
         for n, ml in enumerate(volumes)
     ]  # fmt: skip

@@ -44,7 +44,8 @@ def test_every_case_has_maps_masks_pictures_a_record_and_a_place_in_all_tables(
         for ending in ("_anomaly.nii.gz", "_mask.nii.gz", "_anomaly.json", ".png"):
             assert (maps / f"{stem}{ending}").stat().st_size > 0
     cases = pd.read_csv(maps / "cases.csv")
-    assert list(cases["case"]) == ["a", "a", "b", "b"] and "seconds" not in cases
+    assert list(cases["case"]) == ["a"] * 3 + ["b"] * 3 and "seconds" not in cases
+    assert list(cases["sequence"]) == ["T1", "T2", "joint"] * 2
     seconds = pd.read_csv(maps / "logs" / "seconds.csv")
     steps = set(seconds.loc[seconds["case"] == "a", "step"])
     assert {"N4", "network, score and filters", "export", "write", "picture"} <= steps
@@ -101,9 +102,11 @@ def test_other_options_another_scan_or_other_tools_do_it_again(predicting, scans
     cases = scans("a")
     predicting(cases)
     assert predicting(cases, threshold=0.4).done == ["a"]
-    assert predicting(cases, threshold=0.4, save=frozenset({"pseudo-healthy"})).done == ["a"]
+    assert predicting(cases, threshold=0.4, save=frozenset({"anatomy"})).done == ["a"]
     assert predicting(cases).done == ["a"]
     assert predicting(cases, save=frozenset({"mask"})).kept == ["a"], "it is written anyhow"
+    assert predicting(cases, layout="bids").done == ["a"]
+    assert predicting(cases).done == ["a"]
     file = cases[0].sequences["T1"]
     shutil.copyfile(cases[0].sequences["T2"], file)
     assert predicting(cases).done == ["a"]
@@ -119,7 +122,8 @@ def test_what_an_earlier_request_left_and_this_one_does_not_write_is_removed(
     assert (tmp_path / "maps" / "a_T1_pseudo-healthy_space-atlas.nii.gz").is_file()
     predicting(cases)
     names = {path.name for path in (tmp_path / "maps").glob("a_T1*.nii.gz")}
-    assert names == {"a_T1_anomaly.nii.gz", "a_T1_mask.nii.gz"}
+    kinds = ("anomaly", "brain-mask", "mask", "pseudo-healthy")
+    assert names == {f"a_T1_{kind}.nii.gz" for kind in kinds}
 
 
 def test_a_case_that_fails_anywhere_stops_no_other_and_its_old_record_goes(

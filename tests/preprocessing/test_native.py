@@ -14,7 +14,7 @@ from dal_auto.images import write_image
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import native as module
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
-from dal_auto.preprocessing.native import Job, coregister, read_native, reference_sequence
+from dal_auto.preprocessing.native import Job, coregister, read_native, reference_of
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.workers.progress import Stopwatch
 
@@ -47,7 +47,7 @@ def raw(folder: Path, *names: str, **masks: Path) -> RawCase:
 )
 def test_t1_stands_for_all_else_t2_else_the_first(names, reference):
     case = RawCase("D", "a", "p", {name: Path(name) for name in names})
-    assert reference_sequence(case) == reference
+    assert reference_of(case.sequences) == reference
 
 
 def test_a_case_is_read_with_its_masks(tmp_path):

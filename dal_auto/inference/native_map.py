@@ -1,0 +1,132 @@
+"""Predictions brought home: the map of each sequence, and the joint one, in a scan's own space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dal_auto.case import BoolArray, FloatArray, Grid, StandardCase
+from dal_auto.errors import CaseFailed
+from dal_auto.inference.export import to_native
+from dal_auto.inference.measure import components
+from dal_auto.inference.model import Model
+from dal_auto.inference.predictor import Prediction
+from dal_auto.preprocessing.native import reference_of
+from dal_auto.scoring.joint import joint_score
+from dal_auto.scoring.pooled_curve import rounded
+
+#: What the map of all sequences together is called where the others have a sequence's name.
+JOINT = "joint"
+
+
+@dataclass(frozen=True, eq=False)
+class NativeMap:
+    """An anomaly map in the space of a scan.
+
+    Parameters
+    ----------
+    name : a sequence, or "joint"
+    on : the sequence in whose space it lies
+    grid : of that scan
+    score : (x, y, z) float32 on `grid`, ≥ 0; of "joint" in multiples of the thresholds
+    threshold : the score from which on a voxel is in `mask`
+    components : see `measure.components`
+    brain : (x, y, z) bool, the brain mask on `grid`
+    prediction : the same on the standard grid
+    variant : of the method's scores
+    """
+
+    name: str
+    on: str
+    grid: Grid
+    score: FloatArray
+    threshold: float
+    mask: BoolArray
+    components: list[dict[str, Any]]
+    brain: BoolArray
+    prediction: Prediction
+    variant: str
+
+    @property
+    def standard_score(self) -> FloatArray:
+        """(x, y, z) the score on the standard grid, before it is rounded."""
+        return self.prediction.anomaly[self.variant]
+
+
+def native_maps(
+    model: Model, case: StandardCase, predictions: Mapping[str, Prediction]
+) -> Iterator[NativeMap]:
+    """The map of each sequence, then, if there are several, the joint one.
+
+    Parameters
+    ----------
+    predictions : by sequence
+
+    Raises
+    ------
+    CaseFailed
+        if the scores are no numbers, or negative.
+    """
+    for sequence, prediction in predictions.items():
+        variant = next(iter(prediction.anomaly))
+        yield _brought_home(
+            model, case, sequence, sequence, prediction, variant, model.threshold(sequence, variant)
+        )
+    if len(predictions) > 1:
+        reference = reference_of(predictions)
+        joint = joint_prediction(model, predictions, predictions[reference])
+        yield _brought_home(model, case, JOINT, reference, joint, "", 1.0)
+
+
+def joint_prediction(
+    model: Model, predictions: Mapping[str, Prediction], like: Prediction
+) -> Prediction:
+    """All sequences' maps as one, on the standard grid; image and restoration are those of `like`.
+
+    The first score of the method counts, as everywhere in the outputs.
+    """
+    scores, thresholds = {}, {}
+    for sequence, prediction in predictions.items():
+        variant, scores[sequence] = next(iter(prediction.anomaly.items()))
+        thresholds[sequence] = model.threshold(sequence, variant)
+    score = joint_score(scores, thresholds, model.plans.scoring.joint)
+    return replace(like, anomaly={"": score}, extras={}, vectors={})
+
+
+def stored(case_id: str, volume: FloatArray) -> FloatArray:
+    """Values as they are stored: rounded to float16, for which NIfTI has no type, in float32.
+
+    A mask made of the file is then that which the metrics count, and the file is a third smaller.
+
+    Raises
+    ------
+    CaseFailed
+        if they are no numbers, or negative.
+    """
+    try:
+        return rounded(volume).astype(np.float32)
+    except ValueError as error:
+        raise CaseFailed(case_id, "export", str(error)) from error
+
+
+def _brought_home(
+    model: Model,
+    case: StandardCase,
+    name: str,
+    on: str,
+    prediction: Prediction,
+    variant: str,
+    threshold: float,
+) -> NativeMap:
+    geometry, plans, grid = case.geometry, model.plans, case.geometry.native[on]
+    moved = to_native(prediction.anomaly[variant], geometry, on, plans)
+    score = stored(case.case_id, moved)
+    mask = score >= threshold
+    brain = to_native(case.brain_mask.astype(np.float32), geometry, on, plans) >= 0.5
+    return NativeMap(
+        name, on, grid, score, threshold, mask, components(mask, score, grid), brain, prediction,
+        variant,
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""The joint map of a case, and what lies beside its maps: brain mask, transform, BIDS names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from dal_auto.case import Geometry, Grid
+from dal_auto.errors import UsageError
+from dal_auto.images import write_image
+from dal_auto.inference.export import standard_grid
+from dal_auto.inference.layout import bids_entities
+from dal_auto.preprocessing.resampling import resample
+
+
+def volume(maps, name) -> np.ndarray:
+    return nib.load(maps / f"{name}.nii.gz").get_fdata(dtype=np.float32)
+
+
+def test_the_joint_map_is_the_mean_of_the_maps_over_their_thresholds(predicting, scans, tmp_path):
+    predicting(scans("a"))
+    maps = tmp_path / "maps"
+    joint = volume(maps, "a_joint_anomaly")
+    expected = (volume(maps, "a_T1_anomaly") + volume(maps, "a_T2_anomaly")) / 2 / 0.25
+    np.testing.assert_allclose(joint, expected, rtol=2e-3, atol=1e-3)
+    np.testing.assert_array_equal(volume(maps, "a_joint_mask"), joint >= 1)
+    rows = pd.read_csv(maps / "cases.csv").set_index("sequence")
+    assert rows.loc["joint", "threshold"] == 1 and rows.loc["joint", "anomaly_ml"] > 0
+    assert "joint" in set(pd.read_csv(maps / "components.csv")["sequence"])
+    beside = json.loads((maps / "a_joint_anomaly.json").read_text())
+    assert beside["Sources"] == ["a_T1.nii.gz", "a_T2.nii.gz"]
+    assert "mean of the sequences' scores" in beside["score"]["meaning"]
+    assert not (maps / "a_joint_pseudo-healthy.nii.gz").exists()
+
+
+def test_a_case_of_one_sequence_has_no_joint_map(predicting, scans, tmp_path):
+    predicting(scans("a", sequences=("T2",)))
+    assert not list((tmp_path / "maps").glob("*joint*"))
+
+
+def test_the_brain_mask_lies_on_the_scan_and_the_window_puts_the_threshold_in_its_middle(
+    predicting, scans, tmp_path, case
+):
+    predicting(scans("a"))
+    maps = tmp_path / "maps"
+    np.testing.assert_array_equal(volume(maps, "a_T1_brain-mask") > 0, case.brain_mask)
+    header = nib.load(maps / "a_T1_anomaly.nii.gz").header
+    assert (float(header["cal_min"]), float(header["cal_max"])) == (0.0, 0.5)
+
+
+def test_both_transforms_bring_the_scan_to_the_atlas(predicting, prepared, scans, plans, tmp_path):
+    """SimpleITK with the .tfm and ours with the text give one image, of a turned, shifted scan."""
+    (case,) = scans("a", sequences=("T1",))
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(0.2, -0.1, 0.15)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(turn.GetMatrix()).reshape(3, 3)
+    matrix[:3, 3] = (4, -6, 3)
+    grid = Grid((48, 48, 48), matrix @ standard_grid(plans).affine)
+    axes = np.meshgrid(*[np.linspace(0, 3, 48)] * 3, indexing="ij")
+    image = np.sin(axes[0]) + axes[1] * np.cos(axes[2]) + 2
+    write_image(case.sequences["T1"], image, grid)
+
+    def prepare(task):
+        found = prepared(task)
+        geometry = Geometry({"T1": grid}, {"T1": matrix})
+        return replace(found, case=replace(found.case, geometry=geometry))
+
+    predicting([case], prepare)
+    maps, target = tmp_path / "maps", standard_grid(plans)
+    text = np.loadtxt(maps / "a_T1_to-atlas.txt")
+    ours = resample(image.astype(np.float32), grid, target, text)
+    np.testing.assert_allclose(ours, image, atol=1e-4)
+    scan = sitk.ReadImage(str(case.sequences["T1"]), sitk.sitkFloat32)
+    write_image(tmp_path / "target.nii.gz", image, target)
+    moved = sitk.Resample(
+        scan,
+        sitk.ReadImage(str(tmp_path / "target.nii.gz")),
+        sitk.ReadTransform(str(maps / "a_T1_to-atlas.tfm")),
+        sitk.sitkLinear,
+    )
+    inner = (slice(1, -1),) * 3
+    np.testing.assert_allclose(sitk.GetArrayFromImage(moved).T[inner], ours[inner], atol=1e-3)
+
+
+def test_bids_names_and_what_describes_the_dataset(predicting, scans, tmp_path):
+    predicting(scans("sub-01_ses-2"), layout="bids", save=frozenset({"atlas-space"}))
+    maps = tmp_path / "maps"
+    stem = "sub-01/ses-2/anat/sub-01_ses-2"
+    for name in (
+        "desc-anomaly_T1w.nii.gz", "desc-anomaly_T1w.json", "desc-pseudohealthy_T2w.nii.gz",
+        "label-anomaly_desc-T2w_mask.nii.gz", "label-brain_desc-T1w_mask.nii.gz",
+        "label-anomaly_desc-joint_mask.nii.gz", "desc-jointanomaly_T1w.nii.gz",
+        "space-SRI24_desc-anomaly_T1w.nii.gz", "from-T1w_to-SRI24_mode-image_xfm.tfm",
+    ):  # fmt: skip
+        assert (maps / f"{stem}_{name}").is_file(), name
+    described = json.loads((maps / "dataset_description.json").read_text())
+    assert described["DatasetType"] == "derivative" and "BIDSVersion" in described
+    assert (maps / "sub-01/ses-2/figures/sub-01_ses-2_desc-T1w.png").is_file()
+    assert f'href="{stem}_desc-anomaly_T1w.nii.gz"' in (maps / "index.html").read_text()
+    assert predicting(scans("sub-01_ses-2"), layout="bids", save=frozenset({"atlas-space"})).kept
+
+
+@pytest.mark.parametrize(
+    ("case_id", "expected"),
+    [("sub-01", "sub-01"), ("sub-01_ses-2_x", "sub-01_ses-2"), ("study-1a", "sub-study1a")],
+)
+def test_every_case_has_a_bids_name(case_id, expected):
+    assert bids_entities(case_id) == expected
+
+
+def test_two_cases_of_one_bids_name_are_an_error(predicting, scans):
+    with pytest.raises(UsageError, match="both be sub-ab"):
+        predicting(scans("a-b", "ab"), layout="bids")

@@ -1,0 +1,29 @@
+"""One map of several sequences: in multiples of their thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dal_auto.scoring.joint import joint_score
+
+
+def test_each_score_counts_in_multiples_of_its_threshold():
+    scores = {"T1": np.array([[[0.2, 0.0]]]), "T2": np.array([[[3.0, 6.0]]])}
+    thresholds = {"T1": 0.1, "T2": 3.0}
+    np.testing.assert_allclose(joint_score(scores, thresholds, "mean"), [[[1.5, 1.0]]])
+    np.testing.assert_allclose(joint_score(scores, thresholds, "max"), [[[2.0, 2.0]]])
+    assert joint_score(scores, thresholds, "mean").dtype == np.float32
+
+
+def test_one_sequence_alone_is_only_scaled():
+    score = np.random.default_rng(0).random((3, 4, 5), np.float32)
+    for rule in ("mean", "max"):
+        np.testing.assert_allclose(joint_score({"T1": score}, {"T1": 0.5}, rule), 2 * score)
+
+
+def test_scores_on_other_grids_or_none_at_all_are_an_error():
+    with pytest.raises(ValueError, match="one grid"):
+        joint_score({}, {}, "mean")
+    with pytest.raises(ValueError, match="one grid"):
+        joint_score({"a": np.ones((2, 2, 2)), "b": np.ones((2, 2, 3))}, {"a": 1, "b": 1}, "max")
