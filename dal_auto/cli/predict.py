@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from dal_auto.case import RawCase
 from dal_auto.cli import common
 from dal_auto.datasets.scans import find_scans
 from dal_auto.inference.layout import LAYOUTS
@@ -48,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--sequence", metavar="SEQ", help="what every image is, where names do not tell"
     )
     parser.add_argument(
+        "--stripped",
+        choices=("yes", "no"),
+        help="whether the skull is off, for all scans (default: what a list says, else measured)",
+    )
+    parser.add_argument(
         "--save",
         type=_outputs,
         default=frozenset(),
@@ -87,9 +94,15 @@ def _outputs(text: str) -> frozenset[str]:
     return chosen
 
 
+def _claimed(case: RawCase, stripped: bool) -> RawCase:
+    return replace(case, claims=replace(case.claims, stripped=stripped))
+
+
 def _run(options: argparse.Namespace) -> int:
     model = choose_model(options.m, options.r)
     cases = find_scans(options.i, options.o, options.sequence)
+    if options.stripped is not None:
+        cases = [_claimed(case, options.stripped == "yes") for case in cases]
     whose = "your own run" if isinstance(model, Run) else "a model file"
     whose = "it comes with dal_auto" if str(model) == SHIPPED else whose
     logger.info("%d cases; model: %s (%s)", len(cases), model, whose)

@@ -44,18 +44,25 @@ class CaseSteps(Section):
 
 
 def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
-    """What is still to be done to one case: measurement decides, a claim it contradicts is said.
+    """What is still to be done to one case: a claim and a measurement that disagree are said.
 
-    Whether the bias field was corrected cannot be measured reliably; there the record is believed,
-    and without one N4 runs, since on a corrected image it changes little.
+    Of the skull the claim wins, since heads and brains come in all forms; of the place on the atlas
+    the measurement. Whether the bias field was corrected cannot be measured reliably; there the
+    claim is believed, and without one N4 runs, since on a corrected image it changes little.
     """
     claims, warnings = case.claims, []
-    for claim, value, found in (
-        ("stripped", claims.stripped, measured.stripped),
-        ("registered to SRI24", claims.registered, measured.registered),
-    ):
-        if value is not None and value != found:
-            warnings.append(f"{case.case_id}: the record says {claim}={value}, measured {found}")
+    stripped = measured.stripped if claims.stripped is None else claims.stripped
+    if stripped != measured.stripped:
+        signs = "; ".join(f"{name}: {i.skull_signs}" for name, i in measured.images.items())
+        warnings.append(
+            f"{case.case_id}: said to be stripped={claims.stripped}, measured {measured.stripped} "
+            f"({signs}); what is said counts"
+        )
+    if claims.registered not in (None, measured.registered):
+        warnings.append(
+            f"{case.case_id}: said to be registered to SRI24={claims.registered}, measured "
+            f"{measured.registered}; what is measured counts"
+        )
     same_pose = measured.one_grid and (
         bool(claims.coregistered)
         or (measured.stripped and measured.nonzero_overlap >= _SAME_POSE_DICE)
@@ -64,7 +71,7 @@ def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
         bias_correct=not claims.bias_corrected,
         coregister=len(case.sequences) > 1 and not same_pose,
         register_to_atlas=not measured.registered,
-        strip=not measured.stripped and case.brain_mask is None,
+        strip=not stripped and case.brain_mask is None,
         true_header=measured.true_header,
         warnings=tuple(warnings),
     )

@@ -98,11 +98,18 @@ def test_the_steps_that_are_needed_follow_from_the_measurement(case, found, need
 
 def test_a_claim_that_the_measurement_contradicts_is_a_warning_with_both_values():
     steps = decide_steps(raw(stripped=True, registered=False), measured(dice=None))
-    assert steps.warnings == ("a: the record says stripped=True, measured False",)
+    (warning,) = steps.warnings
+    assert "a: said to be stripped=True, measured False" in warning
     steps = decide_steps(raw(stripped=False, registered=False), BRATS)
     assert len(steps.warnings) == 2
     assert decide_steps(raw(stripped=True, registered=True), BRATS).warnings == ()
     assert decide_steps(raw(), BRATS).warnings == ()
+
+
+@pytest.mark.parametrize(("said", "found"), [(True, RAW), (False, BRATS)])
+def test_of_the_skull_what_is_said_counts(said, found):
+    assert decide_steps(raw(stripped=said), found).strip is not said
+    assert decide_steps(raw(), found).strip is said
 
 
 @pytest.fixture

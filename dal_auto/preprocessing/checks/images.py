@@ -30,7 +30,7 @@ NOT_AS_CLAIMED = {
     for state, remedy, titles in (
         (
             "stripped",
-            "The measurement is believed. Is it another copy of the dataset?",
+            "The record is followed: correct it, or is it another copy of the dataset?",
             {
                 True: "cases are not stripped, the record says they are",
                 False: "cases are stripped, the record says they are not",
@@ -151,7 +151,7 @@ def stripping(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator
                 limit=dataset.expected.brain_ml,
             )
     stripped = sum(found.stripped for _, found in cases)
-    words = f"{stripped} of {len(cases)} cases are stripped, by their non-zero volume"
+    words = f"{stripped} of {len(cases)} cases are stripped, by volume, surface and content"
     yield fine("stripping", words)
 
 

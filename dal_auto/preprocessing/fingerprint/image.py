@@ -12,12 +12,10 @@ from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.findings import Finding
 from dal_auto.images import Volume
 from dal_auto.preprocessing.fingerprint.kinds import FIELD_OF_VIEW, NEGATIVE, THICK
+from dal_auto.preprocessing.fingerprint.skull import skull_signs
 from dal_auto.schema import Section
 from dal_auto.volumes import box_around, components, largest_component
 
-#: Non-zero volume of a stripped brain in ml (children to large adults in MNI scale). A head with
-#: skull has 2.5 l and more, and air noise fills the whole field of view.
-STRIPPED_ML = (600.0, 2300.0)
 PERCENTILES = (1.0, 50.0, 99.0)
 #: Figures that need no single voxel are measured at about this spacing.
 _COARSE_MM = 2.0
@@ -42,7 +40,8 @@ class ImageFingerprint(Section):
     minimum, maximum : intensities
     negative_voxels : how many voxels are below 0
     nonzero_ml : volume that is not exactly 0
-    stripped : measured from `nonzero_ml`
+    stripped : measured, see `skull.SkullSigns`
+    skull_signs : from what, in words
     atlas_dice : overlap of the non-zero voxels with the atlas's brain; None if not in its box
     dtype : type of the voxels on disk, such as "int16"
     forms_conflict_mm : largest distance between voxel corners placed by sform and by qform; None
@@ -68,6 +67,7 @@ class ImageFingerprint(Section):
     voxels_sha256: str = ""
     percentiles: tuple[float, ...] = ()
     bias_share: float | None = None
+    skull_signs: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +90,9 @@ class Coarse:
 def fingerprint_image(volume: Volume) -> ImageFingerprint:
     """Measure one image, all but its place on the atlas."""
     array, grid = volume.array, volume.grid
-    nonzero = array != 0
-    nonzero_ml = float(np.count_nonzero(nonzero)) * grid.voxel_ml
-    values = array[nonzero]
+    values = array[array != 0]
     values = values[:: 1 + values.size // _ENOUGH_VOXELS]
-    stripped = STRIPPED_ML[0] <= nonzero_ml <= STRIPPED_ML[1]
+    skull = skull_signs(array, grid)
     x, y, z = (round(mm, 4) for mm in grid.spacing_mm)
     return ImageFingerprint(
         shape=grid.shape,
@@ -104,14 +102,17 @@ def fingerprint_image(volume: Volume) -> ImageFingerprint:
         minimum=float(array.min()),
         maximum=float(array.max()),
         negative_voxels=int(np.count_nonzero(array < 0)),
-        nonzero_ml=round(nonzero_ml, 2),
-        stripped=stripped,
+        nonzero_ml=round(skull.nonzero_ml, 2),
+        stripped=skull.stripped,
+        skull_signs=str(skull),
         atlas_dice=None,
         dtype=volume.dtype,
         forms_conflict_mm=volume.forms_conflict_mm,
         voxels_sha256=_voxels_sha256(array),
         percentiles=tuple(_rounded(value) for value in np.percentile(values, PERCENTILES)),
-        bias_share=_bias_share(coarse(array, grid, stripped=stripped, spacing_mm=_BIAS_SPACING_MM)),
+        bias_share=_bias_share(
+            coarse(array, grid, stripped=skull.stripped, spacing_mm=_BIAS_SPACING_MM)
+        ),
     )
 
 
