@@ -14,6 +14,7 @@ from dal_auto.datasets.listing import known_datasets
 from dal_auto.datasets.overlap import Overlap, find_overlap
 from dal_auto.datasets.registry import Dataset, look_up
 from dal_auto.datasets.simulate import cohort_tasks, describe_cohort, simulate_subject
+from dal_auto.datasets.simulation.acquisition import KNOWN_SEQUENCES, SEQUENCES
 from dal_auto.errors import DalError
 from dal_auto.preprocessing.atlas_install import install_atlas, installed_path
 from dal_auto.preprocessing.checks.run import (
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     simulate.add_argument("--heads", type=Path, help="folder of whole-head label maps")
     simulate.add_argument("--lesion-masks", type=Path, help="folder of lesion masks in MNI space")
+    simulate.add_argument("--stroke-masks", type=Path, help="folder of stroke masks in MNI space")
+    simulate.add_argument(
+        "--sequences", nargs="+", choices=KNOWN_SEQUENCES, default=SEQUENCES, help="default: T1 T2"
+    )
     simulate.add_argument("--seed", type=common.whole_number(0), default=0)
     atlas = commands.add_parser(
         "atlas", help="check a copy of SRI24's T1 (with or without skull) and put it into DAL_HOME"
@@ -165,6 +170,8 @@ def _simulate(options: argparse.Namespace) -> int:
         seed=options.seed,
         heads=options.heads,
         lesion_masks=options.lesion_masks,
+        stroke_masks=options.stroke_masks,
+        sequences=options.sequences,
         spacing_mm=options.spacing,
     )
     describe_cohort(tasks)

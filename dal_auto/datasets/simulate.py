@@ -21,7 +21,6 @@ import numpy as np
 
 from dal_auto.case import BoolArray
 from dal_auto.datasets.simulation.acquisition import (
-    SEQUENCES,
     STYLES,
     degrade,
     draw_acquisitions,
@@ -62,7 +61,7 @@ class SimulatedSubject:
 
     Parameters
     ----------
-    images : "T1" and "T2", int16
+    images : of the task's sequences, int16
     brain_mask : (x, y, z) true brain on the T1 grid, ventricles and sulci included
     lesion_mask : (x, y, z) on the T1 grid, share of lesion ≥ 0.5; None without lesion
     style : name of the scanner's style
@@ -118,7 +117,7 @@ def simulate_subject(task: SubjectTask) -> bool:
         return False
     sidecar.unlink(missing_ok=True)
     subject = simulate_images(task)
-    for sequence in SEQUENCES:
+    for sequence in task.sequences:
         _save(subject.images[sequence], files[sequence])
     if subject.lesion_mask is not None:
         t1 = subject.images["T1"]
@@ -150,7 +149,7 @@ def simulate_images(task: SubjectTask) -> SimulatedSubject:
     lesion = _lesion(task, lesion_rng, head, anatomy)
 
     masks, images = {}, {}
-    for sequence in SEQUENCES:
+    for sequence in task.sequences:
         acquisition = acquisitions[sequence]
         tissue, outside = draw_means(rng, sequence, style)
         image = paint(anatomy, tissue, outside)
@@ -176,6 +175,7 @@ def simulate_cohort(
     seed: int = 0,
     heads: Path | None = None,
     lesion_masks: Path | None = None,
+    stroke_masks: Path | None = None,
     spacing_mm: float = 1.5,
     progress: Callable[[list[SubjectTask]], Iterable[SubjectTask]] = iter,
 ) -> None:
@@ -186,7 +186,7 @@ def simulate_cohort(
     """
     tasks = cohort_tasks(
         output, n_healthy=n_healthy, n_lesioned=n_lesioned, seed=seed, heads=heads,
-        lesion_masks=lesion_masks, spacing_mm=spacing_mm,
+        lesion_masks=lesion_masks, stroke_masks=stroke_masks, spacing_mm=spacing_mm,
     )  # fmt: skip
     describe_cohort(tasks)
     # Subjects of one head in a row: the last heads read are kept in memory.
@@ -202,7 +202,7 @@ def _lesion(
     if task.lesion == "tumour":
         return draw_tumour(rng, anatomy)
     if task.lesion_mask:
-        return lesions_from_mask(task.lesion_mask, head, anatomy)
+        return lesions_from_mask(task.lesion_mask, task.lesion, head, anatomy)
     return draw_small_lesions(rng, anatomy)
 
 

@@ -254,3 +254,40 @@ def test_label_maps_and_lesion_masks_give_a_lesioned_head():
     assert 1100 < subject.brain_mask.sum() * VOXEL_ML < 1900
     assert subject.lesion_mask.any()
     assert np.mean(subject.brain_mask[subject.lesion_mask]) > 0.95
+
+
+def test_strokes_take_turns_where_there_are_masks_and_leave_the_others_as_they_were(tmp_path):
+    names = [f"{number}.nii.gz" for number in range(6)]
+    for name in names:
+        (tmp_path / name).touch()
+    options = {"heads": tmp_path, "n_healthy": 0, "n_lesioned": 12}
+    found = tasks(stroke_masks=tmp_path, **options)
+    assert [t.lesion for t in found[:4]] == ["tumour", "white matter", "stroke", "tumour"]
+    strokes = [t.lesion_mask.name for t in found if t.lesion == "stroke"]
+    assert len(set(strokes)) == 4
+    assert strokes != names[:4], "not in the order of their names"
+    assert {t.lesion for t in tasks(**options)} == {"tumour", "white matter"}
+
+
+@pytest.mark.skipif(
+    not (DATA / "label_maps").is_dir() or not (DATA / "stroke_lesion_masks").is_dir(),
+    reason="no label maps under DAL_TEST_DATA",
+)
+def test_a_stroke_is_bright_on_flair_and_flair_leaves_the_other_sequences_as_they_are():
+    found = tasks(
+        heads=DATA / "label_maps",
+        stroke_masks=DATA / "stroke_lesion_masks",
+        n_lesioned=3,
+        sequences=("T1", "T2", "FLAIR"),
+    )
+    task = found[-1]
+    assert task.lesion == "stroke"
+    assert task.images()["FLAIR"].name == "sub-l003_FLAIR.nii.gz"
+    subject = simulate.simulate_images(task)
+    without = simulate.simulate_images(replace(task, lesion="none"))
+    change = voxels(subject.images["FLAIR"]).astype(float) - voxels(without.images["FLAIR"])
+    assert change.sum() > 0 and change.min() > -2
+    assert subject.lesion_mask.any()
+    pair = simulate.simulate_images(replace(task, sequences=("T1", "T2")))
+    for name in ("T1", "T2"):
+        np.testing.assert_array_equal(voxels(pair.images[name]), voxels(subject.images[name]))

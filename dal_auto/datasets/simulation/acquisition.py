@@ -26,6 +26,7 @@ from dal_auto.datasets.simulation.compartments import (
 from dal_auto.datasets.simulation.deformation import enlarge, smooth_noise
 
 SEQUENCES = ("T1", "T2")
+KNOWN_SEQUENCES = (*SEQUENCES, "FLAIR")
 POSE_DEGREES, POSE_MM = 10.0, 15.0
 MOTION_DEGREES, MOTION_MM = (1.0, 3.0), (1.0, 4.0)
 BIAS_BLUR_MM, BIAS_LATTICE_MM = 45.0, 10.0
@@ -34,16 +35,20 @@ JITTER = 0.03
 
 # White matter is 1 on T1, CSF is 1 on T2. Ratios are those of inversion-prepared gradient echo T1
 # and turbo spin echo T2 images of adults, in round numbers: T1 grey/white 0.7, CSF/white 0.25; T2
-# white < grey < CSF. Cortical bone is dark on both, marrow and fat are bright on T1.
+# white < grey < CSF. On FLAIR grey matter is 1, white matter a little darker, and fluid dark.
+# Cortical bone is dark on all, marrow and fat are bright on T1.
 TISSUE_MEANS = {
     "T1": {"csf": 0.24, "gm": 0.69, "deep": 0.80, "wm": 1.0},
     "T2": {"csf": 1.0, "gm": 0.56, "deep": 0.48, "wm": 0.40},
+    "FLAIR": {"csf": 0.18, "gm": 1.0, "deep": 0.93, "wm": 0.84},
 }
 OUTSIDE_MEANS = {
     "T1": {BONE: 0.12, MARROW: 0.62, SOFT: 0.48, FAT: 0.92, SKIN: 0.55, EYE: 0.25, DURA: 0.40,
            CORD: 0.95, AIR: 0.01},
     "T2": {BONE: 0.05, MARROW: 0.30, SOFT: 0.20, FAT: 0.48, SKIN: 0.28, EYE: 0.95, DURA: 0.15,
            CORD: 0.42, AIR: 0.01},
+    "FLAIR": {BONE: 0.05, MARROW: 0.40, SOFT: 0.45, FAT: 0.80, SKIN: 0.50, EYE: 0.25, DURA: 0.35,
+              CORD: 0.85, AIR: 0.01},
 }  # fmt: skip
 
 
@@ -57,8 +62,8 @@ class ScannerStyle:
     power : exponent on the means: above 1 more contrast, below 1 less
     noise : standard deviation of the noise as a share of white matter on T1 (of CSF/2 on T2)
     bias_cv : coefficient of variation of the bias field inside the brain, lowest and highest
-    scale : intensity of white matter on T1, of CSF on T2
-    axcodes : orientation of the T1 and of the T2 grid (nibabel's codes)
+    scale : intensity of white matter on T1, of CSF on T2, of grey matter on FLAIR
+    axcodes : orientation of each sequence's grid (nibabel's codes)
     """
 
     name: str
@@ -70,10 +75,10 @@ class ScannerStyle:
 
 
 STYLES = (
-    ScannerStyle("A", 1.0, 0.022, (0.07, 0.085), {"T1": 620.0, "T2": 900.0},
-                 {"T1": "PSR", "T2": "LPS"}),
-    ScannerStyle("B", 0.87, 0.035, (0.08, 0.10), {"T1": 310.0, "T2": 480.0},
-                 {"T1": "LAS", "T2": "RAS"}),
+    ScannerStyle("A", 1.0, 0.022, (0.07, 0.085), {"T1": 620.0, "T2": 900.0, "FLAIR": 540.0},
+                 {"T1": "PSR", "T2": "LPS", "FLAIR": "LPS"}),
+    ScannerStyle("B", 0.87, 0.035, (0.08, 0.10), {"T1": 310.0, "T2": 480.0, "FLAIR": 260.0},
+                 {"T1": "LAS", "T2": "RAS", "FLAIR": "RAS"}),
 )  # fmt: skip
 
 
@@ -111,16 +116,18 @@ def draw_means(
 def draw_acquisitions(
     rng: np.random.Generator, anatomy: Anatomy, style: ScannerStyle, spacing_mm: float
 ) -> dict[str, Acquisition]:
-    """T1: isotropic. T2: oblique axial slices, finer in plane, after a small motion of the head."""
+    """T1: isotropic. T2: oblique axial slices, finer in plane, after a small motion of the head.
+    FLAIR: in T2's pose, in slices a third thicker."""
     pose = _rigid(rng, POSE_DEGREES * rng.uniform(0.3, 1), POSE_MM * rng.uniform(0.3, 1))
     motion = _rigid(rng, rng.uniform(*MOTION_DEGREES), rng.uniform(*MOTION_MM))
     tilt = Rotation.from_euler("xyz", rng.uniform((-9, -2, -3), (9, 2, 3)), degrees=True)
     spacings = {
         "T1": np.full(3, spacing_mm),
         "T2": np.array([0.8, 0.8, 2.0]) * spacing_mm,
+        "FLAIR": np.array([0.9, 0.9, 2.7]) * spacing_mm,
     }
-    turns = {"T1": np.eye(3), "T2": tilt.as_matrix()}
-    to_scanner = {"T1": pose, "T2": motion @ pose}
+    turns = {"T1": np.eye(3), "T2": tilt.as_matrix(), "FLAIR": tilt.as_matrix()}
+    to_scanner = {"T1": pose, "T2": motion @ pose, "FLAIR": motion @ pose}
     head, brain = (
         nib.affines.apply_affine(anatomy.affine, 4 * np.argwhere(part[::4, ::4, ::4]))
         for part in (anatomy.compartments != AIR, anatomy.brain)
@@ -128,14 +135,14 @@ def draw_acquisitions(
     head = head[head[:, 2] > brain[:, 2].min() - BELOW_BRAIN_MM]
     lattice_mm = (1000 * anatomy.voxel_ml) ** (1 / 3)
     found = {}
-    for sequence in SEQUENCES:
+    for sequence in KNOWN_SEQUENCES:
         head_there, brain_there = (
             nib.affines.apply_affine(to_scanner[sequence], part) for part in (head, brain)
         )
         grid = _field_of_view(
             head_there, brain_there, turns[sequence], spacings[sequence], style.axcodes[sequence]
         )
-        slices = int(max(1, round(grid.spacing_mm[2] / lattice_mm))) if sequence == "T2" else 1
+        slices = int(max(1, round(grid.spacing_mm[2] / lattice_mm))) if sequence != "T1" else 1
         found[sequence] = Acquisition(grid, np.linalg.inv(to_scanner[sequence]), slices)
     return found
 
@@ -173,7 +180,7 @@ def degrade(
 
     Parameters
     ----------
-    clean : (x, y, z) image, 1 = white matter on T1, CSF on T2
+    clean : (x, y, z) image, 1 = white matter on T1, CSF on T2, grey matter on FLAIR
     brain : (x, y, z) where the bias field's coefficient of variation is set
     """
     extent_mm = np.array(grid.shape) * grid.spacing_mm

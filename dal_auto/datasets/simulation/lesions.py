@@ -1,9 +1,9 @@
-"""Lesions: one tumour-like mass, or several small ones in white matter.
+"""Lesions: one tumour-like mass, several small ones in white matter, or an acute stroke.
 
 Contrasts follow what the clinical literature describes in general: gliomas and their oedema are
 hypointense on T1 and hyperintense on T2, the (necrotic) core more than the rim; multiple sclerosis
-plaques and small infarcts are hyperintense on T2, and iso- to hypointense on T1. The numbers are
-ours.
+plaques and infarcts are hyperintense on T2, and iso- to hypointense on T1; all are bright on FLAIR,
+the fluid in a necrotic core less so. The numbers are ours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dal_auto.datasets.simulation.deformation import smooth_noise
 from dal_auto.datasets.simulation.heads import Head
 from dal_auto.errors import InputError
 
-TUMOUR, WHITE_MATTER = "tumour", "white matter"
+TUMOUR, WHITE_MATTER, STROKE = "tumour", "white matter", "stroke"
 TUMOUR_ML, CORE_SHARE = (10.0, 60.0), (0.25, 0.5)
 SMALL_ML, SMALL_COUNT = (0.1, 5.0), (4, 11)
 
@@ -32,8 +32,8 @@ class Lesion:
 
     Parameters
     ----------
-    kind : TUMOUR or WHITE_MATTER
-    core, rim : arrays over the box, share of each voxel, core + rim ≤ 1; small lesions are all rim
+    kind : TUMOUR, WHITE_MATTER or STROKE
+    core, rim : arrays over the box, share of each voxel, core + rim ≤ 1; only tumours have a core
     """
 
     kind: str
@@ -47,7 +47,7 @@ class LesionContrast:
 
     Parameters
     ----------
-    core, rim : factors on the tissue (T1), or what the tissue moves towards (T2)
+    core, rim : factors on the tissue (T1), or what the tissue moves towards (T2, FLAIR)
     towards : how far it moves, 0 to 1; 0 where the numbers are factors
     """
 
@@ -61,6 +61,8 @@ def contrast(rng: np.random.Generator, kind: str, sequence: str, csf: float) -> 
     if sequence == "T1":
         rim = rng.uniform(0.75, 0.86) if kind == TUMOUR else rng.uniform(0.75, 0.95)
         return LesionContrast(rng.uniform(0.5, 0.65), rim, 0.0)
+    if sequence == "FLAIR":  # grey matter is 1
+        return LesionContrast(rng.uniform(0.9, 1.3), rng.uniform(1.3, 1.6), rng.uniform(0.8, 0.95))
     rim = rng.uniform(0.75, 0.85) if kind == TUMOUR else rng.uniform(0.72, 0.85)
     return LesionContrast(csf * rng.uniform(0.84, 0.95), csf * rim, rng.uniform(0.8, 0.95))
 
@@ -107,8 +109,12 @@ def draw_small_lesions(rng: np.random.Generator, anatomy: Anatomy) -> Lesion:
     return Lesion(WHITE_MATTER, np.zeros_like(rim), rim)
 
 
-def lesions_from_mask(path: Path, head: Head, anatomy: Anatomy) -> Lesion:
+def lesions_from_mask(path: Path, kind: str, head: Head, anatomy: Anatomy) -> Lesion:
     """Lesions of a binary mask in MNI space, brought through the subject's own deformation.
+
+    Parameters
+    ----------
+    kind : WHITE_MATTER or STROKE
 
     Raises
     ------
@@ -126,7 +132,7 @@ def lesions_from_mask(path: Path, head: Head, anatomy: Anatomy) -> Lesion:
         raise InputError(
             path, "no lesion of this mask lies in the brain", "Name masks in MNI space (1 mm)."
         )
-    return Lesion(WHITE_MATTER, np.zeros_like(rim), rim)
+    return Lesion(kind, np.zeros_like(rim), rim)
 
 
 def _ball(

