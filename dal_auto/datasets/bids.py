@@ -74,6 +74,7 @@ def find_cases(root: Path, dataset: str) -> list[RawCase]:
     InputError
         if a case has several lesion masks.
     """
+    _tell_left_out(_anat(root))
     cases = cases_from(_files(_anat(root)), dataset)
     masks: dict[str, list[BidsFile]] = defaultdict(list)
     for pipeline in sorted((root / "derivatives").glob("[!.]*")):
@@ -104,6 +105,21 @@ def cases_from(files: Iterable[BidsFile], dataset: str) -> list[RawCase]:
                 logger.warning("%s: %s is taken, not %s", case_id, taken.path.name, names)
         cases.append(RawCase(dataset, case_id, case_id.split("_")[0], images))
     return cases
+
+
+def _tell_left_out(folders: Iterable[Path]) -> None:
+    """Name the images that are no case's, with the reason."""
+    for folder in folders:
+        for stem, path in image_entries(folder).items():
+            file = parse_name(stem, path)
+            if file is None:
+                logger.warning(
+                    "%s is left out: its name is none of BIDS (labels have letters and digits)",
+                    path,
+                )
+            elif file.sequence is None and file.suffix not in ("mask", "dseg"):
+                what = "with a contrast agent" if "ce" in file.entities else file.suffix
+                logger.warning("%s is left out: %s is no T1w, T2w or FLAIR", path, what)
 
 
 def _anat(root: Path) -> list[Path]:

@@ -190,6 +190,10 @@ def _read_csv(path: Path) -> Iterator[_Entry]:
     table = csv.DictReader(lines, delimiter=separator, strict=True)
     try:
         for row in table:
+            if not row.get("", "x"):
+                del row[""]  # empty columns, as Excel leaves them
+            if not any(value for value in row.values()):
+                continue
             if None in row or None in row.values():
                 raise InputError(
                     path,

@@ -30,8 +30,8 @@ def stem_of(path: Path) -> str | None:
     if path.name.startswith("."):
         return None
     for ending in ENDINGS:
-        if path.name.endswith(ending):
-            return path.name.removesuffix(ending)
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
     return None
 
 
@@ -57,7 +57,7 @@ def images_in(folder: Path) -> dict[str, Path]:
 
 
 def _preference(path: Path) -> tuple[int, str]:
-    endings = [place for place, ending in enumerate(ENDINGS) if path.name.endswith(ending)]
+    endings = [place for place, ending in enumerate(ENDINGS) if path.name.lower().endswith(ending)]
     return min(endings, default=len(ENDINGS)), path.name
 
 

@@ -1,0 +1,68 @@
+"""What looks like a scan and is left out is named; ids that cannot name results are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dal_auto.datasets.scans import find_scans
+from dal_auto.errors import InputError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def ids(root: Path) -> list[str]:
+    return [case.case_id for case in find_scans(root, root.parent / "out")]
+
+
+def test_endings_in_capitals_are_read(tmp_path):
+    assert ids(touch(tmp_path, "a_T1.nii.gz", "B_T1.NII.GZ", "c_T1.Nii")) == ["B", "a", "c"]
+
+
+def test_a_pair_is_named(tmp_path, caplog):
+    assert ids(touch(tmp_path, "a_T1.nii.gz", "b_T1.hdr", "b_T1.img")) == ["a"]
+    assert "b_T1.hdr is left out: its voxels lie in a second file" in caplog.text
+
+
+def test_bids_images_that_are_no_case_s_are_named(tmp_path, caplog):
+    names = ("sub-01/anat/sub-01_T1w", "sub-02/anat/sub-02_UNIT1", "sub-P_03/anat/sub-P_03_T1w")
+    touch(tmp_path, *(f"{name}.nii.gz" for name in names))
+    (tmp_path / "dataset_description.json").write_text("{}")
+    assert ids(tmp_path) == ["sub-01"]
+    assert "sub-02_UNIT1.nii.gz is left out: UNIT1 is no T1w" in caplog.text
+    assert "sub-P_03_T1w.nii.gz is left out: its name is none of BIDS" in caplog.text
+
+
+def test_test_images_of_nnunet_are_named(tmp_path, caplog):
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTs/b_0000.nii.gz", "imagesTs/c_0000.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1"}}))
+    assert ids(tmp_path) == ["a"]
+    assert "imagesTs: its 2 images are left out" in caplog.text
+
+
+@pytest.mark.parametrize("twins", [("Pat1", "pat1"), ("M\u00fcller", "Mu\u0308ller")])
+def test_ids_that_look_alike_are_named(tmp_path, caplog, twins):
+    assert len(ids(touch(tmp_path, f"{twins[0]}_T1.nii.gz", f"{twins[1]}_T2.nii.gz"))) == 2
+    assert "one patient?" in caplog.text and all(repr(twin) in caplog.text for twin in twins)
+
+
+def test_an_id_too_long_for_names_of_results_is_refused(tmp_path):
+    touch(tmp_path, "a_T1.nii.gz")
+    (tmp_path / "list.csv").write_text(f"case,T1\n{'x' * 191},a_T1.nii.gz\n")
+    with pytest.raises(InputError, match="has 191 bytes"):
+        find_scans(tmp_path / "list.csv", tmp_path / "out")
+
+
+def test_a_list_as_excel_leaves_it_is_read(tmp_path):
+    touch(tmp_path, "a_T1.nii.gz")
+    rows = ["case;T1;T2;;", "a;a_T1.nii.gz;;;", ";;;;", ";;;;"]
+    (tmp_path / "list.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode() + b"\r\n")
+    (case,) = find_scans(tmp_path / "list.csv", tmp_path / "out")
+    assert case.case_id == "a" and list(case.sequences) == ["T1"]
