@@ -70,7 +70,7 @@ def test_a_plan_value_of_the_wrong_type_names_its_key(home):
 
 
 def test_without_a_run_predict_says_how_to_train(bare_home, tmp_path):
-    outcome = bare_home.run("dal_predict", "-i", tmp_path, "-o", tmp_path / "maps")
+    outcome = bare_home.run("dal_predict", "-i", tmp_path, "-o", tmp_path / "maps", "-m", "DAL")
     assert outcome.returncode == 1 and "dal_train -d IXI" in outcome.stderr
 
 
