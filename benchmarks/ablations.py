@@ -22,9 +22,9 @@ from typing import Any
 from simulated_cohort import LESIONED, Home, add_home
 
 from dal_auto.evaluation.paper.reference import TABLE_5, TABLE_6, TABLE_7, ApDsc
-from dal_auto.evaluation.result_store import Cell
-from dal_auto.evaluation.results import read_cells
-from dal_auto.evaluation.run_info import read_facts
+from dal_auto.evaluation.result import Result
+from dal_auto.evaluation.results import read_results
+from dal_auto.evaluation.run_info import read_run_info
 from dal_auto.evaluation.scores import read_scored
 from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
 from dal_auto.scoring.bootstrap import interval
@@ -102,11 +102,11 @@ def rescore(home: Home, full: str, variant: Variant) -> str:
     return str(run.folder.relative_to(home.path / "results"))
 
 
-def cells_of(home: Home, runs: Collection[str]) -> dict[tuple[str, str], Cell]:
+def results_of(home: Home, runs: Collection[str]) -> dict[tuple[str, str], Result]:
     """(run, sequence) → what the report kept of the lesioned heads."""
     found = [Run(home.path / "results" / run) for run in runs]
-    cells, _ = read_cells(read_scored(found, [LESIONED]), read_facts(found)[0], {})
-    return {(str(cell.run), cell.sequence): cell for cell in cells}
+    results, _ = read_results(read_scored(found, [LESIONED]), read_run_info(found)[0], {})
+    return {(str(result.run), result.sequence): result for result in results}
 
 
 def verdict(low: float, high: float) -> str:
@@ -118,23 +118,23 @@ def verdict(low: float, high: float) -> str:
 
 def compare(home: Home, names: dict[str, str]) -> list[dict[str, Any]]:
     """A row for each sequence and variant; `names` are the runs', by the variants' titles."""
-    cells = cells_of(home, names.values())
+    results = results_of(home, names.values())
     rows = []
     for sequence in ("T1", "T2"):
-        full = cells[names[FULL.title], sequence]
+        full = results[names[FULL.title], sequence]
         for variant in (FULL, *SCORES, *TRAINED):
-            cell = cells[names[variant.title], sequence]
-            figures = cell.results
+            result = results[names[variant.title], sequence]
+            metrics = result.metrics
             row: dict[str, Any] = {
                 "table": variant.table,
                 "variant": variant.title,
                 "sequence": sequence,
-                "ap": round(figures["AP"], 2),
-                "interval": [round(figures["AP low"], 2), round(figures["AP high"], 2)],
+                "ap": round(metrics.ap, 2),
+                "interval": [round(metrics.ap_low, 2), round(metrics.ap_high, 2)],
                 "paper_ap": variant.paper[sequence][0] if variant.paper else None,
             }
             if variant is not FULL:
-                low, high = interval(100 * (cell.resampled - full.resampled))
+                low, high = interval(100 * (result.resampled - full.resampled))
                 row |= {"less_full": [round(low, 2), round(high, 2)], "is": verdict(low, high)}
             rows.append(row)
     return rows

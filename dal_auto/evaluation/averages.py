@@ -6,18 +6,25 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from dal_auto.store.run_identity import RunGroup
+
 #: What is averaged, in percent.
 METRICS = ("AP", "DSC", "AP brain", "DSC brain", "DSC pooled", "DSC practical", "AUROC")
 ALL_SEQUENCES = "all"
 PLAIN = "plain mean of cells"
 WEIGHTED = "mean weighted by cases"
-_GROUP = ["training set", "run name"]
 
 
-def with_run_columns(results: pd.DataFrame) -> pd.DataFrame:
-    """`results` with "training set" and "run name", which the seeds of one run share."""
-    parts = results["run"].str.split("/", n=2)
-    return results.assign(**{"training set": parts.str[0], "run name": parts.str[1]})
+def by_group(results: pd.DataFrame) -> list[tuple[RunGroup, pd.DataFrame]]:
+    """The rows of each group of runs that differ by their seed, sorted by group."""
+    found: dict[RunGroup, list[int]] = {}
+    for position, run in enumerate(results["run"]):
+        found.setdefault(run.group, []).append(position)
+    return [(group, results.iloc[found[group]]) for group in sorted(found)]
+
+
+def _names(group: RunGroup) -> dict[str, object]:
+    return {"training set": group.training_set, "run name": group.name}
 
 
 def seeds_table(results: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
@@ -33,13 +40,14 @@ def seeds_table(results: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.D
     if results.empty:
         return pd.DataFrame()
     rows = []
-    for key, group in with_run_columns(results).groupby(["dataset", "sequence", *_GROUP]):
-        row = dict(zip(("dataset", "sequence", *_GROUP), key, strict=True))
-        row |= {"method": _common(group["method"]), "seeds": len(group)}
-        row["cases"] = int(group["cases"].max())
-        for metric in metrics:
-            row |= {metric: group[metric].mean(), f"{metric} std": group[metric].std()}
-        rows.append(row)
+    for (dataset, sequence), everything in results.groupby(["dataset", "sequence"]):
+        for group, part in by_group(everything):
+            row = {"dataset": dataset, "sequence": sequence, **_names(group)}
+            row |= {"method": _common(part, group), "seeds": len(part)}
+            row["cases"] = int(part["cases"].max())
+            for metric in metrics:
+                row |= {metric: part[metric].mean(), f"{metric} std": part[metric].std()}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -59,14 +67,14 @@ def averages_table(results: pd.DataFrame, metrics: Sequence[str] = METRICS) -> p
     if results.empty:
         return pd.DataFrame()
     rows = []
-    for key, group in with_run_columns(results).groupby(_GROUP):
-        sequences = sorted(group["sequence"].unique())
+    for group, mine in by_group(results):
+        sequences = sorted(mine["sequence"].unique())
         for sequence in [*sequences, *([ALL_SEQUENCES] if len(sequences) > 1 else [])]:
-            part = group if sequence == ALL_SEQUENCES else group[group["sequence"] == sequence]
+            part = mine if sequence == ALL_SEQUENCES else mine[mine["sequence"] == sequence]
             for kind in (PLAIN, WEIGHTED):
                 rows.append(
-                    dict(zip(_GROUP, key, strict=True))
-                    | {"method": _common(part["method"]), "sequence": sequence, "average": kind}
+                    _names(group)
+                    | {"method": _common(part, group), "sequence": sequence, "average": kind}
                     | _average(part, kind, metrics)
                 )
     return pd.DataFrame(rows)
@@ -93,7 +101,7 @@ def _mean(cells: pd.DataFrame, metric: str, kind: str) -> float:
     return float((cells[metric] * weights).sum(skipna=False) / weights.sum())
 
 
-def _common(methods: pd.Series) -> str:
-    """The method's name; without the variant where seeds or datasets differ in it."""
-    names = sorted(set(methods))
-    return str(names[0]) if len(names) == 1 else str(names[0]).split(" (")[0]
+def _common(part: pd.DataFrame, group: RunGroup) -> str:
+    """What the method is called; without the variant where seeds or datasets differ in it."""
+    names = set(part["method"])
+    return str(names.pop()) if len(names) == 1 else group.method

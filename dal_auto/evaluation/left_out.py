@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from dal_auto.datasets.overlap import COLLECTIONS, cases_to_leave_out, find_overlap
-from dal_auto.evaluation.scores import Records, Scored
+from dal_auto.evaluation.scores import Records, ScoredImage
 from dal_auto.store.standard_cases import CaseRecord
 
 
@@ -105,7 +105,7 @@ def case_ids(records: Records) -> dict[str, list[str]]:
 def without(records: Records, left_out: LeftOut) -> Records:
     """The records of all other cases."""
 
-    def stays(one: Scored) -> bool:
+    def stays(one: ScoredImage) -> bool:
         return not left_out.has(one.dataset, one.case_id)
 
     return replace(records, scored=[one for one in records.scored if stays(one)])

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
-from dal_auto.evaluation.run_info import RunFacts
-from dal_auto.evaluation.scores import Records, Scored
+from dal_auto.evaluation.run_info import RunInfo
+from dal_auto.evaluation.scores import Records, ScoredImage
 from dal_auto.methods.checkpoint import versions
 from dal_auto.plans import Plans
 from dal_auto.store.atomic import write_json
+from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 
 #: Sections of the plans that are set when preprocessing, and when training.
@@ -33,7 +34,7 @@ def write_manifest(
     path: Path,
     *,
     records: Records,
-    facts: Mapping[Run, RunFacts],
+    infos: Mapping[Run, RunInfo],
     command: Sequence[str],
     seconds: Mapping[str, float],
     files: Sequence[Path],
@@ -50,9 +51,9 @@ def write_manifest(
         path,
         {
             "command": shlex.join(command),
-            "commands": commands(facts, {one.dataset for one in records.scored}),
+            "commands": commands(infos, {one.dataset for one in records.scored}),
             "versions": _versions(),
-            "runs": {str(run): _run(run, one, records) for run, one in facts.items()},
+            "runs": {str(run): _run(run, one, records) for run, one in infos.items()},
             "files": {
                 file.relative_to(path.parent).as_posix(): _sha256(file.read_bytes())
                 for file in sorted(files)
@@ -63,19 +64,20 @@ def write_manifest(
     )
 
 
-def commands(facts: Mapping[Run, RunFacts], datasets: Iterable[str]) -> list[str]:
+def commands(infos: Mapping[Run, RunInfo], datasets: Iterable[str]) -> list[str]:
     """What to type to get the same runs, and their scores on `datasets`."""
-    seeds: dict[tuple[str, str], list[int]] = {}
-    plans: dict[tuple[str, str], Plans] = {}
-    for run, one in facts.items():
-        seeds.setdefault((run.training_set, run.name), []).append(run.seed)
-        plans[run.training_set, run.name] = one.plans
+    seeds: dict[RunGroup, list[int]] = {}
+    plans: dict[RunGroup, Plans] = {}
+    for run, one in infos.items():
+        group = run.identity.group
+        seeds.setdefault(group, []).append(run.seed)
+        plans[group] = one.plans
     chains = {_set(one, _CHAIN) for one in plans.values()}
-    names = sorted({*datasets, *(training_set for training_set, _ in seeds)})
+    names = sorted({*datasets, *(group.training_set for group in seeds)})
     lines = [
         shlex.join(["dal_plan_and_preprocess", "-d", *names, *chain]) for chain in sorted(chains)
     ]
-    lines += [_training(plans[name], sorted(numbers)) for name, numbers in sorted(seeds.items())]
+    lines += [_training(plans[group], sorted(numbers)) for group, numbers in sorted(seeds.items())]
     return [*lines, "dal_evaluate"]
 
 
@@ -98,22 +100,22 @@ def _set(plans: Plans, sections: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _run(run: Run, facts: RunFacts, records: Records) -> dict[str, Any]:
+def _run(run: Run, infos: RunInfo, records: Records) -> dict[str, Any]:
     mine = [one for one in (*records.scored, *records.held_out) if one.run == run]
-    content = json.dumps([one.content for one in mine], sort_keys=True)
-    plans = json.dumps(facts.plans.to_json(), sort_keys=True)
+    content = "\n".join(one.record.model_dump_json() for one in mine)
+    plans = json.dumps(infos.plans.to_json(), sort_keys=True)
     return {
-        "checkpoint_sha256": facts.model,
+        "checkpoint_sha256": infos.model,
         "plans_sha256": _sha256(plans.encode()),
         "records_sha256": _sha256(content.encode()),
         "records": len(mine),
-        "threshold_source": facts.threshold_source,
-        "trained_with": dict(facts.versions),
+        "threshold_source": infos.threshold_source,
+        "trained_with": dict(infos.versions),
         "seconds_per_image": _seconds(mine),
     }
 
 
-def _seconds(records: Sequence[Scored]) -> dict[str, float]:
+def _seconds(records: Sequence[ScoredImage]) -> dict[str, float]:
     """Mean seconds of each step over those records whose log is there."""
     logs = [found for one in records if (found := one.seconds())]
     names = sorted({name for log in logs for name in log})

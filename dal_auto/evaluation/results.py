@@ -1,23 +1,28 @@
-"""From records to cells: one dataset, one sequence, one run. Only here are score counts read, once.
-
-All tables and figures are made of cells.
-"""
+"""From records to results: one dataset, one sequence, one run. Only here are score counts read."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from dal_auto.errors import InputError
-from dal_auto.evaluation.result_store import Cell, Row, key_of, store, stored
-from dal_auto.evaluation.run_info import RunFacts
-from dal_auto.evaluation.scores import VOXEL_ML, Records, Scored
+from dal_auto.evaluation.result import (
+    CaseMetrics,
+    CaseResult,
+    Metrics,
+    PartResult,
+    Result,
+    keep_result,
+    kept_result,
+    key_of,
+)
+from dal_auto.evaluation.run_info import RunInfo
+from dal_auto.evaluation.scores import BRAIN, GRID, VOXEL_ML, Records, ScoredImage
 from dal_auto.methods.checkpoint import threshold_key
 from dal_auto.scoring.bootstrap import (
     best_mean_dice_interval,
@@ -38,6 +43,8 @@ from dal_auto.scoring.metrics import (
     score_quantile,
     thinned,
 )
+from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.store.run_identity import RunIdentity
 from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -50,10 +57,10 @@ SHARED, SELECTION = "without shared cases", "without selection cases"
 
 @dataclass(frozen=True, eq=False)
 class _Variant:
-    """Counts of all cases of a cell in one variant of the method; `dice` is best at `threshold`."""
+    """Counts of all cases in one variant of the method; `dice` is best at `threshold`."""
 
     name: str
-    members: list[Scored]
+    members: list[ScoredImage]
     grid: CaseCounts
     brain: CaseCounts
     ap: float
@@ -61,53 +68,51 @@ class _Variant:
     threshold: float
 
 
-def read_cells(
-    records: Records, facts: Mapping[Run, RunFacts], shared: Mapping[str, frozenset[str]]
-) -> tuple[list[Cell], list[str]]:
-    """All cells, sorted by dataset, sequence and run, and what could not be read.
+def read_results(
+    records: Records, infos: Mapping[Run, RunInfo], shared: Mapping[str, frozenset[str]]
+) -> tuple[list[Result], list[str]]:
+    """All results, sorted by dataset, sequence and run, and what could not be read.
 
     Parameters
     ----------
     shared : dataset → cases that another dataset holds too, where that is known
     """
     problems: list[str] = []
-    healthy: dict[tuple[Run, str], list[Scored]] = {}
+    healthy: dict[tuple[Run, str], list[ScoredImage]] = {}
     for one in records.held_out:
         healthy.setdefault((one.run, one.sequence), []).append(one)
-    groups: dict[tuple[str, str, str], list[Scored]] = {}
+    groups: dict[tuple[str, str, RunIdentity], list[ScoredImage]] = {}
     for one in records.scored:
-        if one.run in facts:
-            groups.setdefault((one.dataset, one.sequence, str(one.run)), []).append(one)
-    cells = []
-    for _, members in sorted(groups.items(), key=lambda item: item[0]):
-        first = members[0]
-        others = healthy.get((first.run, first.sequence), [])
-        of_run, apart = facts[first.run], shared.get(first.dataset)
-        key = key_of(
-            members, others, [of_run.model, _sorted(of_run.selection_cases), _sorted(apart)]
-        )
-        cell = stored(first.run, first.dataset, first.sequence, key)
-        if cell is None:
+        if one.run in infos:
+            groups.setdefault((one.dataset, one.sequence, one.run.identity), []).append(one)
+    results = []
+    for (dataset, sequence, _), members in sorted(groups.items(), key=lambda item: item[0]):
+        run = members[0].run
+        others = healthy.get((run, sequence), [])
+        info, apart = infos[run], shared.get(dataset)
+        key = key_of(members, others, [info.model, _sorted(info.selection_cases), _sorted(apart)])
+        result = kept_result(run, dataset, sequence, key)
+        if result is None:
             found: list[str] = []
             variants = _variants(members, found)
             if variants is not None:
-                cell = _cell(variants, others, of_run, apart, found)
+                result = _result(variants, others, info, apart, found)
                 if not found:  # else it would hide what is damaged
-                    store(cell, key)
+                    keep_result(run, result, key)
             problems += found
-        if cell is not None:
-            cells.append(cell)
-    return cells, problems
+        if result is not None:
+            results.append(result)
+    return results, problems
 
 
 def _sorted(cases: frozenset[str] | None) -> list[str] | None:
     return None if cases is None else sorted(cases)
 
 
-def _variants(members: Sequence[Scored], problems: list[str]) -> list[_Variant] | None:
+def _variants(members: Sequence[ScoredImage], problems: list[str]) -> list[_Variant] | None:
     """Read the counts of every case, variant and region; a case that lacks one is left out."""
     names = members[0].variants
-    packers = {(name, region): Packer() for name in names for region in ("grid", "brain")}
+    packers = {(name, region): Packer() for name in names for region in (GRID, BRAIN)}
     whole = []
     for one in members:
         try:
@@ -122,188 +127,172 @@ def _variants(members: Sequence[Scored], problems: list[str]) -> list[_Variant] 
         return None
     variants = []
     for name in names:
-        grid = packers.pop((name, "grid")).packed()
-        brain = packers.pop((name, "brain")).packed()
+        grid = packers.pop((name, GRID)).packed()
+        brain = packers.pop((name, BRAIN)).packed()
         ap = average_precision(grid.pooled())
         variants.append(_Variant(name, whole, grid, brain, ap, *best_mean_dice(grid)))
     return variants
 
 
-def _cell(
+def _result(
     variants: list[_Variant],
-    held_out: Sequence[Scored],
-    facts: RunFacts,
+    held_out: Sequence[ScoredImage],
+    info: RunInfo,
     shared: frozenset[str] | None,
     problems: list[str],
-) -> Cell:
+) -> Result:
     best = max(variants, key=lambda one: np.nan_to_num(one.ap, nan=-1.0))
-    first, cases = best.members[0], []
-    keys = {
-        "dataset": first.dataset,
-        "sequence": first.sequence,
-        "method": first.method(best.name),
-        "seed": first.run.seed,
-    }
+    first = best.members[0]
     practical = {
-        v.name: facts.thresholds.get(threshold_key(first.sequence, v.name), float("nan"))
+        v.name: info.thresholds.get(threshold_key(first.sequence, v.name), float("nan"))
         for v in variants
     }
-    for variant in variants:
-        cases += _case_rows(variant, practical[variant.name])
-    lesions = [lesion for one in best.members for lesion in one.lesions(best.name)]
+    lesions = [lesion for one in best.members for lesion in _lesions(one, best.name)]
     resampled = resampled_average_precision(best.grid, [one.patient_id for one in best.members])
-    results = (
-        keys
-        | {"variant": best.name, "cases": len(best.members)}
-        | _voxelwise(best, resampled, practical[best.name])
-        | _lesionwise(best, lesions, practical[best.name])
-        | _subjects(best, held_out, problems)
-        | _figures(best.members)
-        | {
-            "threshold": best.threshold,
-            "practical threshold": practical[best.name],
-            "run": str(first.run),
-        }
-    )
-    left_out = {SHARED: shared, SELECTION: facts.selection_cases or None}
-    return Cell(
+    recall, precision = thinned(*precision_recall(best.grid.pooled()))
+    return Result(
         dataset=first.dataset,
         sequence=first.sequence,
-        run=first.run,
-        method=first.method(best.name),
-        results=results,
-        cases=cases,
-        variants=[
-            keys
-            | {
-                "method": first.method(v.name),
-                "variant": v.name,
-                "cases": len(v.members),
-                "AP": 100 * v.ap,
-                "DSC": 100 * v.dice,
-                "run": str(first.run),
-            }
+        run=first.run.identity,
+        variant=best.name,
+        number_of_cases=len(best.members),
+        metrics=_metrics(best, resampled, lesions, practical[best.name], held_out, problems),
+        cases=[one for v in variants for one in _case_results(v, practical[v.name])],
+        variants={
+            v.name: PartResult(cases=len(v.members), ap=100 * v.ap, dsc=100 * v.dice)
             for v in variants
-        ],
-        subsets=_subsets(best, keys | {"run": str(first.run)}, left_out),
+        },
+        subsets=_subsets(best, {SHARED: shared, SELECTION: info.selection_cases or None}),
         lesions=lesions,
-        practical=practical[best.name],
-        curve=thinned(*precision_recall(best.grid.pooled())),
+        recall=recall,
+        precision=precision,
         resampled=resampled,
     )
 
 
-def _voxelwise(best: _Variant, resampled: FloatArray, practical: float) -> Row:
+def _lesions(one: ScoredImage, variant: str) -> list[LesionScore]:
+    return one.record.variants[variant].lesions
+
+
+def _metrics(
+    best: _Variant,
+    resampled: FloatArray,
+    lesions: Sequence[LesionScore],
+    practical: float,
+    held_out: Sequence[ScoredImage],
+    problems: list[str],
+) -> Metrics:
     patients = [one.patient_id for one in best.members]
     pooled, brain = best.grid.pooled(), best.brain.pooled()
     ap_low, ap_high = interval(resampled)
     dsc_low, dsc_high = best_mean_dice_interval(best.grid, patients)
-    at_practical = [
-        dice_at(counts, practical)
-        for counts in best.grid
-        if counts.lesion.any() and not np.isnan(practical)
-    ]
-    return {
-        "AP": 100 * best.ap,
-        "AP low": 100 * ap_low,
-        "AP high": 100 * ap_high,
-        "DSC": 100 * best.dice,
-        "DSC low": 100 * dsc_low,
-        "DSC high": 100 * dsc_high,
-        "AP brain": 100 * average_precision(brain),
-        "DSC brain": 100 * best_mean_dice(best.brain)[0],
-        "DSC pooled": 100 * best_dice(pooled)[0],
-        "DSC practical": 100 * _mean(at_practical),
-        "AUROC": 100 * auroc(pooled),
-    }
-
-
-def _lesionwise(best: _Variant, lesions: Sequence[LesionScore], practical: float) -> Row:
+    at_practical = [_dice(counts, practical) for counts in best.grid]
     inside = [lesion for lesion in lesions if lesion.brain_ml > 0]
-    false = [one.false_positives(best.name) for one in best.members]
+    false = [one.record.variants[best.name].false_positives for one in best.members]
     known = not np.isnan(practical)
-    return {
-        "lesions": len(lesions),
-        "lesions found": 100 * sensitivity(lesions, practical) if known else float("nan"),
-        "lesions found brain": 100 * sensitivity(inside, practical) if known else float("nan"),
-        "FP per case": _mean([number for number in false if number is not None]),
-        "lesion outside brain %": 100 * _share_outside(best.members),
-    }
+    healthy_cases, auroc_subjects = _subjects(best, held_out, problems)
+    normal, lesion = (
+        100 * _mean([value for value in values if value is not None])
+        for values in (
+            [one.record.error_normal for one in best.members],
+            [one.record.error_lesion for one in best.members],
+        )
+    )
+    return Metrics(
+        ap=100 * best.ap,
+        ap_low=100 * ap_low,
+        ap_high=100 * ap_high,
+        dsc=100 * best.dice,
+        dsc_low=100 * dsc_low,
+        dsc_high=100 * dsc_high,
+        ap_brain=100 * average_precision(brain),
+        dsc_brain=100 * best_mean_dice(best.brain)[0],
+        dsc_pooled=100 * best_dice(pooled)[0],
+        dsc_practical=100 * _mean([value for value in at_practical if not np.isnan(value)]),
+        auroc=100 * auroc(pooled),
+        lesions=len(lesions),
+        lesions_found=100 * sensitivity(lesions, practical) if known else float("nan"),
+        lesions_found_brain=100 * sensitivity(inside, practical) if known else float("nan"),
+        fp_per_case=_mean([number for number in false if number is not None]),
+        lesion_outside_brain=100 * _share_outside(best.members),
+        healthy_cases=healthy_cases,
+        auroc_subjects=auroc_subjects,
+        error_normal=normal,
+        error_lesion=lesion,
+        error_ratio=lesion / normal if normal else float("nan"),
+        threshold=best.threshold,
+        practical_threshold=practical,
+    )
 
 
-def _share_outside(members: Sequence[Scored]) -> float:
+def _share_outside(members: Sequence[ScoredImage]) -> float:
     """Share of all lesion voxels that lie outside the brain mask, where no map can find them."""
-    total = sum(one.content["lesion_ml"] for one in members)
-    outside = sum(one.content["lesion_ml"] * one.content["lesion_outside_brain"] for one in members)
+    total = sum(one.record.lesion_ml for one in members)
+    outside = sum(one.record.lesion_ml * one.record.lesion_outside_brain for one in members)
     return float(outside / total) if total else float("nan")
 
 
-def _subjects(best: _Variant, held_out: Sequence[Scored], problems: list[str]) -> Row:
-    """Lesioned cases against healthy ones: those without lesion here, and those held out."""
+def _subjects(
+    best: _Variant, held_out: Sequence[ScoredImage], problems: list[str]
+) -> tuple[int, float]:
+    """Number of healthy cases (without a lesion here, or held out), and AUROC of the others
+    against them, in percent."""
     lesioned: list[float] = []
     healthy: list[float] = []
     for one, counts in zip(best.members, best.brain, strict=True):
         (lesioned if one.has_lesion else healthy).append(score_quantile(counts, CASE_QUANTILE))
     for one in held_out:
         try:
-            healthy.append(score_quantile(one.counts(best.name, "brain"), CASE_QUANTILE))
+            healthy.append(score_quantile(one.counts(best.name, BRAIN), CASE_QUANTILE))
         except InputError as error:
             problems.append(f"{one.run}, held-out case {one.case_id}: {error}")
-    value = float("nan")
-    if lesioned and healthy:
-        wins = stats.mannwhitneyu(lesioned, healthy, method="asymptotic").statistic
-        value = float(wins) / (len(lesioned) * len(healthy))
-    return {"healthy cases": len(healthy), "AUROC subjects": 100 * value}
+    if not (lesioned and healthy):
+        return len(healthy), float("nan")
+    wins = stats.mannwhitneyu(lesioned, healthy, method="asymptotic").statistic
+    return len(healthy), 100 * (float(wins) / (len(lesioned) * len(healthy)))
 
 
-def _figures(members: Sequence[Scored]) -> Row:
-    normal, lesion = (
-        100 * _mean([v for one in members if (v := one.content[name]) is not None])
-        for name in ("error_normal", "error_lesion")
-    )
-    return {"RE_N": normal, "RE_A": lesion, "RE ratio": lesion / normal if normal else float("nan")}
-
-
-def _case_rows(variant: _Variant, practical: float) -> list[Row]:
-    rows = []
-    for one, counts in zip(variant.members, variant.grid, strict=True):
-        lesions, known = one.lesions(variant.name), not np.isnan(practical)
-        false = one.false_positives(variant.name)
-        rows.append(
-            {
-                "dataset": one.dataset,
-                "case": one.case_id,
-                "patient": one.patient_id,
-                "sequence": one.sequence,
-                "method": one.method(variant.name),
-                "seed": one.run.seed,
-                "lesion ml": one.content["lesion_ml"],
-                "lesion outside brain %": 100 * one.content["lesion_outside_brain"],
-                "AP": 100 * average_precision(counts),
-                "DSC": 100 * _dice(counts, variant.threshold),
-                "DSC practical": 100 * _dice(counts, practical),
-                "best DSC": 100 * best_dice(counts)[0],
-                "lesions": len(lesions),
-                "lesions found": sum(lesion.highest >= practical for lesion in lesions)
-                if known
-                else float("nan"),
-                "FP": float("nan") if false is None else false,
-                "FP ml": false_positive_voxels(counts, practical) * VOXEL_ML
-                if known
-                else float("nan"),
-                "run": str(one.run),
-            }
+def _case_results(variant: _Variant, practical: float) -> list[CaseResult]:
+    return [
+        CaseResult(
+            case=one.case_id,
+            patient=one.patient_id,
+            variant=variant.name,
+            metrics=_case_metrics(one, variant, counts, practical),
         )
-    return rows
+        for one, counts in zip(variant.members, variant.grid, strict=True)
+    ]
 
 
-def _dice(counts: Any, threshold: float) -> float:
+def _case_metrics(
+    one: ScoredImage, variant: _Variant, counts: ScoreCounts, practical: float
+) -> CaseMetrics:
+    score, nan = one.record.variants[variant.name], float("nan")
+    known = not np.isnan(practical)
+    found = sum(lesion.highest >= practical for lesion in score.lesions)
+    return CaseMetrics(
+        lesion_ml=one.record.lesion_ml,
+        lesion_outside_brain=100 * one.record.lesion_outside_brain,
+        ap=100 * average_precision(counts),
+        dsc=100 * _dice(counts, variant.threshold),
+        dsc_practical=100 * _dice(counts, practical),
+        best_dsc=100 * best_dice(counts)[0],
+        lesions=len(score.lesions),
+        lesions_found=found if known else nan,
+        false_positives=nan if score.false_positives is None else score.false_positives,
+        false_positive_ml=false_positive_voxels(counts, practical) * VOXEL_ML if known else nan,
+    )
+
+
+def _dice(counts: ScoreCounts, threshold: float) -> float:
     """Dice of a lesioned case; NaN for a healthy one, or without a threshold."""
     known = counts.lesion.any() and not np.isnan(threshold)
     return dice_at(counts, threshold) if known else float("nan")
 
 
-def _subsets(best: _Variant, keys: Row, left_out: Mapping[str, frozenset[str] | None]) -> list[Row]:
+def _subsets(
+    best: _Variant, left_out: Mapping[str, frozenset[str] | None]
+) -> dict[str, PartResult]:
     """AP and DSC of all cases, then without those of each group that is known."""
     ids = [one.case_id for one in best.members]
     chosen: dict[str, npt.NDArray[np.bool_]] = {ALL_CASES: np.ones(len(ids), bool)}
@@ -311,19 +300,17 @@ def _subsets(best: _Variant, keys: Row, left_out: Mapping[str, frozenset[str] | 
         keep = np.array([case_id not in (cases or ()) for case_id in ids])
         if cases is not None and not keep.all():
             chosen[name] = keep
-    rows = []
-    for name, keep in chosen.items() if len(chosen) > 1 else ():
-        part = best.grid.only(keep)
-        rows.append(
-            keys
-            | {
-                "cases are": name,
-                "cases": int(keep.sum()),
-                "AP": 100 * average_precision(part.pooled()),
-                "DSC": 100 * best_mean_dice(part)[0],
-            }
+    if len(chosen) == 1:
+        return {}
+    parts = {name: (int(keep.sum()), best.grid.only(keep)) for name, keep in chosen.items()}
+    return {
+        name: PartResult(
+            cases=number,
+            ap=100 * average_precision(part.pooled()),
+            dsc=100 * best_mean_dice(part)[0],
         )
-    return rows
+        for name, (number, part) in parts.items()
+    }
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from dal_auto.case import BoolArray, StandardCase
 from dal_auto.errors import CaseFailed, DalError, UsageError, case_line
+from dal_auto.evaluation.kept import Origin
 from dal_auto.evaluation.pictures.slices import (
     EMBEDDED,
     SHOWN,
@@ -27,10 +27,13 @@ from dal_auto.evaluation.pictures.slices import (
     keep_vectors,
 )
 from dal_auto.evaluation.scores import (
-    FORMAT,
+    GRID,
     HELD_OUT,
     REGIONS,
     VOXEL_ML,
+    ScoreRecord,
+    Similarity,
+    VariantScore,
     counts_name,
     evaluation_folder,
     is_scored,
@@ -49,6 +52,7 @@ from dal_auto.methods.method import Method
 from dal_auto.preprocessing.run import case_records
 from dal_auto.scoring.anomaly_score import ssim_map
 from dal_auto.scoring.lesionwise import false_positives, score_lesions
+from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
 from dal_auto.store.runs import Run
@@ -59,8 +63,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One run at work on one dataset.
+class RunOnDataset:
+    """One run that scores one dataset.
 
     Parameters
     ----------
@@ -108,7 +112,7 @@ def _evaluate_run(run: Run, datasets: Mapping[str, Sequence[CaseRecord]], device
     failures: list[str] = []
     for dataset, records in {**datasets, HELD_OUT: held_out_cases(run)}.items():
         ids = [record.case_id for record in records]
-        job = Job(
+        work = RunOnDataset(
             run=run,
             method=method,
             model=model,
@@ -122,9 +126,9 @@ def _evaluate_run(run: Run, datasets: Mapping[str, Sequence[CaseRecord]], device
         failed: list[str] = []
         try:
             for record in tqdm(records, desc=title, unit="case", dynamic_ncols=True):
-                failed += _score_case(job, record, dataset)
+                failed += _score_case(work, record, dataset)
         finally:
-            write_failures(job.folder, failed)
+            write_failures(work.folder, failed)
         failures += failed
     return failures
 
@@ -143,13 +147,17 @@ def held_out_cases(run: Run) -> list[CaseRecord]:
     return [r for r in records if r.case_id in wanted and not r.has_lesion_mask]
 
 
-def _score_case(job: Job, record: CaseRecord, dataset: str) -> list[str]:
+def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[str]:
     """Score the sequences of a case that lack a record; the failure as a line, if there is one."""
     missing = [
         sequence
         for sequence in record.sequences
-        if sequence in job.method.plans.sequences
-        and not is_scored(job.folder, f"{record.case_id}_{sequence}", job.model, record.hash)
+        if sequence in work.method.plans.sequences
+        and not is_scored(
+            work.folder,
+            f"{record.case_id}_{sequence}",
+            Origin(model=work.model, case=record.hash),
+        )
     ]
     if not missing:
         return []
@@ -160,72 +168,68 @@ def _score_case(job: Job, record: CaseRecord, dataset: str) -> list[str]:
             watch = Stopwatch()
             stem = f"{case.case_id}_{sequence}"
             # From here to the end the case is not there: an old record would be trusted.
-            (job.folder / f"{stem}.json").unlink(missing_ok=True)
+            (work.folder / f"{stem}.json").unlink(missing_ok=True)
             with watch.step("predict"):
-                prediction = predict(job.method, case, sequence, job.device, compare=True)
+                prediction = predict(work.method, case, sequence, work.device, compare=True)
             with watch.step("keep"):
-                keep_case(job, case, sequence, prediction, record.hash)
+                keep_case(work, case, sequence, prediction, record.hash)
             seconds = {name: round(value, 3) for name, value in watch.seconds.items()}
-            write_json(log_path(job.folder, stem), {"seconds": seconds})
+            write_json(log_path(work.folder, stem), {"seconds": seconds})
         return []
     except DalError as error:
         found = error
     except Exception as error:  # one bad case stops no other
         logger.debug("case %s", record.case_id, exc_info=True)
         found = CaseFailed(record.case_id, "scoring", f"{type(error).__name__}: {error}")
-    failure = f"{job.run}, {dataset}, {case_line(record.case_id, found)}"
+    failure = f"{work.run}, {dataset}, {case_line(record.case_id, found)}"
     logger.error(failure)
     return [failure]
 
 
 def keep_case(
-    job: Job, case: StandardCase, sequence: str, prediction: Prediction, case_hash: str
+    work: RunOnDataset, case: StandardCase, sequence: str, prediction: Prediction, case_hash: str
 ) -> None:
     """Write counts, pictures, and last the record that makes them count."""
     stem = f"{case.case_id}_{sequence}"
     brain = case.brain_mask
     lesion = np.zeros_like(brain) if case.lesion_mask is None else case.lesion_mask
-    variants: dict[str, dict[str, Any]] = {}
+    variants: dict[str, VariantScore] = {}
     for variant, score in prediction.anomaly.items():
-        for region, within in zip(REGIONS, (None, brain), strict=True):
-            counts = ScoreCounts.from_volume(score, lesion, within=within)
-            counts.save(job.folder / counts_name(stem, variant, region))
-        threshold = job.thresholds.get(threshold_key(sequence, variant))
-        variants[variant] = {
-            "lesions": [
-                [one.volume_ml, one.highest, one.brain_ml]
-                for one in score_lesions(score, lesion, brain, VOXEL_ML)
-            ],
-            "false_positives": None
+        counts = {
+            region: ScoreCounts.from_volume(score, lesion, within=within)
+            for region, within in zip(REGIONS, (None, brain), strict=True)
+        }
+        for region, found in counts.items():
+            found.save(work.folder / counts_name(stem, variant, region))
+        threshold = work.thresholds.get(threshold_key(sequence, variant))
+        variants[variant] = VariantScore(
+            average_precision=average_precision(counts[GRID]) if lesion.any() else None,
+            lesions=score_lesions(score, lesion, brain, VOXEL_ML),
+            false_positives=None
             if threshold is None
             else false_positives(score, lesion, threshold),
-        }
+        )
     if prediction.pseudo_healthy is not None:
-        _draw(job.folder / f"{stem}.png", case, sequence, prediction, job.run.method)
-    if case.case_id in job.shown:
-        closer = look_closer(job.method, case, sequence, job.device)
-        keep_slices(job.folder / slices_name(stem), case, prediction, closer)
-    if case.case_id in job.embedded:
-        keep_vectors(job.folder / vectors_name(stem), prediction)
+        _draw(work.folder / f"{stem}.png", case, sequence, prediction, work.run.method)
+    if case.case_id in work.shown:
+        closer = look_closer(work.method, case, sequence, work.device)
+        keep_slices(work.folder / slices_name(stem), case, prediction, closer)
+    if case.case_id in work.embedded:
+        keep_vectors(work.folder / vectors_name(stem), prediction)
     inside = brain & lesion
     voxels = int(lesion.sum())
-    write_json(
-        job.folder / f"{stem}.json",
-        {
-            "format": FORMAT,
-            "case": case.case_id,
-            "patient": case.patient_id,
-            "sequence": sequence,
-            "variants": variants,
-            "lesion_ml": voxels * VOXEL_ML,
-            "lesion_outside_brain": 1 - int(inside.sum()) / voxels if voxels else 0.0,
-            "error_normal": _error(prediction, brain & ~lesion),
-            "error_lesion": _error(prediction, inside),
-            "similarity": None if voxels else _similarity(job, prediction, brain),
-            "model": job.model,
-            "case_hash": case_hash,
-        },
-    )
+    ScoreRecord(
+        case=case.case_id,
+        patient=case.patient_id,
+        sequence=sequence,
+        variants=variants,
+        lesion_ml=voxels * VOXEL_ML,
+        lesion_outside_brain=1 - int(inside.sum()) / voxels if voxels else 0.0,
+        error_normal=_error(prediction, brain & ~lesion),
+        error_lesion=_error(prediction, inside),
+        similarity=None if voxels else _similarity(work, prediction, brain),
+        made_from=Origin(model=work.model, case=case_hash),
+    ).write(work.folder / f"{stem}.json")
 
 
 def _draw(
@@ -248,12 +252,12 @@ def _error(prediction: Prediction, where: BoolArray) -> float | None:
     return float(np.abs(prediction.image - prediction.pseudo_healthy)[where].mean())
 
 
-def _similarity(job: Job, prediction: Prediction, brain: BoolArray) -> dict[str, float] | None:
-    """Mean SSIM of a healthy image and its restoration (§4.8.3), over grid and brain."""
+def _similarity(work: RunOnDataset, prediction: Prediction, brain: BoolArray) -> Similarity | None:
+    """Of a healthy image and its restoration; None where the method restores nothing."""
     if prediction.pseudo_healthy is None:
         return None
     images = (prediction.image, prediction.pseudo_healthy)
-    sigma = job.method.plans.scoring.ssim_sigma_voxels
-    image, restored = (torch.from_numpy(array).to(job.device) for array in images)
+    sigma = work.method.plans.scoring.ssim_sigma_voxels
+    image, restored = (torch.from_numpy(array).to(work.device) for array in images)
     similarity = ssim_map(image, restored, sigma_voxels=sigma).cpu().numpy()
-    return {"grid": float(similarity.mean()), "brain": float(similarity[brain].mean())}
+    return Similarity(grid=float(similarity.mean()), brain=float(similarity[brain].mean()))

@@ -15,7 +15,7 @@ from dal_auto.store.runs import Run
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RunInfo:
     """What a run's checkpoint says of it.
 
     Parameters
@@ -43,9 +43,9 @@ class RunFacts:
             return False
 
 
-def read_facts(runs: Sequence[Run]) -> tuple[dict[Run, RunFacts], list[str]]:
-    """Facts of each run that can be read, and what is wrong with the others."""
-    found: dict[Run, RunFacts] = {}
+def read_run_info(runs: Sequence[Run]) -> tuple[dict[Run, RunInfo], list[str]]:
+    """What each readable checkpoint says, and what is wrong with the others."""
+    found: dict[Run, RunInfo] = {}
     problems = []
     for run in runs:
         try:
@@ -53,7 +53,7 @@ def read_facts(runs: Sequence[Run]) -> tuple[dict[Run, RunFacts], list[str]]:
         except DalError as error:
             problems.append(f"{run}: {error}")
             continue
-        found[run] = RunFacts(
+        found[run] = RunInfo(
             plans=checkpoint.plans,
             thresholds=checkpoint.thresholds,
             threshold_source=checkpoint.threshold_source,

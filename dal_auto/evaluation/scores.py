@@ -1,9 +1,9 @@
-"""What is kept of a scored case: small, enough for every table, and additive.
+"""What is kept of a scored image: small, enough for every table, and additive.
 
-It lies with the run, ``<run>/evaluation/<dataset>/``: per case and sequence a JSON with figures,
-and per variant the score counts over the grid and over the brain. Seconds lie apart, in ``logs/``,
-so that equal results give equal bytes. A record counts only for the checkpoint and the case that it
-was made with (their hashes are in it), and only in today's format; any other is made again.
+It lies with the run, ``<run>/evaluation/<dataset>/``: per case and sequence a JSON record, and per
+variant the score counts over the grid and over the brain. Seconds lie apart, in ``logs/``, so that
+equal results give equal bytes. A record counts only for the checkpoint and the case that it was
+made from (their hashes are in it); any other is made again.
 """
 
 from __future__ import annotations
@@ -12,60 +12,102 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dal_auto.errors import DalError
+from dal_auto.evaluation.kept import Kept, Origin
 from dal_auto.scoring.lesionwise import LesionScore
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
 from dal_auto.store.runs import Run
 
-FORMAT = "dal_auto score 3"
 #: In place of a dataset's name: patients of the training set that the run was not trained on.
 HELD_OUT = "_held-out"
-REGIONS = ("grid", "brain")
+GRID, BRAIN = REGIONS = ("grid", "brain")
 VOXEL_ML = 0.001  # of the standard grid of 1 mm
 _FAILURES = "failures.json"
 
 
+class VariantScore(Kept):
+    """How one variant of a method scores one image.
+
+    Parameters
+    ----------
+    average_precision : over the grid, in [0, 1]; None for an image without a lesion
+    lesions : every lesion of the image
+    false_positives : detections at the run's practical threshold that touch no lesion; None
+        without a threshold
+    """
+
+    average_precision: float | None
+    lesions: list[LesionScore]
+    false_positives: int | None
+
+
+class Similarity(Kept):
+    """Mean SSIM of a healthy image and its restoration (§4.8.3), over grid and brain."""
+
+    grid: float
+    brain: float
+
+
+class ScoreRecord(Kept):
+    """One case and sequence as a run scored it.
+
+    Parameters
+    ----------
+    variants : name, empty where a method has only one → its score
+    lesion_ml : volume of the lesion mask
+    lesion_outside_brain : share of it outside the brain mask, in [0, 1]
+    error_normal, error_lesion : mean |x − x_r| over voxels (l1-RE of Table 4); None where there is
+        nothing to compare
+    similarity : of a healthy image, where the method restores images
+    """
+
+    case: str
+    patient: str
+    sequence: str
+    variants: dict[str, VariantScore]
+    lesion_ml: float
+    lesion_outside_brain: float
+    error_normal: float | None
+    error_lesion: float | None
+    similarity: Similarity | None
+    made_from: Origin
+
+
 @dataclass(frozen=True)
-class Scored:
+class ScoredImage:
     """One case, one sequence, one run, as it lies on disk.
 
     Parameters
     ----------
     folder : ``<run>/evaluation/<dataset>``
-    content : figures, and what the counts of each variant are called
     """
 
     run: Run
     dataset: str
     folder: Path
-    content: dict[str, Any]
+    record: ScoreRecord
 
     @property
     def case_id(self) -> str:
-        return str(self.content["case"])
+        return self.record.case
 
     @property
     def patient_id(self) -> str:
-        return str(self.content["patient"])
+        return self.record.patient
 
     @property
     def sequence(self) -> str:
-        return str(self.content["sequence"])
-
-    def method(self, variant: str) -> str:
-        """The method's name, with the variant where it has several."""
-        return f"{self.run.method} ({variant})" if variant else self.run.method
+        return self.record.sequence
 
     @property
     def variants(self) -> list[str]:
-        return list(self.content["variants"])
+        return list(self.record.variants)
 
     @property
     def has_lesion(self) -> bool:
-        return bool(self.content["lesion_ml"] > 0)
+        return self.record.lesion_ml > 0
 
     @property
     def picture(self) -> Path | None:
@@ -92,15 +134,6 @@ class Scored:
         """Score counts of a variant, over the whole "grid" or the "brain" only."""
         return ScoreCounts.load(self.folder / counts_name(self._stem, variant, region))
 
-    def lesions(self, variant: str) -> list[LesionScore]:
-        """Every lesion of the case."""
-        return [LesionScore(*values) for values in self.content["variants"][variant]["lesions"]]
-
-    def false_positives(self, variant: str) -> int | None:
-        """Detections at the run's practical threshold that touch no lesion; None without one."""
-        number = self.content["variants"][variant]["false_positives"]
-        return None if number is None else int(number)
-
     def seconds(self) -> dict[str, float]:
         """Seconds by step, of the time that it was scored; empty if the log is gone."""
         path = log_path(self.folder, self._stem)
@@ -120,14 +153,20 @@ class Records:
     problems : cases that failed when they were last evaluated, records that cannot be used
     """
 
-    scored: list[Scored]
-    held_out: list[Scored]
+    scored: list[ScoredImage]
+    held_out: list[ScoredImage]
     problems: list[str]
 
     @property
     def runs(self) -> list[Run]:
         """Runs with any record, in the order of their names."""
-        return sorted({one.run for one in (*self.scored, *self.held_out)}, key=str)
+        runs = {one.run for one in (*self.scored, *self.held_out)}
+        return sorted(runs, key=lambda run: run.identity)
+
+
+def method_name(run: Run, variant: str) -> str:
+    """The method as people read it: with the variant where it has several."""
+    return f"{run.method} ({variant})" if variant else run.method
 
 
 def counts_name(stem: str, variant: str, region: str) -> str:
@@ -156,18 +195,14 @@ def evaluated_datasets(runs: Sequence[Run]) -> list[str]:
     return sorted({path.name for path in folders if path.is_dir() and path.name != HELD_OUT})
 
 
-def is_scored(folder: Path, stem: str, model: str, case_hash: str) -> bool:
-    """Whether a whole record of today's format, checkpoint and case is there."""
-    path = folder / f"{stem}.json"
+def is_scored(folder: Path, stem: str, made_from: Origin) -> bool:
+    """Whether a whole record of this checkpoint and case is there, with its counts."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        files = [counts_name(stem, v, region) for v in content["variants"] for region in REGIONS]
-        same = (FORMAT, model, case_hash) == tuple(
-            content[name] for name in ("format", "model", "case_hash")
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        record = ScoreRecord.read(folder / f"{stem}.json")
+    except (OSError, ValueError):
         return False
-    return same and all((folder / name).is_file() for name in files)
+    files = [counts_name(stem, v, region) for v in record.variants for region in REGIONS]
+    return record.made_from == made_from and all((folder / name).is_file() for name in files)
 
 
 def write_failures(folder: Path, failures: Sequence[str]) -> None:
@@ -194,25 +229,24 @@ def read_scored(runs: Sequence[Run], datasets: Sequence[str]) -> Records:
                 if path.name == _FAILURES:
                     continue
                 try:
-                    found.append(Scored(run, dataset, folder, _read(path, model)))
+                    found.append(ScoredImage(run, dataset, folder, _read(path, model)))
                 except DalError as error:
                     records.problems.append(f"{run}, {dataset}, {path.stem}: {error}")
     return records
 
 
-def _read(path: Path, model: str) -> dict[str, Any]:
+def _read(path: Path, model: str) -> ScoreRecord:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content["format"], content["model"]
-    except (OSError, ValueError) as error:
+        record = ScoreRecord.read(path)
+    except OSError as error:
         raise DalError(f"the record cannot be read ({error}); evaluate again") from error
-    except (KeyError, TypeError):
-        raise DalError("the record is of an older format; evaluate again") from None
-    if found[0] != FORMAT:
-        raise DalError(f"the record is of the format {found[0]!r}; evaluate again")
-    if found[1] != model:
-        raise DalError("the record was made with another checkpoint; evaluate again")
-    return dict(content)
+    except ValueError:
+        raise DalError(
+            "the record is damaged, or of another version of dal_auto; evaluate again"
+        ) from None
+    if record.made_from != Origin(model=model, case=record.made_from.case):
+        raise DalError("the record was made with another checkpoint or version; evaluate again")
+    return record
 
 
 def _failures(folder: Path) -> Iterator[str]:

@@ -17,13 +17,13 @@ from dal_auto.evaluation.paper import ablation_tables
 from dal_auto.evaluation.paper import main_tables as paper_tables
 from dal_auto.evaluation.paper.formats import PaperTable, write_table
 from dal_auto.evaluation.paper.rows import main_runs
-from dal_auto.evaluation.pictures.drawing import Material, draw_all
+from dal_auto.evaluation.pictures.drawing import FigureData, draw_all
 from dal_auto.evaluation.pictures.viewed_cases import kept_volumes, shown_runs
 from dal_auto.evaluation.report.page import Picture, Report, write_report
-from dal_auto.evaluation.result_store import Cell
-from dal_auto.evaluation.results import read_cells
-from dal_auto.evaluation.run_info import RunFacts, read_facts
-from dal_auto.evaluation.scores import Records, Scored
+from dal_auto.evaluation.result import Result
+from dal_auto.evaluation.results import read_results
+from dal_auto.evaluation.run_info import RunInfo, read_run_info
+from dal_auto.evaluation.scores import Records, ScoredImage
 from dal_auto.evaluation.tables import (
     cases_table,
     lesion_sizes_table,
@@ -86,29 +86,29 @@ def write_summary(
     records = without(records, left_out)
     watch, problems = Stopwatch(), list(dict.fromkeys([*failures, *records.problems]))
     with watch.step("read"):
-        facts, unread = read_facts(records.runs)
+        infos, unread = read_run_info(records.runs)
         shared, remarks = shared_cases_of(_case_ids(records.scored))
-        cells, damaged = read_cells(records, facts, shared)
+        results, damaged = read_results(records, infos, shared)
     problems += unread + damaged
     absent = absent_datasets()
     with watch.step("tables"):
-        tables = _tables(cells, records)
+        tables = _tables(results, records)
         if left_out.totals and len(tables["results"]):
             tables["results"] = with_counts(tables["results"], left_out)
             tables["left-out"] = left_out.table()
         tables["absent-datasets"] = pd.DataFrame([asdict(one) for one in absent])
         files = _write_tables(folder, tables)
-        papers = _paper_tables(tables, facts, problems)
+        papers = _paper_tables(tables, infos, problems)
         if with_paper_tables or (folder / PAPER_TABLES).is_dir():  # none of an earlier report stays
             for table in papers:
                 files += write_table(table, folder / PAPER_TABLES)
     with watch.step("figures"):
         pictures = draw_all(
-            Material(
+            FigureData(
                 folder=folder / FIGURES,
                 records=records,
-                facts=facts,
-                cells=cells,
+                infos=infos,
+                results=results,
                 cases=tables["cases"],
                 sizes=tables["lesion-sizes"],
                 sweeps=_sweeps(papers),
@@ -118,7 +118,7 @@ def write_summary(
     with watch.step("page"):
         page = folder / "index.html"
         remarks = [*left_out.sentences(), *remarks]
-        report = _report(cells, tables, records, facts, absent, remarks, pictures, problems)
+        report = _report(results, tables, records, infos, absent, remarks, pictures, problems)
         names = [path.name for path in files if path.parent == folder]
         report = replace(report, left_out=left_out.table(), files=[MANIFEST, *names])
         pages = write_report(report, page)
@@ -126,7 +126,7 @@ def write_summary(
     write_manifest(
         folder / MANIFEST,
         records=records,
-        facts=facts,
+        infos=infos,
         command=command,
         seconds=watch.seconds,
         files=[*files, *figures, *pages],
@@ -134,34 +134,34 @@ def write_summary(
     return Summary(page, tables, problems)
 
 
-def _tables(cells: Sequence[Cell], records: Records) -> dict[str, pd.DataFrame]:
-    results = results_table(cells)
+def _tables(results: Sequence[Result], records: Records) -> dict[str, pd.DataFrame]:
+    table = results_table(results)
     return {
-        "results": results,
-        "cases": cases_table(cells),
-        "variants": variants_table(cells),
-        "seeds": seeds_table(results),
-        "averages": averages_table(results),
-        "subsets": subsets_table(cells),
-        "lesion-sizes": lesion_sizes_table(cells),
+        "results": table,
+        "cases": cases_table(results),
+        "variants": variants_table(results),
+        "seeds": seeds_table(table),
+        "averages": averages_table(table),
+        "subsets": subsets_table(results),
+        "lesion-sizes": lesion_sizes_table(results),
         "healthy-similarity": similarities_table(records.held_out),
     }
 
 
 def _paper_tables(
-    tables: Mapping[str, pd.DataFrame], facts: Mapping[Run, RunFacts], problems: list[str]
+    tables: Mapping[str, pd.DataFrame], infos: Mapping[Run, RunInfo], problems: list[str]
 ) -> list[PaperTable]:
     """The paper's tables; one that cannot be made is named in `problems`."""
     results, healthy = tables["results"], tables["healthy-similarity"]
     makers: dict[str, Callable[[], PaperTable]] = {
-        "Table 3": lambda: paper_tables.table_3(results, facts),
-        "Table 4": lambda: paper_tables.table_4(results, facts),
-        "Table 5": lambda: ablation_tables.table_5(results, facts),
-        "Table 6": lambda: ablation_tables.table_6(results, facts),
-        "Table 7": lambda: ablation_tables.table_7(results, facts),
-        "Table 8": lambda: paper_tables.table_8(results, facts),
-        "SSIM of healthy images": lambda: paper_tables.similarity_table(healthy, facts),
-        "hyper-parameters": lambda: ablation_tables.sweeps_table(results, facts),
+        "Table 3": lambda: paper_tables.table_3(results, infos),
+        "Table 4": lambda: paper_tables.table_4(results, infos),
+        "Table 5": lambda: ablation_tables.table_5(results, infos),
+        "Table 6": lambda: ablation_tables.table_6(results, infos),
+        "Table 7": lambda: ablation_tables.table_7(results, infos),
+        "Table 8": lambda: paper_tables.table_8(results, infos),
+        "SSIM of healthy images": lambda: paper_tables.similarity_table(healthy, infos),
+        "hyper-parameters": lambda: ablation_tables.sweeps_table(results, infos),
     }
     made = []
     for name, make in makers.items():
@@ -199,25 +199,25 @@ def _only(folder: Path, stems: set[str]) -> list[Path]:
 
 
 def _report(
-    cells: Sequence[Cell],
+    results: Sequence[Result],
     tables: Mapping[str, pd.DataFrame],
     records: Records,
-    facts: Mapping[Run, RunFacts],
+    infos: Mapping[Run, RunInfo],
     absent: Sequence[Absent],
     remarks: Sequence[str],
     pictures: Sequence[Picture],
     problems: Sequence[str],
 ) -> Report:
-    trivial = {run.method for run, one in facts.items() if one.trivial}
-    main = next((one for run, one in facts.items() if run.method not in trivial), None)
-    simulated = sorted(name for name in _dataset_names(records, facts) if is_simulated(name))
-    results, shown = tables["results"], shown_runs(facts)
+    trivial = {run.method for run, one in infos.items() if one.trivial}
+    main = next((one for run, one in infos.items() if run.method not in trivial), None)
+    simulated = sorted(name for name in _dataset_names(records, infos) if is_simulated(name))
+    shown = shown_runs(infos)
     return Report(
         title="dal_auto: lesions found without lesion labels",
-        intro=[*_intro(simulated, facts), *_absent(absent), *remarks],
+        intro=[*_intro(simulated, infos), *_absent(absent), *remarks],
         simulated=bool(simulated),
-        verdicts=[*verdicts(cells, trivial), *subset_sentences(tables["subsets"])],
-        results=results,
+        verdicts=[*verdicts(results, trivial), *subset_sentences(tables["subsets"])],
+        results=tables["results"],
         cases=tables["cases"],
         pictures=[*pictures, *_case_pictures(one for one in records.scored if one.run in shown)],
         plans=[] if main is None else [(k, str(v), s) for k, v, s in main.plans.flat()],
@@ -226,12 +226,12 @@ def _report(
         methods_paragraph="" if main is None else methods_paragraph(main.plans),
         limits=list(LIMITS),
         volumes=kept_volumes(records.scored, shown),
-        shown=[str(run) for run in shown],
-        labels={"/".join(name): label for name, label in main_runs(facts).items()},
+        shown=[run.identity for run in shown],
+        labels=main_runs(infos),
     )
 
 
-def _intro(simulated: Sequence[str], facts: Mapping[Run, RunFacts]) -> list[str]:
+def _intro(simulated: Sequence[str], infos: Mapping[Run, RunInfo]) -> list[str]:
     lines = []
     if simulated:
         lines.append(
@@ -241,7 +241,7 @@ def _intro(simulated: Sequence[str], facts: Mapping[Run, RunFacts]) -> list[str]
         )
     lines.append(
         "Every method is scored on the same cases with the same post-processing. "
-        f"Runs: {', '.join(map(str, facts)) or 'none'}."
+        f"Runs: {', '.join(map(str, infos)) or 'none'}."
     )
     return lines
 
@@ -255,18 +255,18 @@ def _absent(absent: Sequence[Absent]) -> list[str]:
     ]
 
 
-def _dataset_names(records: Records, facts: Mapping[Run, RunFacts]) -> set[str]:
-    return {one.dataset for one in records.scored} | {run.training_set for run in facts}
+def _dataset_names(records: Records, infos: Mapping[Run, RunInfo]) -> set[str]:
+    return {one.dataset for one in records.scored} | {run.training_set for run in infos}
 
 
-def _case_ids(scored: Sequence[Scored]) -> dict[str, set[str]]:
+def _case_ids(scored: Sequence[ScoredImage]) -> dict[str, set[str]]:
     ids: dict[str, set[str]] = {}
     for one in scored:
         ids.setdefault(one.dataset, set()).add(one.case_id)
     return ids
 
 
-def _case_pictures(scored: Iterable[Scored]) -> list[Picture]:
+def _case_pictures(scored: Iterable[ScoredImage]) -> list[Picture]:
     return [
         Picture(
             path=one.picture,
@@ -274,8 +274,7 @@ def _case_pictures(scored: Iterable[Scored]) -> list[Picture]:
             dataset=one.dataset,
             case_id=one.case_id,
             sequence=one.sequence,
-            method=one.run.method,
-            run=str(one.run),
+            run=one.run.identity,
         )
         for one in scored
         if one.picture is not None

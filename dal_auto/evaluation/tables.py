@@ -1,4 +1,7 @@
-"""From cells to tables of plain numbers; `averages` goes on from here."""
+"""From results to tables of plain numbers; `averages` goes on from here.
+
+The column "run" holds the run's identity, which is text only in a file.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,17 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from dal_auto.evaluation.result_store import Cell
+from dal_auto.evaluation.averages import by_group
+from dal_auto.evaluation.result import Result
 from dal_auto.evaluation.results import ALL_CASES
-from dal_auto.evaluation.scores import Scored
+from dal_auto.evaluation.scores import ScoredImage
 from dal_auto.scoring.bootstrap import interval
 from dal_auto.scoring.lesionwise import sensitivity_by_volume
 
 _ORDER = ["dataset", "sequence"]
 
 
-def results_table(cells: Sequence[Cell]) -> pd.DataFrame:
+def results_table(results: Sequence[Result]) -> pd.DataFrame:
     """One row per dataset, sequence and run.
 
     Where a method has variants, the row is that of the best by AP, and names it. In percent, but
@@ -30,70 +34,133 @@ def results_table(cells: Sequence[Cell]) -> pd.DataFrame:
       at the run's practical threshold; AUROC: of all voxels;
     - lesions found: share at the practical threshold, of all "lesions"; lesions found brain: of
       those with a voxel in the brain; FP per case: detections that touch no lesion;
-    - AUROC subjects: of a case's score (`cells.CASE_QUANTILE`), lesioned cases against "healthy
+    - AUROC subjects: of a case's score (`results.CASE_QUANTILE`), lesioned cases against "healthy
       cases": those of the dataset without a lesion voxel, and those held out of the training set;
     - RE_N, RE_A: mean |x − x_r| in healthy and lesion voxels, times 100, means over cases.
     """
-    table = pd.DataFrame([cell.results for cell in cells])
+    table = pd.DataFrame(
+        [
+            {
+                "dataset": one.dataset,
+                "sequence": one.sequence,
+                "method": one.method,
+                "seed": one.run.seed,
+                "variant": one.variant,
+                "cases": one.number_of_cases,
+                **one.metrics.columns(),
+                "run": one.run,
+            }
+            for one in results
+        ]
+    )
     if len(table):
         table = table.sort_values([*_ORDER, "AP"], ascending=[True, True, False])
     return table.reset_index(drop=True)
 
 
-def cases_table(cells: Sequence[Cell]) -> pd.DataFrame:
+def cases_table(results: Sequence[Result]) -> pd.DataFrame:
     """One row per case, sequence, run and variant.
 
     AP and "best DSC" are of the case alone; DSC is taken at the dataset's best threshold, DSC
     practical at the run's practical one, as are "FP", the detections that touch no lesion, and
     "FP ml", the normal voxels that are called.
     """
-    return pd.DataFrame([row for cell in cells for row in cell.cases])
+    return pd.DataFrame(
+        [
+            {
+                "dataset": one.dataset,
+                "case": case.case,
+                "patient": case.patient,
+                "sequence": one.sequence,
+                "method": one.method_in(case.variant),
+                "seed": one.run.seed,
+                **case.metrics.columns(),
+                "run": one.run,
+            }
+            for one in results
+            for case in one.cases
+        ]
+    )
 
 
-def variants_table(cells: Sequence[Cell]) -> pd.DataFrame:
+def variants_table(results: Sequence[Result]) -> pd.DataFrame:
     """AP and DSC of every variant of a method; `results_table` has the best one alone.
 
     Variants are what a method can score by (raw intensity's polarities), and its map as its own
     paper leaves it ("own") beside the one with DAL's filters.
     """
-    return pd.DataFrame([row for cell in cells for row in cell.variants])
+    return pd.DataFrame(
+        [
+            {
+                "dataset": one.dataset,
+                "sequence": one.sequence,
+                "method": one.method_in(variant),
+                "seed": one.run.seed,
+                "variant": variant,
+                **part.columns(),
+                "run": one.run,
+            }
+            for one in results
+            for variant, part in one.variants.items()
+        ]
+    )
 
 
-def subsets_table(cells: Sequence[Cell]) -> pd.DataFrame:
+def subsets_table(results: Sequence[Result]) -> pd.DataFrame:
     """AP and DSC of all cases beside those without shared or selection cases, where they differ."""
-    return pd.DataFrame([row for cell in cells for row in cell.subsets])
+    return pd.DataFrame(
+        [
+            {
+                "dataset": one.dataset,
+                "sequence": one.sequence,
+                "method": one.method,
+                "seed": one.run.seed,
+                "run": one.run,
+                "cases are": name,
+                **part.columns(),
+            }
+            for one in results
+            for name, part in one.subsets.items()
+        ]
+    )
 
 
-def lesion_sizes_table(cells: Sequence[Cell]) -> pd.DataFrame:
+def lesion_sizes_table(results: Sequence[Result]) -> pd.DataFrame:
     """Share of the lesions of each class of volume that is found at the practical threshold."""
     rows = []
-    for cell in cells:
-        if np.isnan(cell.practical):
+    for one in results:
+        threshold = one.metrics.practical_threshold
+        if np.isnan(threshold):
             continue
-        for low, high, number, share in sensitivity_by_volume(cell.lesions, cell.practical):
+        for low, high, number, share in sensitivity_by_volume(one.lesions, threshold):
             rows.append(
                 {
-                    "dataset": cell.dataset,
-                    "sequence": cell.sequence,
-                    "method": cell.method,
-                    "seed": cell.run.seed,
+                    "dataset": one.dataset,
+                    "sequence": one.sequence,
+                    "method": one.method,
+                    "seed": one.run.seed,
                     "from ml": low,
                     "below ml": high,
                     "lesions": number,
                     "found": 100 * share,
-                    "run": str(cell.run),
+                    "run": one.run,
                 }
             )
     return pd.DataFrame(rows)
 
 
-def similarities_table(held_out: Sequence[Scored]) -> pd.DataFrame:
+def similarities_table(held_out: Sequence[ScoredImage]) -> pd.DataFrame:
     """Mean SSIM of healthy images and their restorations, per run and sequence (§4.8.3)."""
     rows = [
-        {"run": str(one.run), "sequence": one.sequence, "case": one.case_id}
-        | {f"SSIM {region}": one.content["similarity"][region] for region in ("grid", "brain")}
+        {
+            "run": one.run.identity,
+            "sequence": one.sequence,
+            "case": one.case_id,
+            "SSIM grid": found.grid,
+            "SSIM brain": found.brain,
+        }
         for one in held_out
-        if one.content["similarity"] is not None
+        if (found := one.record.similarity) is not None
     ]
     if not rows:
         return pd.DataFrame()
@@ -112,19 +179,20 @@ def subset_sentences(subsets: pd.DataFrame) -> list[str]:
     if subsets.empty:
         return []
     sentences = []
-    runs = subsets.assign(run=subsets["run"].str.rsplit("/", n=1).str[0])
-    for (dataset, sequence, _), rows in runs.groupby([*_ORDER, "run"]):
-        means = rows.groupby("cases are", sort=False)[["cases", "AP", "DSC"]].mean()
-        found = [
-            f"AP {row['AP']:.1f}, DSC {row['DSC']:.1f} {'on' if name == ALL_CASES else ''} {name} "
-            f"({row['cases']:,.0f})".replace("  ", " ")
-            for name, row in means.iterrows()
-        ]
-        sentences.append(f"{rows['method'].iloc[0]} on {dataset} {sequence}: {'; '.join(found)}.")
+    for (dataset, sequence), everything in subsets.groupby(_ORDER):
+        for _, rows in by_group(everything):
+            means = rows.groupby("cases are", sort=False)[["cases", "AP", "DSC"]].mean()
+            found = [
+                f"AP {row['AP']:.1f}, DSC {row['DSC']:.1f} {'on ' if name == ALL_CASES else ''}"
+                f"{name} ({row['cases']:,.0f})"
+                for name, row in means.iterrows()
+            ]
+            method = rows["method"].iloc[0]
+            sentences.append(f"{method} on {dataset} {sequence}: {'; '.join(found)}.")
     return sentences
 
 
-def verdicts(cells: Sequence[Cell], trivial: Collection[str]) -> list[str]:
+def verdicts(results: Sequence[Result], trivial: Collection[str]) -> list[str]:
     """For every dataset and sequence: does each method beat the best trivial baseline in AP?
 
     With the 95 % interval of the difference, the same patients drawn for both: where it holds 0,
@@ -134,32 +202,32 @@ def verdicts(cells: Sequence[Cell], trivial: Collection[str]) -> list[str]:
     ----------
     trivial : names of the methods that know nothing of anatomy
     """
-    if not cells:
+    if not results:
         return ["Nothing has been scored yet."]
     sentences = []
-    places = dict.fromkeys((cell.dataset, cell.sequence) for cell in cells)
+    places = dict.fromkeys((one.dataset, one.sequence) for one in results)
     for dataset, sequence in places:
-        here = [cell for cell in cells if (cell.dataset, cell.sequence) == (dataset, sequence)]
-        here.sort(key=lambda cell: -np.nan_to_num(cell.results["AP"], nan=-1.0))
-        best = next((cell for cell in here if cell.run.method in trivial), None)
+        there = [one for one in results if (one.dataset, one.sequence) == (dataset, sequence)]
+        there.sort(key=lambda one: -np.nan_to_num(one.metrics.ap, nan=-1.0))
+        best = next((one for one in there if one.run.group.method in trivial), None)
         if best is None:
             continue
-        for cell in here:
-            if cell.run.method in trivial:
+        for one in there:
+            if one.run.group.method in trivial:
                 continue
-            ap, its = cell.results["AP"], best.results["AP"]
+            ap, its = one.metrics.ap, best.metrics.ap
             sentences.append(
-                f"{cell.method} (seed {cell.run.seed}) {'beats' if ap > its else 'does not beat'} "
+                f"{one.method} (seed {one.run.seed}) {'beats' if ap > its else 'does not beat'} "
                 f"the best trivial baseline, {best.method}, on {dataset} {sequence}: "
-                f"AP {ap:.1f} against {its:.1f}{_difference(cell, best)}."
+                f"AP {ap:.1f} against {its:.1f}{_difference(one, best)}."
             )
     return sentences or ["No method other than the trivial baselines has been scored."]
 
 
-def _difference(cell: Cell, best: Cell) -> str:
-    if cell.case_ids != best.case_ids:
+def _difference(result: Result, best: Result) -> str:
+    if result.case_ids != best.case_ids:
         return " (not of the same cases: see what failed)"
-    low, high = interval(100 * (cell.resampled - best.resampled))
+    low, high = interval(100 * (result.resampled - best.resampled))
     if np.isnan(low):
         return " (no interval: fewer than two patients)"
     doubt = ", which does not resolve it" if low <= 0 <= high else ""

@@ -12,6 +12,7 @@ from typing import Any
 from dal_auto import paths
 from dal_auto.errors import UsageError
 from dal_auto.plans import Plans
+from dal_auto.store.run_identity import RunGroup, RunIdentity
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,17 @@ class Run:
         return self.folder / "best.safetensors"
 
     @property
+    def identity(self) -> RunIdentity:
+        """What tells it from other runs: the names of its folders."""
+        return RunIdentity.of_folder(self.folder)
+
+    @property
     def training_set(self) -> str:
         return self.folder.parent.parent.name
 
     @property
     def name(self) -> str:
-        """``<method>__<configuration>__<preset>[__<hash>]``."""
+        """``<method>__<configuration>__<preset>[__<variant>]``."""
         return self.folder.parent.name
 
     @property
@@ -39,7 +45,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        return int(self.folder.name.removeprefix("seed_"))
+        return self.identity.seed
 
     @property
     def complete(self) -> bool:
@@ -56,11 +62,15 @@ class Run:
 
 def run_of(plans: Plans, overrides: Mapping[str, Any], seed: int) -> Run:
     """Where the run of `plans` with the user's `overrides` and `seed` lies."""
-    name = f"{plans.method.name}__{plans.configuration.name}__{plans.method.preset}"
-    if overrides:
-        text = json.dumps(dict(overrides), sort_keys=True)
-        name += f"__{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return Run(paths.results() / plans.training_set / name / f"seed_{seed}")
+    text = json.dumps(dict(overrides), sort_keys=True)
+    group = RunGroup(
+        plans.training_set,
+        plans.method.name,
+        plans.configuration.name,
+        plans.method.preset,
+        hashlib.sha256(text.encode()).hexdigest()[:8] if overrides else "",
+    )
+    return Run(paths.results() / str(RunIdentity(group, seed)))
 
 
 def complete_runs() -> list[Run]:

@@ -17,7 +17,7 @@ import pytest
 from dal_auto.case import Geometry, StandardCase
 from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation.paper.reference import DATASETS
-from dal_auto.evaluation.run import Job, keep_case
+from dal_auto.evaluation.run import RunOnDataset, keep_case
 from dal_auto.evaluation.scores import HELD_OUT, evaluation_folder
 from dal_auto.inference.predictor import Prediction
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -134,7 +134,7 @@ def score(run: Run, dataset: str, cases: list[StandardCase]) -> None:
     """Keep what `evaluate` would keep."""
     ids = frozenset(case.case_id for case in cases)
     checkpoint = load_checkpoint(run.checkpoint_path)
-    job = Job(
+    work = RunOnDataset(
         run=run,
         method=SimpleNamespace(plans=checkpoint.plans, viewer={}),  # all that is asked of it
         model=run.checkpoint_sha256(),
@@ -147,7 +147,7 @@ def score(run: Run, dataset: str, cases: list[StandardCase]) -> None:
     for case in cases:
         for sequence in case.sequences:
             prediction = drawn_prediction(run, case, sequence)
-            keep_case(job, case, sequence, prediction, hash_of(case))
+            keep_case(work, case, sequence, prediction, hash_of(case))
 
 
 def hash_of(case: StandardCase) -> str:

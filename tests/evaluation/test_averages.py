@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from dal_auto.evaluation.averages import PLAIN, WEIGHTED, averages_table, seeds_table
+from dal_auto.store.run_identity import RunGroup, RunIdentity
+
+GROUP = RunGroup("IXI", "DAL", "a", "b")
 
 
 def results(rows: list[tuple[str, str, int, int, float]]) -> pd.DataFrame:
     """(dataset, sequence, seed, cases, AP) of one run."""
     table = pd.DataFrame(rows, columns=["dataset", "sequence", "seed", "cases", "AP"])
-    return table.assign(method="DAL", run=[f"IXI/DAL__a__b/seed_{s}" for s in table["seed"]])
+    return table.assign(method="DAL", run=[RunIdentity(GROUP, s) for s in table["seed"]])
 
 
 ROWS = [
@@ -70,10 +75,12 @@ def test_an_average_without_one_of_its_cells_is_none():
 
 
 def test_runs_are_apart_and_a_method_with_changing_variants_has_its_plain_name():
-    table = pd.concat([results(ROWS), results(ROWS).assign(run="HCP/DAL__a__b/seed_0")])
+    other = results(ROWS)
+    other["run"] = [RunIdentity(replace(GROUP, training_set="HCP"), 0)] * len(other)
+    table = pd.concat([results(ROWS), other])
     assert seeds_table(table, ["AP"])["training set"].nunique() == 2
-    changing = results(ROWS[:2]).assign(method=["raw (bright)", "raw (dark)"])
-    assert seeds_table(changing, ["AP"])["method"].tolist() == ["raw"]
+    changing = results(ROWS[:2]).assign(method=["DAL (bright)", "DAL (dark)"])
+    assert seeds_table(changing, ["AP"])["method"].tolist() == ["DAL"]
 
 
 def test_nothing_gives_nothing():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dal_auto.evaluation.manifest import commands
-from dal_auto.evaluation.run_info import RunFacts
+from dal_auto.evaluation.run_info import RunInfo
 from dal_auto.store.runs import run_of
 
 
 def test_commands_carry_what_the_user_set_and_nothing_else(make):
-    facts = {}
+    infos = {}
     for seed in (1, 0):
         changed = {"training__steps": 7, "scoring__score": "l1"}
         plans = make.plans_of("DAL", preprocessing__n4_spacing_mm=6.0, **changed)
         plans = plans.override({"configuration.name": "demo"}, "user: asked for")
-        facts[run_of(plans, changed, seed)] = RunFacts(plans, {}, "", frozenset(), "")
-    assert commands(facts, ["MSLUB", "ATLAS"]) == [
+        infos[run_of(plans, changed, seed)] = RunInfo(plans, {}, "", frozenset(), "")
+    assert commands(infos, ["MSLUB", "ATLAS"]) == [
         "dal_plan_and_preprocess -d ATLAS IXI MSLUB --set preprocessing.n4_spacing_mm=6.0",
         "dal_train -d IXI -c demo -m DAL --preset robust --sequences T1 T2 --seeds 0,1 "
         "--set training.steps=7 --set 'scoring.score=\"l1\"'",

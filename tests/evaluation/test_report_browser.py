@@ -16,14 +16,16 @@ import pytest
 from matplotlib.figure import Figure
 
 from dal_auto.case import Geometry, StandardCase
+from dal_auto.evaluation.kept import Origin
 from dal_auto.evaluation.pictures.volumes import read_volumes, take_volumes, write_volumes
 from dal_auto.evaluation.report.page import CaseVolumes, Picture, Report, write_report
 from dal_auto.figures.png import save_png
 from dal_auto.inference.predictor import Prediction
+from dal_auto.store.run_identity import RunGroup, RunIdentity
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-RUN = "IXI/DAL__a/seed_0"
+RUN = RunIdentity(RunGroup("IXI", "DAL", "demo", "robust"), 0)
 SHAPE = (40, 50, 30)
 PRACTICAL = 0.3
 ENTER, RIGHT, UP, PAGE_UP, BACKSPACE = "\ue007", "\ue014", "\ue013", "\ue00e", "\ue003"
@@ -61,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of four cases, two of which have a viewer."""
     folder = tmp_path_factory.mktemp("site")
     case, prediction = drawn_case()
-    write_volumes(folder / "v.npz", take_volumes(case, prediction, "", ("m", "c")))
+    write_volumes(folder / "v.npz", take_volumes(case, prediction, "", Origin(model="m", case="c")))
     save_png(Figure(figsize=(4, 3)), folder / "panel.png")
     precision = {"c0": 9.0, "c10": 20.0, "c9": 100.0, "healthy": float("nan")}
     row = {"dataset": "A", "sequence": "T1", "method": "DAL", "seed": 0, "run": RUN}
@@ -76,8 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         results=pd.DataFrame(results),
         cases=pd.DataFrame([row | {"case": c, "AP": ap} for c, ap in precision.items()]),
         pictures=[
-            Picture(folder / "panel.png", "Panel", "A", name, "T1", "DAL", RUN)
-            for name in precision
+            Picture(folder / "panel.png", "Panel", "A", name, "T1", RUN) for name in precision
         ],
         plans=[("a.key", "a value " * 20, "ours: because")],
         versions={"torch": "2"},

@@ -11,8 +11,9 @@ import pytest
 
 from dal_auto.case import Geometry, Grid, StandardCase
 from dal_auto.evaluation import run as evaluation_run
+from dal_auto.evaluation.pictures.slices import read_vectors
 from dal_auto.evaluation.run import evaluate
-from dal_auto.evaluation.scores import FORMAT, HELD_OUT, read_scored
+from dal_auto.evaluation.scores import HELD_OUT, read_scored
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dal_auto.methods.mean_brain import MeanBrain
@@ -135,15 +136,19 @@ def test_what_is_kept_is_what_was_predicted(run, monkeypatch):
         expected = ScoreCounts.from_volume(score_map, case.lesion_mask, within)
         assert np.array_equal(one.counts("", region).lesion, expected.lesion)
         assert np.array_equal(one.counts("", region).normal, expected.normal)
-    assert one.lesions("") == score_lesions(score_map, case.lesion_mask, case.brain_mask, 0.001)
-    assert one.false_positives("") == false_positives(score_map, case.lesion_mask, 0.2)
-    assert one.content["lesion_ml"] == pytest.approx(0.224)
-    assert one.content["lesion_outside_brain"] == pytest.approx(8 / 224)
+    assert one.record.variants[""].lesions == score_lesions(
+        score_map, case.lesion_mask, case.brain_mask, 0.001
+    )
+    assert one.record.variants[""].false_positives == false_positives(
+        score_map, case.lesion_mask, 0.2
+    )
+    assert one.record.lesion_ml == pytest.approx(0.224)
+    assert one.record.lesion_outside_brain == pytest.approx(8 / 224)
     inside = case.brain_mask & case.lesion_mask
     errors = np.abs(found.image - found.pseudo_healthy)
-    assert one.content["error_lesion"] == pytest.approx(errors[inside].mean(), rel=1e-5)
-    assert one.content["similarity"] is None and one.picture.stat().st_size > 1000
-    assert one.slices is not None and "seconds" not in one.content
+    assert one.record.error_lesion == pytest.approx(errors[inside].mean(), rel=1e-5)
+    assert one.record.similarity is None and one.picture.stat().st_size > 1000
+    assert one.slices is not None
     assert one.seconds().keys() == {"predict", "keep"}
 
 
@@ -159,9 +164,9 @@ def test_healthy_images_have_a_similarity(run):
         found.image, found.pseudo_healthy, full=True, gaussian_weights=True, sigma=1.5,
         use_sample_covariance=False, data_range=1.0,
     )  # fmt: skip
-    assert one.content["similarity"]["grid"] == pytest.approx(similarity.mean(), abs=1e-4)
+    assert one.record.similarity.grid == pytest.approx(similarity.mean(), abs=1e-4)
     brain = similarity[case.brain_mask].mean()
-    assert one.content["similarity"]["brain"] == pytest.approx(brain, abs=1e-4)
+    assert one.record.similarity.brain == pytest.approx(brain, abs=1e-4)
 
 
 def test_what_is_there_is_left_alone_and_what_is_made_again_has_the_same_bytes(run, monkeypatch):
@@ -176,7 +181,7 @@ def test_what_is_there_is_left_alone_and_what_is_made_again_has_the_same_bytes(r
     assert contents(run) == before
 
 
-@pytest.mark.parametrize("spoil", ["older format", "half written", "no counts", "another case"])
+@pytest.mark.parametrize("spoil", ["older version", "half written", "no counts", "another case"])
 def test_a_record_that_does_not_hold_is_made_again(run, spoil):
     score(run)
     before = contents(run)
@@ -184,15 +189,16 @@ def test_a_record_that_does_not_hold_is_made_again(run, spoil):
     record = folder / "a_T1.json"
     content = json.loads(record.read_text())
     match spoil:
-        case "older format":  # as the first versions wrote it
-            del content["format"]
-            record.write_text(json.dumps(content | {"variants": [""]}))
+        case "older version":  # as the first versions wrote it
+            record.write_text(json.dumps(content | {"format": "dal_auto score 3"}))
         case "half written":
             record.write_text(record.read_text()[:50])
         case "no counts":
             (folder / "a_T1_brain.npz").unlink()
         case "another case":
-            record.write_text(json.dumps(content | {"case_hash": "of another"}))
+            record.write_text(
+                json.dumps(content | {"made_from": content["made_from"] | {"case": "of another"}})
+            )
     assert score(run) == []
     assert contents(run) == before
 
@@ -264,12 +270,7 @@ def test_vectors_are_kept_where_a_method_has_some(run, monkeypatch):
     monkeypatch.setattr(evaluation_run, "predict", with_vectors)
     score(run)
     one = read_scored([run], ["Lesions"]).scored[0]
-    with np.load(one.vectors) as stored:
-        assert stored["modality"].tolist() == [0, 1, 2, 3, 4]
-        assert stored["anatomy"].shape == (4**3,) and (stored["anatomy"] == 0.5).all()
-
-
-def test_the_format_is_in_every_record(run):
-    score(run)
-    for path in (run.folder / "evaluation" / "Lesions").glob("*.json"):
-        assert json.loads(path.read_text())["format"] == FORMAT
+    vectors = read_vectors(one.vectors)
+    assert vectors.image["modality"].tolist() == [0, 1, 2, 3, 4] and vectors.restored == {}
+    anatomy = vectors.image["anatomy"]
+    assert anatomy.shape == (4**3,) and (anatomy == 0.5).all()

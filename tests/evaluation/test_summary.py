@@ -70,9 +70,9 @@ def test_damaged_counts_cost_one_case_and_are_told_every_time(scored, report):
         assert "no whole file of score counts" in summary.page.read_text(encoding="utf-8")
 
 
-def test_kept_cells_give_the_same_tables_as_counts(scored, report, home):
+def test_kept_results_give_the_same_tables_as_counts(scored, report, home):
     first = report(scored).tables
-    kept = list((scored.folder / "evaluation" / "MSLUB" / "cells").iterdir())
+    kept = list((scored.folder / "evaluation" / "MSLUB" / "results").iterdir())
     assert sorted(path.name for path in kept) == ["T1.json", "T2.json"]
     for path in (scored.folder / "evaluation").rglob("*.npz"):
         if "slices" not in path.name and "vectors" not in path.name:
@@ -188,7 +188,7 @@ def test_verdicts_compare_with_the_best_trivial_baseline(scored, report, make):
         r"on MSLUB T1: AP .*? \(difference by patient, 95 %: (\S+) to (\S+?)\)", page
     ).groups()
     assert 0 < float(low) < float(high)
-    # The second time from the cells that were kept.
+    # The second time from the results that were kept.
     assert report(scored, baseline).page.read_text(encoding="utf-8") == page
 
 
@@ -245,4 +245,4 @@ def test_every_variant_has_its_figures_and_the_best_is_the_result(home, report, 
         assert bright["AP"] > dark["AP"]
         found = results.loc[(sequence, "bright")]
         assert (bright[["AP", "DSC", "cases"]] == found[["AP", "DSC", "cases"]]).all()
-    assert tables["variants"].equals(report(run).tables["variants"]), "from the cells kept"
+    assert tables["variants"].equals(report(run).tables["variants"]), "from the results kept"

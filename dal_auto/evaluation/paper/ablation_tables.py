@@ -30,17 +30,17 @@ from dal_auto.evaluation.paper.rows import (
     PAPERS,
     SEEDS_NOTE,
     Rows,
-    RunName,
     ap_dsc,
     average_rows,
     comparable,
     of_runs,
-    plans_by_name,
+    plans_by_group,
     sequences_of,
     spreads_of,
 )
-from dal_auto.evaluation.run_info import RunFacts
+from dal_auto.evaluation.run_info import RunInfo
 from dal_auto.plans import Plans
+from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 
 SWEEPS = "hyper-parameters"
@@ -53,11 +53,11 @@ _SETTINGS_NOTE = (
 )
 
 
-def table_5(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
+def table_5(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """Anomaly scores, over all datasets."""
     rows = Rows()
     for score, paper in reference.TABLE_5.items():
-        for name, title, _ in _variants(facts, SCORE_KEYS, score_of, score):
+        for name, title, _ in _variants(infos, SCORE_KEYS, score_of, score):
             mine = comparable(of_runs(results, [name]))
             _add(rows, {"score": score, "source": OURS, "run": title}, mine)
         _add_paper(rows, {"score": score, "source": PAPERS}, paper)
@@ -71,14 +71,14 @@ def table_5(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
     )
 
 
-def table_6(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
+def table_6(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """Loss terms, on each dataset."""
     rows = Rows()
-    found = {loss_terms_of(one.plans) for one in facts.values()} - {None}
+    found = {loss_terms_of(one.plans) for one in infos.values()} - {None}
     printed = [row.terms for row in reference.TABLE_6 if row.terms is not None]
     settings = sorted({*found, *printed}, key=lambda terms: (len(terms or ()), _ticks(terms)))
     for terms in settings:
-        for name, title, compares in _variants(facts, LOSS_KEYS, loss_terms_of, terms):
+        for name, title, compares in _variants(infos, LOSS_KEYS, loss_terms_of, terms):
             for dataset, mine in _by_dataset(of_runs(results, [name]), compares):
                 keys: dict[str, Value] = {"loss terms": _ticks(terms), "dataset": dataset}
                 _add(rows, keys | {"source": OURS, "run": title}, mine)
@@ -100,11 +100,11 @@ def _ticks(terms: frozenset[str] | None) -> str:
     return ", ".join(t for t in reference.LOSS_TERMS if t in (terms or ())) or "none"
 
 
-def table_7(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
+def table_7(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """Modules left out, on each dataset."""
     rows = Rows()
     for left_out, paper in reference.TABLE_7.items():
-        for name, title, compares in _variants(facts, MODULE_KEYS, left_out_of, left_out):
+        for name, title, compares in _variants(infos, MODULE_KEYS, left_out_of, left_out):
             for dataset, mine in _by_dataset(of_runs(results, [name]), compares):
                 keys: dict[str, Value] = {"left out": left_out, "dataset": dataset}
                 _add(rows, keys | {"source": OURS, "run": title}, mine)
@@ -116,9 +116,9 @@ def table_7(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
     )
 
 
-def sweeps_table(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
+def sweeps_table(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """Every hyper-parameter that runs of one family give several values: the curves of C and D."""
-    plans, rows = _trained(facts), Rows()
+    plans, rows = _trained(infos), Rows()
     for key in swept_keys(plans.values()):
         for members in families(plans, {key}).values():
             if len({flat(plans[name])[key] for name in members if key in flat(plans[name])}) < 2:
@@ -141,22 +141,22 @@ def sweeps_table(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperT
     )
 
 
-def _trained(facts: Mapping[Run, RunFacts]) -> dict[RunName, Plans]:
+def _trained(infos: Mapping[Run, RunInfo]) -> dict[RunGroup, Plans]:
     """Runs of methods that learn something of anatomy."""
-    return plans_by_name({run: one for run, one in facts.items() if not one.trivial})
+    return plans_by_group({run: one for run, one in infos.items() if not one.trivial})
 
 
 def _variants(
-    facts: Mapping[Run, RunFacts],
+    infos: Mapping[Run, RunInfo],
     free: Collection[str],
     variant_of: Callable[[Plans], object],
     wanted: object,
-) -> list[tuple[RunName, str, bool]]:
+) -> list[tuple[RunGroup, str, bool]]:
     """Runs of the wanted variant, with the title of their family, and whether it has others.
 
     A family with one variant compares nothing; only the paper's method as it is may stand alone.
     """
-    plans, found = _trained(facts), []
+    plans, found = _trained(infos), []
     for members in families(plans, free).values():
         compares = len({variant_of(plans[name]) for name in members}) > 1
         for name in members:
@@ -167,8 +167,9 @@ def _variants(
     return sorted(found)
 
 
-def _title(plans: Plans, name: RunName) -> str:
-    return f"{plans.method.name}, {plans.configuration.name}, {plans.method.preset}, {name[0]}"
+def _title(plans: Plans, group: RunGroup) -> str:
+    names = (group.method, plans.configuration.name, group.preset, group.training_set)
+    return ", ".join(names)
 
 
 def _by_dataset(results: pd.DataFrame, compares: bool = True) -> list[tuple[str, pd.DataFrame]]:

@@ -129,10 +129,10 @@ def swept_keys(plans: Iterable[Plans]) -> list[str]:
     return sorted(key for key, points in found.items() if len({f for f, _ in points}) < len(points))
 
 
-def families(facts: Mapping[Any, Plans], free: Collection[str]) -> dict[str, list[Any]]:
-    """Family → the runs (or whatever keys `facts` has) that are in it."""
+def families(infos: Mapping[Any, Plans], free: Collection[str]) -> dict[str, list[Any]]:
+    """Family → the runs (or whatever keys `infos` has) that are in it."""
     found: dict[str, list[Any]] = {}
-    for one, plans in facts.items():
+    for one, plans in infos.items():
         found.setdefault(family(plans, free), []).append(one)
     return found
 

@@ -18,27 +18,27 @@ from dal_auto.evaluation.paper.rows import (
     PAPERS,
     SEEDS_NOTE,
     Rows,
-    RunName,
     ap_dsc,
     average_rows,
     comparable,
     labels,
     main_runs,
     of_runs,
-    plans_by_name,
+    plans_by_group,
     seed_rows,
     sequences_of,
     spreads_of,
 )
-from dal_auto.evaluation.run_info import RunFacts
+from dal_auto.evaluation.run_info import RunInfo
+from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 
 _ERRORS = ("RE_N", "RE_A")
 
 
-def table_3(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
+def table_3(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """All methods on all datasets and sequences."""
-    runs, rows = main_runs(facts), Rows()
+    runs, rows = main_runs(infos), Rows()
     for sequence in sequences_of(of_runs(results, runs)):
         for method, means, cells in (
             ("best of 17 others", reference.TABLE_3_BEST_OTHER_MEANS, {}),
@@ -73,9 +73,9 @@ def table_3(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
     )
 
 
-def _paper_method_first(run: tuple[RunName, str]) -> tuple[bool, str]:
-    _, label = run
-    return label.split(" (")[0] != reference.METHOD, label
+def _paper_method_first(run: tuple[RunGroup, str]) -> tuple[bool, str]:
+    group, label = run
+    return group.method != reference.METHOD, label
 
 
 def _add_to_table_3(
@@ -99,9 +99,9 @@ def _add_to_table_3(
     rows.add(keys, values, spreads=spreads)
 
 
-def table_4(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
+def table_4(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """How well healthy voxels are restored, and lesions are not."""
-    ours = _reconstruction_errors(results, facts)
+    ours = _reconstruction_errors(results, infos)
     rows = Rows()
     for method in dict.fromkeys([*(method for method, *_ in ours), *reference.TABLE_4]):
         for of_method, label, values, spreads in ours:
@@ -124,11 +124,11 @@ def table_4(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
 
 
 def _reconstruction_errors(
-    results: pd.DataFrame, facts: Mapping[Run, RunFacts]
+    results: pd.DataFrame, infos: Mapping[Run, RunInfo]
 ) -> list[tuple[str, str, dict[str, Value], dict[str, float]]]:
     """(method, label, values, spreads) of each run whose method restores images."""
     found = []
-    for name, label in main_runs(facts).items():
+    for name, label in main_runs(infos).items():
         values: dict[str, Value] = {}
         spreads: dict[str, float] = {}
         for row in average_rows(comparable(of_runs(results, [name])), WEIGHTED, _ERRORS):
@@ -140,17 +140,17 @@ def _reconstruction_errors(
             values |= {f"{sequence} ratio": lesion / normal if normal else None}
             spreads |= spreads_of(sequence, row, _ERRORS)
         if values:
-            found.append((label.split(" (")[0], label, values, spreads))
+            found.append((name.method, label, values, spreads))
     return found
 
 
-def table_8(results: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
+def table_8(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """The paper's method, trained on different healthy sets."""
     rows = Rows()
-    for training_set in sorted({run.training_set for run in facts}):
+    for training_set in sorted({run.training_set for run in infos}):
         mine = {
             run: one
-            for run, one in facts.items()
+            for run, one in infos.items()
             if run.training_set == training_set and run.method == reference.METHOD
         }
         for name, label in main_runs(mine).items():
@@ -193,7 +193,7 @@ def _adult_average(values: Mapping[str, Value], sequence: str) -> dict[str, Valu
     return found
 
 
-def similarity_table(similarities: pd.DataFrame, facts: Mapping[Run, RunFacts]) -> PaperTable:
+def similarity_table(similarities: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """Mean SSIM of healthy images and their restorations (§4.8.3).
 
     Parameters
@@ -202,7 +202,7 @@ def similarity_table(similarities: pd.DataFrame, facts: Mapping[Run, RunFacts]) 
     """
     plans = {
         name: one
-        for name, one in plans_by_name(facts).items()
+        for name, one in plans_by_group(infos).items()
         if left_out_of(one) in reference.SIMILARITY and not is_ablation(one, MODULE_KEYS)
     }
     rows = Rows()

@@ -12,14 +12,13 @@ from dal_auto.evaluation.averages import ALL_SEQUENCES, PLAIN, averages_table, s
 from dal_auto.evaluation.paper import reference
 from dal_auto.evaluation.paper.families import differences, is_ablation
 from dal_auto.evaluation.paper.formats import Value
-from dal_auto.evaluation.run_info import RunFacts
+from dal_auto.evaluation.run_info import RunInfo
 from dal_auto.plans import Plans
+from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 
 OURS, PAPERS = "ours", "paper"
 SEEDS_NOTE = "Ours: mean ± sample standard deviation over seeds; one seed has none."
-#: Training set and name of a run: what its seeds share.
-RunName = tuple[str, str]
 
 
 @dataclass
@@ -39,45 +38,45 @@ class Rows:
         return [{name: row.get(name) for name in columns} for row in self.values]
 
 
-def plans_by_name(facts: Mapping[Run, RunFacts]) -> dict[RunName, Plans]:
+def plans_by_group(infos: Mapping[Run, RunInfo]) -> dict[RunGroup, Plans]:
     """Plans of each run, one for all its seeds."""
-    return {(run.training_set, run.name): one.plans for run, one in facts.items()}
+    return {run.identity.group: one.plans for run, one in infos.items()}
 
 
-def main_runs(facts: Mapping[Run, RunFacts]) -> dict[RunName, str]:
+def main_runs(infos: Mapping[Run, RunInfo]) -> dict[RunGroup, str]:
     """Runs that are no part of an ablation, with what they are called; sorted by that."""
-    plans = {name: one for name, one in plans_by_name(facts).items() if not is_ablation(one)}
+    plans = {group: one for group, one in plans_by_group(infos).items() if not is_ablation(one)}
     return dict(sorted(labels(plans).items(), key=lambda item: item[1]))
 
 
-def labels(plans: Mapping[RunName, Plans]) -> dict[RunName, str]:
+def labels(plans: Mapping[RunGroup, Plans]) -> dict[RunGroup, str]:
     """A short name for each run: the method, and as much more as tells it from the others."""
-    changed = {name: differences(one) for name, one in plans.items()}
+    changed = {group: differences(one) for group, one in plans.items()}
     details = {
-        name: [
-            ", ".join(f"{key.split('.')[-1]}={value}" for key, value in changed[name].items()),
+        group: [
+            ", ".join(f"{key.split('.')[-1]}={value}" for key, value in changed[group].items()),
             f"{one.configuration.name}, {one.method.preset}",
-            f"trained on {name[0]}",
-            name[1],
+            f"trained on {group.training_set}",
+            group.name,
         ]
-        for name, one in plans.items()
+        for group, one in plans.items()
     }
     for number in range(5):
         found = {}
-        for name, one in plans.items():
-            parts = [part for part in details[name][:number] if part]
-            found[name] = f"{one.method.name} ({'; '.join(parts)})" if parts else one.method.name
+        for group, one in plans.items():
+            parts = [part for part in details[group][:number] if part]
+            found[group] = f"{one.method.name} ({'; '.join(parts)})" if parts else one.method.name
         if len(set(found.values())) == len(found):
             return found
     raise AssertionError("the names of runs differ")
 
 
-def of_runs(results: pd.DataFrame, names: Iterable[RunName]) -> pd.DataFrame:
+def of_runs(results: pd.DataFrame, groups: Iterable[RunGroup]) -> pd.DataFrame:
     """The rows of `results` that belong to these runs."""
-    wanted = {"/".join(name) for name in names}
     if results.empty:
         return results
-    return results[results["run"].str.rsplit("/", n=1).str[0].isin(wanted)]
+    wanted = set(groups)
+    return results[[run.group in wanted for run in results["run"]]]
 
 
 def comparable(results: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The report's figures, from cells and records: each as PNG and as SVG."""
+"""The report's figures, from results and records: each as PNG and as SVG."""
 
 from __future__ import annotations
 
@@ -7,61 +7,62 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from dal_auto.evaluation.paper.reference import DATASETS
-from dal_auto.evaluation.paper.rows import RunName, labels, main_runs, plans_by_name
-from dal_auto.evaluation.pictures.slices import read_arrays
+from dal_auto.evaluation.paper.rows import labels, main_runs, plans_by_group
+from dal_auto.evaluation.pictures.slices import ByteArray, Slices, read_slices, read_vectors
 from dal_auto.evaluation.report.page import Picture
-from dal_auto.evaluation.result_store import Cell
-from dal_auto.evaluation.run_info import RunFacts
-from dal_auto.evaluation.scores import HELD_OUT, Records, Scored
+from dal_auto.evaluation.result import Result
+from dal_auto.evaluation.run_info import RunInfo
+from dal_auto.evaluation.scores import HELD_OUT, Records, ScoredImage
 from dal_auto.figures.boxes import box_figure
 from dal_auto.figures.comparison import Slice, comparison_figure
 from dal_auto.figures.curves import precision_recall_figure, sensitivity_figure, sweep_figure
 from dal_auto.figures.embedding import embed, embedding_figure
 from dal_auto.figures.files import save_figure
+from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Material:
+class FigureData:
     """What figures are drawn from.
 
     Parameters
     ----------
-    cells : of all runs
+    results : of all runs
     cases, sizes, sweeps : of `tables.cases_table`, `tables.lesion_sizes_table`, and the numbers of
         `ablation_tables.sweeps_table`
     """
 
     folder: Path
     records: Records
-    facts: Mapping[Run, RunFacts]
-    cells: Sequence[Cell]
+    infos: Mapping[Run, RunInfo]
+    results: Sequence[Result]
     cases: pd.DataFrame
     sizes: pd.DataFrame
     sweeps: pd.DataFrame
 
-    def shown_cells(self) -> list[tuple[str, Cell]]:
-        """Cells of runs that are no part of an ablation, with what the run is called."""
-        called = main_runs(self.facts)
-        found = [(called.get(_name(cell.run)), cell) for cell in self.cells]
-        return [(label, cell) for label, cell in found if label is not None]
+    def shown_results(self) -> list[tuple[str, Result]]:
+        """Results of runs that are no part of an ablation, with what the run is called."""
+        called = main_runs(self.infos)
+        return [(called[one.run.group], one) for one in self.results if one.run.group in called]
 
     def save(self, figure: object, stem: str, caption: str, dataset: str = "") -> Picture:
         path = save_figure(figure, self.folder / _slug(stem))  # type: ignore[arg-type]
-        return Picture(path, caption, dataset, "", "", "")
+        return Picture(path, caption, dataset)
 
 
-def draw_all(material: Material, problems: list[str]) -> list[Picture]:
-    """Every figure that there is material for; one that fails is named in `problems`."""
+def draw_all(data: FigureData, problems: list[str]) -> list[Picture]:
+    """Every figure that there is data for; one that fails is named in `problems`."""
     pictures: list[Picture] = []
-    kinds: dict[str, Callable[[Material], list[Picture]]] = {
+    kinds: dict[str, Callable[[FigureData], list[Picture]]] = {
         "precision over recall": _precision_recall,
         "sensitivity by lesion size": _sensitivity,
         "box plots": _boxes,
@@ -73,20 +74,20 @@ def draw_all(material: Material, problems: list[str]) -> list[Picture]:
     }
     for name, draw in kinds.items():
         try:
-            pictures += draw(material)
+            pictures += draw(data)
         except Exception as error:  # a figure that fails must not take the report with it
             logger.debug("figure %s", name, exc_info=True)
             problems.append(f"figure “{name}”: {type(error).__name__}: {error}")
     return pictures
 
 
-def _precision_recall(material: Material) -> list[Picture]:
+def _precision_recall(data: FigureData) -> list[Picture]:
     groups: dict[tuple[str, str], dict[str, list[tuple[np.ndarray, np.ndarray]]]] = {}
-    for label, cell in material.shown_cells():
-        curves = groups.setdefault((cell.dataset, cell.sequence), {})
-        curves.setdefault(label, []).append(cell.curve)
+    for label, one in data.shown_results():
+        curves = groups.setdefault((one.dataset, one.sequence), {})
+        curves.setdefault(label, []).append((one.recall, one.precision))
     return [
-        material.save(
+        data.save(
             precision_recall_figure(curves, f"{dataset} {sequence}"),
             f"precision-recall_{dataset}_{sequence}",
             f"Precision over recall: {dataset} {sequence}",
@@ -96,27 +97,27 @@ def _precision_recall(material: Material) -> list[Picture]:
     ]
 
 
-def _sensitivity(material: Material) -> list[Picture]:
-    if material.sizes.empty:
+def _sensitivity(data: FigureData) -> list[Picture]:
+    if data.sizes.empty:
         return []
-    called = {str(cell.run): label for label, cell in material.shown_cells()}
-    sizes = material.sizes.assign(method=material.sizes["run"].map(called))
+    called = {one.run: label for label, one in data.shown_results()}
+    sizes = data.sizes.assign(method=data.sizes["run"].map(called))
     pictures = []
     for dataset, table in sizes.dropna(subset="method").groupby("dataset"):
         title = f"{dataset}: lesions found, by size"
         panels = {str(sequence): part for sequence, part in table.groupby("sequence")}
         figure = sensitivity_figure(panels, title)
-        pictures.append(material.save(figure, f"sensitivity_{dataset}", title, str(dataset)))
+        pictures.append(data.save(figure, f"sensitivity_{dataset}", title, str(dataset)))
     return pictures
 
 
-def _boxes(material: Material) -> list[Picture]:
-    if material.cases.empty:
+def _boxes(data: FigureData) -> list[Picture]:
+    if data.cases.empty:
         return []
-    chosen = {(cell.dataset, cell.sequence, str(cell.run), cell.method) for cell in material.cells}
-    called = {str(cell.run): label for label, cell in material.shown_cells()}
-    keys = material.cases[["dataset", "sequence", "run", "method"]].itertuples(index=False)
-    cases = material.cases[[tuple(key) in chosen for key in keys]]
+    chosen = {(one.dataset, one.sequence, one.run, one.method) for one in data.results}
+    called = {one.run: label for label, one in data.shown_results()}
+    keys = data.cases[["dataset", "sequence", "run", "method"]].itertuples(index=False)
+    cases = data.cases[[tuple(key) in chosen for key in keys]]
     cases = cases.assign(method=cases["run"].map(called)).dropna(subset="method")
     pictures = []
     for sequence, table in cases.groupby("sequence"):
@@ -124,7 +125,7 @@ def _boxes(material: Material) -> list[Picture]:
         groups = {name: "\n".join(filter(None, (name, _pathology(name)))) for name in there}
         title = f"DSC of the cases at each dataset's best threshold, {sequence}"
         figure = box_figure(table, "DSC", groups, title)
-        pictures.append(material.save(figure, f"boxes_{sequence}", title))
+        pictures.append(data.save(figure, f"boxes_{sequence}", title))
     return pictures
 
 
@@ -137,41 +138,48 @@ def _paper_order(dataset: str) -> tuple[int, str]:
     return (known.index(dataset) if dataset in known else len(known), dataset)
 
 
-def _anomaly_maps(material: Material) -> list[Picture]:
-    return _side_by_side(material, "anomaly-maps", "Anomaly maps, each scaled to its largest score")
+def _anomaly_maps(data: FigureData) -> list[Picture]:
+    caption = "Anomaly maps, each scaled to its largest score"
+    return _side_by_side(data, "anomaly-maps", caption, "score", lambda s, v: s.anomaly.get(v))
 
 
-def _pseudo_healthy(material: Material) -> list[Picture]:
-    return _side_by_side(material, "pseudo-healthy", "Pseudo-healthy images")
+def _pseudo_healthy(data: FigureData) -> list[Picture]:
+    caption = "Pseudo-healthy images"
+    return _side_by_side(data, "pseudo-healthy", caption, "image", lambda s, _: s.pseudo_healthy)
 
 
-def _side_by_side(material: Material, kind: str, caption: str) -> list[Picture]:
+def _side_by_side(
+    data: FigureData,
+    stem: str,
+    caption: str,
+    kind: Literal["image", "score"],
+    wanted: Callable[[Slices, str], ByteArray | None],
+) -> list[Picture]:
     """The same cases by all methods, of the first seed of each (the paper's Fig. 2 and 3)."""
     groups: dict[str, dict[str, dict[str, Slice]]] = {}
-    outlines: dict[str, np.ndarray] = {}
+    outlines: dict[str, dict[str, np.ndarray]] = {}
     columns: dict[str, list[str]] = {}
-    for label, variant, one in _with_slices(material):
-        arrays = read_arrays(one.slices) if one.slices else {}
-        wanted = f"anomaly {variant}" if kind == "anomaly-maps" else "pseudo-healthy"
-        if wanted not in arrays:
+    for label, variant, one, slices in _with_slices(data):
+        drawn = wanted(slices, variant)
+        if drawn is None:
             continue
         name = f"{one.case_id} {one.sequence}"
         row = groups.setdefault(one.dataset, {}).setdefault(name, {})
-        row.setdefault("input", Slice(arrays["input"], "image"))
-        row[label] = Slice(arrays[wanted], "score" if kind == "anomaly-maps" else "image")
-        outlines[f"{one.dataset} {name}"] = arrays["lesion"]
+        row.setdefault("input", Slice(slices.image, "image"))
+        row[label] = Slice(drawn, kind)
+        outlines.setdefault(one.dataset, {})[name] = slices.lesion
         order = columns.setdefault(one.dataset, ["input"])
         if label not in order:
             order.append(label)
     return [
-        material.save(
+        data.save(
             comparison_figure(
                 dict(sorted(rows.items())),
                 columns[dataset],
-                {name: outlines[f"{dataset} {name}"] for name in rows},
+                outlines[dataset],
                 f"{dataset}: {caption[0].lower()}{caption[1:]}",
             ),
-            f"{kind}_{dataset}",
+            f"{stem}_{dataset}",
             f"{caption}: {dataset}",
             dataset,
         )
@@ -179,77 +187,77 @@ def _side_by_side(material: Material, kind: str, caption: str) -> list[Picture]:
     ]
 
 
-def _with_slices(material: Material) -> list[tuple[str, str, Scored]]:
-    """(run's label, best variant, record) of every record with slices, of each first seed."""
-    first: dict[RunName, int] = {}
-    for _, cell in material.shown_cells():
-        first[_name(cell.run)] = min(cell.run.seed, first.get(_name(cell.run), cell.run.seed))
+def _with_slices(data: FigureData) -> list[tuple[str, str, ScoredImage, Slices]]:
+    """(run's label, best variant, record, slices) of all that has slices, of each first seed."""
+    first: dict[RunGroup, int] = {}
+    for _, result in data.shown_results():
+        group, seed = result.run.group, result.run.seed
+        first[group] = min(seed, first.get(group, seed))
     chosen = {
-        (cell.dataset, cell.sequence, cell.run): (label, str(cell.results["variant"]))
-        for label, cell in material.shown_cells()
-        if cell.run.seed == first[_name(cell.run)]
+        (result.dataset, result.sequence, result.run): (label, result.variant)
+        for label, result in data.shown_results()
+        if result.run.seed == first[result.run.group]
     }
     found = [
-        (*chosen[key], one)
-        for one in material.records.scored
-        if one.slices is not None and (key := (one.dataset, one.sequence, one.run)) in chosen
+        (*chosen[key], one, read_slices(one.slices))
+        for one in data.records.scored
+        if one.slices is not None
+        and (key := (one.dataset, one.sequence, one.run.identity)) in chosen
     ]
     return sorted(found, key=lambda item: (item[0], item[2].case_id, item[2].sequence))
 
 
-def _intermediate(material: Material) -> list[Picture]:
+def _intermediate(data: FigureData) -> list[Picture]:
     """From input to anomaly map by one method (the paper's Fig. 4, 5 and 7)."""
     groups: dict[tuple[str, str], dict[str, dict[str, Slice]]] = {}
     outlines: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-    for label, variant, one in _with_slices(material):
-        arrays = read_arrays(one.slices) if one.slices else {}
-        extras = [name for name in arrays if name.startswith("extra ")]
-        if not extras:
+    for label, variant, one, slices in _with_slices(data):
+        if not slices.extras:
             continue
-        row = {"input": Slice(arrays["input"], "image")}
-        row |= {name.removeprefix("extra "): Slice(arrays[name], "image") for name in extras}
-        if "pseudo-healthy" in arrays:
-            row["pseudo-healthy"] = Slice(arrays["pseudo-healthy"], "image")
-        row["anomaly map"] = Slice(arrays[f"anomaly {variant}"], "score")
+        row = {"input": Slice(slices.image, "image")}
+        row |= {name: Slice(extra, "image") for name, extra in slices.extras.items()}
+        if slices.pseudo_healthy is not None:
+            row["pseudo-healthy"] = Slice(slices.pseudo_healthy, "image")
+        row["anomaly map"] = Slice(slices.anomaly[variant], "score")
         name = f"{one.case_id} {one.sequence}"
         groups.setdefault((one.dataset, label), {})[name] = row
-        outlines.setdefault((one.dataset, label), {})[name] = arrays["lesion"]
+        outlines.setdefault((one.dataset, label), {})[name] = slices.lesion
     pictures = []
     for (dataset, label), rows in groups.items():
         caption = f"Steps of {label}: {dataset}"
         columns = list(dict.fromkeys(name for row in rows.values() for name in row))
         figure = comparison_figure(rows, columns, outlines[dataset, label], caption)
-        pictures.append(material.save(figure, f"steps_{label}_{dataset}", caption, dataset))
+        pictures.append(data.save(figure, f"steps_{label}_{dataset}", caption, dataset))
     return pictures
 
 
-def _vectors(material: Material) -> list[Picture]:
+def _vectors(data: FigureData) -> list[Picture]:
     """Vectors of every run that has some (the paper's Fig. 6 and F.1)."""
-    called = labels(plans_by_name(material.facts))
+    called = labels(plans_by_group(data.infos))
     first: dict[str, Run] = {}
-    for run in sorted(material.facts, key=lambda one: (one.seed, str(one))):
-        first.setdefault(called[_name(run)], run)
+    for run in sorted(data.infos, key=lambda one: one.identity):
+        first.setdefault(called[run.identity.group], run)
     pictures = []
     for label, run in sorted(first.items()):
         known: dict[str, list[tuple[str, str, np.ndarray, np.ndarray | None]]] = {}
-        for one in (*material.records.held_out, *material.records.scored):
+        for one in (*data.records.held_out, *data.records.scored):
             if one.run != run or one.vectors is None:
                 continue
-            arrays = read_arrays(one.vectors)
+            vectors = read_vectors(one.vectors)
             healthy = one.dataset == HELD_OUT
             dataset = f"{run.training_set} (healthy)" if healthy else one.dataset
-            for name, vector in arrays.items():
-                if name.endswith(" restored") or (name == "anatomy" and not healthy):
+            for name, vector in vectors.image.items():
+                if name == "anatomy" and not healthy:
                     continue
-                restored = arrays.get(f"{name} restored")
+                restored = vectors.restored.get(name)
                 known.setdefault(name, []).append((dataset, one.sequence, vector, restored))
         for name, points in known.items():
-            pictures.append(_embedding(material, label, name, points))
+            pictures.append(_embedding(data, label, name, points))
     return pictures
 
 
 def _embedding(
-    material: Material,
+    data: FigureData,
     label: str,
     name: str,
     points: Sequence[tuple[str, str, np.ndarray, np.ndarray | None]],
@@ -265,26 +273,22 @@ def _embedding(
         f"{caption}{': arrows to the restored image' if arrows else ''}",
         targets=plane[len(vectors) :] if arrows else None,
     )
-    return material.save(figure, f"vectors_{name}_{label}", caption)
+    return data.save(figure, f"vectors_{name}_{label}", caption)
 
 
-def _sweeps(material: Material) -> list[Picture]:
-    if material.sweeps.empty:
+def _sweeps(data: FigureData) -> list[Picture]:
+    if data.sweeps.empty:
         return []
-    columns = [c for c in material.sweeps.columns if c.endswith(" AP") and c != "mean AP"]
-    long = material.sweeps.melt(["key", "value", "dataset", "run"], columns, "of", "AP")
+    columns = [c for c in data.sweeps.columns if c.endswith(" AP") and c != "mean AP"]
+    long = data.sweeps.melt(["key", "value", "dataset", "run"], columns, "of", "AP")
     long["name"] = long["dataset"] + " " + long["of"].str.removesuffix(" AP")
-    if material.sweeps["run"].nunique() > 1:
+    if data.sweeps["run"].nunique() > 1:
         long["name"] += ", " + long["run"]
     pictures = []
     for key, table in long.dropna(subset="AP").groupby("key"):
         figure = sweep_figure(table, f"AP over {key}")
-        pictures.append(material.save(figure, f"hyper-parameter_{key}", f"AP over {key}"))
+        pictures.append(data.save(figure, f"hyper-parameter_{key}", f"AP over {key}"))
     return pictures
-
-
-def _name(run: Run) -> RunName:
-    return (run.training_set, run.name)
 
 
 def _slug(text: str) -> str:

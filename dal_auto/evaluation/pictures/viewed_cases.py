@@ -16,13 +16,14 @@ from dal_auto.evaluation.paper.rows import main_runs
 from dal_auto.evaluation.pictures.ranking import worst_and_best
 from dal_auto.evaluation.pictures.volumes import read_volumes, take_volumes, write_volumes
 from dal_auto.evaluation.report.content import CaseVolumes
-from dal_auto.evaluation.run_info import RunFacts, read_facts
-from dal_auto.evaluation.scores import Scored, evaluation_folder, read_scored
+from dal_auto.evaluation.run_info import RunInfo, read_run_info
+from dal_auto.evaluation.scores import ScoredImage, evaluation_folder, method_name, read_scored
 from dal_auto.inference.model import check_atlas
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Method
 from dal_auto.scoring.metrics import average_precision
+from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import CaseRecord, read_case
 
@@ -31,18 +32,18 @@ logger = logging.getLogger(__name__)
 _FOLDER = "volumes"
 
 
-def shown_runs(facts: Mapping[Run, RunFacts]) -> list[Run]:
+def shown_runs(infos: Mapping[Run, RunInfo]) -> list[Run]:
     """Runs whose cases are shown one by one: the first seed of each that is no ablation.
 
     Trivial baselines only where nothing else was run.
     """
-    called = main_runs(facts)
-    first: dict[tuple[str, str], Run] = {}
-    for run in sorted(facts, key=lambda one: (one.seed, str(one))):
-        if (run.training_set, run.name) in called:
-            first.setdefault((run.training_set, run.name), run)
-    chosen = [run for run in first.values() if not facts[run].trivial]
-    return sorted(chosen or first.values(), key=str)
+    called = main_runs(infos)
+    first: dict[RunGroup, Run] = {}
+    for run in sorted(infos, key=lambda one: one.identity):
+        if run.identity.group in called:
+            first.setdefault(run.identity.group, run)
+    chosen = [run for run in first.values() if not infos[run].trivial]
+    return sorted(chosen or first.values(), key=lambda one: one.identity)
 
 
 def keep_volumes(
@@ -58,8 +59,8 @@ def keep_volumes(
     datasets : name → standard cases, scored before
     """
     failures: list[str] = []
-    facts, _ = read_facts(runs)  # what cannot be read is told by who scored it
-    for run in shown_runs(facts):
+    infos, _ = read_run_info(runs)  # what cannot be read is told by who scored it
+    for run in shown_runs(infos):
         method: Method | None = None
         for dataset, records in datasets.items():
             by_id = {record.case_id: record for record in records}
@@ -77,7 +78,7 @@ def keep_volumes(
     return failures
 
 
-def kept_volumes(scored: Sequence[Scored], shown: Sequence[Run]) -> list[CaseVolumes]:
+def kept_volumes(scored: Sequence[ScoredImage], shown: Sequence[Run]) -> list[CaseVolumes]:
     """Volumes on disk of these records, where they belong to the record's checkpoint and case."""
     return [
         CaseVolumes(
@@ -85,8 +86,8 @@ def kept_volumes(scored: Sequence[Scored], shown: Sequence[Run]) -> list[CaseVol
             dataset=one.dataset,
             case_id=one.case_id,
             sequence=one.sequence,
-            method=one.method(variant),
-            run=str(one.run),
+            method=method_name(one.run, variant),
+            run=one.run.identity,
         )
         for one in scored
         if one.run in shown
@@ -97,11 +98,11 @@ def kept_volumes(scored: Sequence[Scored], shown: Sequence[Run]) -> list[CaseVol
 
 def _missing(
     run: Run, dataset: str, records: Mapping[str, CaseRecord]
-) -> list[tuple[Scored, list[str]]]:
+) -> list[tuple[ScoredImage, list[str]]]:
     """Records of the worst and best cases, with those variants of which volumes are missing."""
     scored = [one for one in read_scored([run], [dataset]).scored if one.case_id in records]
     wanted: set[Path] = set()
-    missing: dict[tuple[str, str], tuple[Scored, list[str]]] = {}
+    missing: dict[tuple[str, str], tuple[ScoredImage, list[str]]] = {}
     for one, variant in _worst_and_best(scored):
         wanted.add(_path(one, variant))
         if not _is_kept(one, variant):
@@ -112,8 +113,8 @@ def _missing(
     return list(missing.values())
 
 
-def _worst_and_best(scored: Sequence[Scored]) -> Iterator[tuple[Scored, str]]:
-    groups: dict[tuple[str, str], dict[str, Scored]] = {}
+def _worst_and_best(scored: Sequence[ScoredImage]) -> Iterator[tuple[ScoredImage, str]]:
+    groups: dict[tuple[str, str], dict[str, ScoredImage]] = {}
     for one in scored:
         for variant in one.variants:
             groups.setdefault((one.sequence, variant), {})[one.case_id] = one
@@ -129,12 +130,12 @@ def _worst_and_best(scored: Sequence[Scored]) -> Iterator[tuple[Scored, str]]:
 
 
 def _keep(
-    one: Scored, variants: Sequence[str], record: CaseRecord, method: Method, device: str
+    one: ScoredImage, variants: Sequence[str], record: CaseRecord, method: Method, device: str
 ) -> None:
     case = read_case(record)
     prediction = predict(method, case, one.sequence, device, compare=True)
     for variant in variants:
-        volumes = take_volumes(case, prediction, variant, _made_from(one))
+        volumes = take_volumes(case, prediction, variant, one.record.made_from)
         write_volumes(_path(one, variant), volumes)
 
 
@@ -145,17 +146,13 @@ def _failure(case_id: str, error: Exception) -> str:
     return case_line(case_id, CaseFailed(case_id, "keeping volumes", cause))
 
 
-def _is_kept(one: Scored, variant: str) -> bool:
+def _is_kept(one: ScoredImage, variant: str) -> bool:
     try:
-        return read_volumes(_path(one, variant)).made_from == _made_from(one)
+        return read_volumes(_path(one, variant)).made_from == one.record.made_from
     except InputError:
         return False
 
 
-def _made_from(one: Scored) -> tuple[str, str]:
-    return str(one.content["model"]), str(one.content["case_hash"])
-
-
-def _path(one: Scored, variant: str) -> Path:
+def _path(one: ScoredImage, variant: str) -> Path:
     stem = "_".join(filter(None, (one.case_id, one.sequence, variant)))
     return one.folder / _FOLDER / f"{stem}.npz"

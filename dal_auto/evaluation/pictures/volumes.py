@@ -7,9 +7,9 @@ the voxel before it, and deflated, which a browser undoes in a few lines. The fi
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from dal_auto.case import FloatArray, StandardCase
 from dal_auto.errors import InputError
+from dal_auto.evaluation.kept import Kept, Origin
 from dal_auto.figures.panels import view_point
 from dal_auto.inference.predictor import Prediction
 from dal_auto.scoring.pooled_curve import UNREADABLE
 from dal_auto.store.atomic import replacing
 from dal_auto.volumes import box_around, whole
 
-FORMAT = "dal_auto volumes 1"
 INPUT, HEALTHY, ANOMALY, LESION = "input", "pseudo-healthy", "anomaly", "lesion"
 _LAYERS = (INPUT, HEALTHY, ANOMALY, LESION)
 _LEVELS = 255
@@ -32,8 +32,7 @@ _MARGIN = 2  # voxels around brain and lesion
 ByteArray = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False)
-class Volumes:
+class Volumes(Kept):
     """Volumes of one case, sequence and method, axes LPS, voxels of 1 mm.
 
     Parameters
@@ -45,15 +44,15 @@ class Volumes:
     layers : name → encoded levels: of "input" and, where there is one, "pseudo-healthy" 255 × the
         value in [0, 1]; of "anomaly" 255 × √(score / highest), so that low thresholds are still
         told apart; of "lesion" 0 or 1
-    made_from : hashes of the checkpoint and of the standard case
+    made_from : checkpoint and standard case
     """
 
     shape: tuple[int, int, int]
     origin: tuple[int, int, int]
     start: tuple[int, int, int]
     highest: float
-    layers: Mapping[str, bytes]
-    made_from: tuple[str, str]
+    layers: dict[str, bytes]
+    made_from: Origin
 
     def levels(self, layer: str) -> ByteArray:
         """(x, y, z) levels of a layer."""
@@ -62,7 +61,7 @@ class Volumes:
 
 
 def take_volumes(
-    case: StandardCase, prediction: Prediction, variant: str, made_from: tuple[str, str]
+    case: StandardCase, prediction: Prediction, variant: str, made_from: Origin
 ) -> Volumes:
     """Crop and encode what a method made of one sequence of `case`."""
     brain, lesion = case.brain_mask, case.lesion_mask
@@ -91,18 +90,9 @@ def take_volumes(
 def write_volumes(path: Path, volumes: Volumes) -> None:
     """Write `volumes`, whole or not at all."""
     arrays = {name: np.frombuffer(content, np.uint8) for name, content in volumes.layers.items()}
+    header = np.array(volumes.model_dump_json(exclude={"layers"}))
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            format=np.array(FORMAT),
-            shape=np.array(volumes.shape),
-            origin=np.array(volumes.origin),
-            start=np.array(volumes.start),
-            highest=np.array(volumes.highest),
-            made_from=np.array(volumes.made_from),
-            **arrays,
-        )
+        np.savez(file, allow_pickle=False, header=header, **arrays)
 
 
 def read_volumes(path: Path) -> Volumes:
@@ -111,21 +101,12 @@ def read_volumes(path: Path) -> Volumes:
     Raises
     ------
     InputError
-        if the file is missing, damaged, or of another format.
+        if the file is missing, damaged, or of another version.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if str(stored["format"]) != FORMAT:
-                raise ValueError(f"format {stored['format']}")
-            model, case_hash = map(str, stored["made_from"])
-            return Volumes(
-                shape=_three(stored["shape"]),
-                origin=_three(stored["origin"]),
-                start=_three(stored["start"]),
-                highest=float(stored["highest"]),
-                layers={n: stored[n].tobytes() for n in _LAYERS if n in stored.files},
-                made_from=(model, case_hash),
-            )
+            layers = {n: stored[n].tobytes() for n in _LAYERS if n in stored.files}
+            return Volumes.model_validate({**json.loads(str(stored["header"])), "layers": layers})
     except UNREADABLE as error:
         raise InputError(
             path, f"it holds no volumes ({type(error).__name__})", "Delete it and evaluate again."

@@ -17,7 +17,7 @@ from typing import Any
 
 from dal_auto.errors import InputError
 from dal_auto.evaluation.pictures.volumes import Volumes, read_volumes
-from dal_auto.evaluation.report.cases import HIDDEN, Case, Ranking, with_runs
+from dal_auto.evaluation.report.cases import HIDDEN, Case, Ranking
 from dal_auto.evaluation.report.content import Report
 from dal_auto.evaluation.report.files import CASES, safe, url
 from dal_auto.evaluation.report.site import Site
@@ -88,8 +88,8 @@ def _write(
 def _about(report: Report, case: Case, volumes: Volumes) -> dict[str, Any]:
     """What the viewer must know beside the volumes."""
     thresholds: list[tuple[str, float]] = []
-    frame = with_runs(report.results)
-    if {*_NAMES} - {"case"} <= set(frame.columns):
+    frame = report.results
+    if len(frame):
         mine = frame[
             (frame["dataset"] == case.dataset)
             & (frame["sequence"] == case.sequence)

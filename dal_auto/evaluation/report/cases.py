@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from dal_auto.evaluation.pictures.ranking import worst_and_best
 from dal_auto.evaluation.report.content import CaseVolumes, Picture, Report
 from dal_auto.evaluation.report.files import safe
+from dal_auto.store.run_identity import RunIdentity
 
 HIDDEN = ("variant", "run")
 
@@ -29,7 +28,7 @@ class Case:
     case_id: str
     sequence: str
     method: str
-    run: str
+    run: RunIdentity
     values: Mapping[str, Any]
     picture: Picture | None = None
     volumes: CaseVolumes | None = None
@@ -37,9 +36,8 @@ class Case:
     @property
     def stem(self) -> str:
         """Of its files: no other case, sequence, method or run has it."""
-        run = hashlib.sha256(self.run.encode()).hexdigest()[:8] if self.run else ""
-        name = f"{self.case_id}_{self.sequence}_{self.method}"
-        return "_".join(filter(None, (safe(name), run)))
+        run = hashlib.sha256(str(self.run).encode()).hexdigest()[:8]
+        return f"{safe(f'{self.case_id}_{self.sequence}_{self.method}')}_{run}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +46,7 @@ class Ranking:
 
     sequence: str
     method: str
-    run: str
+    run: RunIdentity
     worst: Sequence[Case]
     best: Sequence[Case]
 
@@ -60,23 +58,22 @@ class Ranking:
 
 def listed_cases(report: Report) -> list[Case]:
     """The cases of the report's shown runs, in the order of its table."""
-    frame = with_runs(report.cases)
+    frame = report.cases
     if report.shown and len(frame):
         frame = frame[frame["run"].isin(report.shown)]
-    pictures: dict[tuple[str, str, str], list[Picture]] = {}
-    for picture in report.pictures:
-        if picture.case_id:
-            key = (picture.dataset, picture.case_id, picture.sequence)
-            pictures.setdefault(key, []).append(picture)
+    pictures: dict[tuple[str, str, str, RunIdentity | None], Picture] = {}
+    for one in report.pictures:
+        if one.case_id:  # drawn once for all variants of a method
+            pictures.setdefault((one.dataset, one.case_id, one.sequence, one.run), one)
     volumes = {
         (one.dataset, one.case_id, one.sequence, one.method, one.run): one for one in report.volumes
     }
     cases = []
     for row in frame.to_dict("records"):
-        dataset, case_id, sequence, method, run = (
-            str(row.get(name, "")) for name in ("dataset", "case", "sequence", "method", "run")
+        dataset, case_id, sequence, method = (
+            str(row[name]) for name in ("dataset", "case", "sequence", "method")
         )
-        drawn = pictures.get((dataset, case_id, sequence), [])
+        run: RunIdentity = row["run"]
         cases.append(
             Case(
                 dataset=dataset,
@@ -85,7 +82,7 @@ def listed_cases(report: Report) -> list[Case]:
                 method=method,
                 run=run,
                 values={str(name): value for name, value in row.items()},
-                picture=next((one for one in drawn if _is_of(one, method, run)), None),
+                picture=pictures.get((dataset, case_id, sequence, run)),
                 volumes=volumes.get((dataset, case_id, sequence, method, run)),
             )
         )
@@ -94,7 +91,7 @@ def listed_cases(report: Report) -> list[Case]:
 
 def rankings(cases: Sequence[Case]) -> list[Ranking]:
     """Worst and best by AP, for every sequence and method in `cases`, which are of one dataset."""
-    groups: dict[tuple[str, str, str], dict[str, Case]] = {}
+    groups: dict[tuple[str, RunIdentity, str], dict[str, Case]] = {}
     for case in cases:
         groups.setdefault((case.method, case.run, case.sequence), {})[case.case_id] = case
     found = []
@@ -104,18 +101,3 @@ def rankings(cases: Sequence[Case]) -> list[Ranking]:
         if worst:
             found.append(Ranking(sequence, method, run, worst, best))
     return found
-
-
-def with_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with a column "run"; where there is none, seeds tell runs apart."""
-    if "run" in frame.columns:
-        return frame
-    seeds = frame["seed"].astype(str) if "seed" in frame.columns else ""
-    return frame.assign(run=seeds)
-
-
-def _is_of(picture: Picture, method: str, run: str) -> bool:
-    """A picture is drawn once for all variants of a method: "M" is that of "M (variant)" too."""
-    if picture.run:
-        return picture.run == run
-    return picture.method in ("", method, method.split(" (")[0])

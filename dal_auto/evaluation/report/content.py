@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from dal_auto.store.run_identity import RunGroup, RunIdentity
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -15,29 +17,28 @@ class Picture:
 
     Parameters
     ----------
-    dataset, case_id, sequence, method : empty stands for all of them
-    run : of which run, where a method has several; empty where that is not said
+    dataset, case_id, sequence : empty stands for all of them
+    run : of which run; None stands for all of them
     """
 
     path: Path
     caption: str
-    dataset: str
-    case_id: str
-    sequence: str
-    method: str
-    run: str = ""
+    dataset: str = ""
+    case_id: str = ""
+    sequence: str = ""
+    run: RunIdentity | None = None
 
 
 @dataclass(frozen=True)
 class CaseVolumes:
-    """A file of `volumes.write_volumes`, with whose it is; `method` and `run` as in the tables."""
+    """A file of `volumes.write_volumes`, with whose it is; `method` as in the tables."""
 
     path: Path
     dataset: str
     case_id: str
     sequence: str
     method: str
-    run: str
+    run: RunIdentity
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +51,8 @@ class Report:
     simulated : the data were made by a program; every page says so in a banner
     verdicts : sentences such as "DAL does not beat mean-brain on T2"
     results : one row per dataset, sequence and method; within each dataset and sequence the best
-        "AP" and "DSC" are emphasised. A column "run" (training set/name/seed) tells apart what has
-        the same method; it is not shown, nor is "variant"
+        "AP" and "DSC" are emphasised. The column "run" holds the run's identity; it is not shown,
+        nor is "variant"
     cases : one row per case, sequence and method, with columns as those of `results`, and "case"
     pictures : in the order in which they are shown
     plans : (key, value, source); a source begins with paper, measured, ours or user, and a colon
@@ -61,8 +62,8 @@ class Report:
     limits : what the method cannot see
     volumes : of cases that get a page with a viewer
     shown : runs whose cases are listed one by one; empty lists those of all
-    labels : training set/name of a run → what it is called in the table of all methods; runs
-        without a label are not in it. Empty calls every run by its method
+    labels : what the runs that differ by their seed are called in the table of all methods; runs
+        without a label are not in it
     left_out : cases that do not count: "dataset", "case", "reason"
     files : what lies beside the page, by name
     """
@@ -80,7 +81,7 @@ class Report:
     methods_paragraph: str
     limits: Sequence[str]
     volumes: Sequence[CaseVolumes] = ()
-    shown: Sequence[str] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    shown: Sequence[RunIdentity] = ()
+    labels: Mapping[RunGroup, str] = field(default_factory=dict)
     left_out: pd.DataFrame = field(default_factory=pd.DataFrame)
     files: Sequence[str] = ()

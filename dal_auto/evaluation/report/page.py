@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from dal_auto.evaluation.report.case_page import write_case_pages
-from dal_auto.evaluation.report.cases import Case, listed_cases, rankings, with_runs
+from dal_auto.evaluation.report.cases import Case, listed_cases, rankings
 from dal_auto.evaluation.report.content import CaseVolumes, Picture, Report
 from dal_auto.evaluation.report.dataset_page import write_dataset_page
 from dal_auto.evaluation.report.files import DATASETS, remove_others, safe, url
@@ -80,13 +80,12 @@ def _datasets(report: Report) -> list[str]:
 
 def _overview(report: Report, pages: dict[str, Path], page: Path) -> Table:
     """Datasets and sequences × methods: mean over seeds, the best of each row marked."""
-    frame = with_runs(report.results)
+    frame = report.results
     metrics = [name for name in BEST if name in frame.columns]
-    if frame.empty or not metrics or not {"dataset", "sequence", "method"} <= set(frame.columns):
+    if frame.empty:
         return Table([], [])
-    names = frame["run"].astype(str).str.rsplit("/", n=1).str[0]
-    called = names.map(dict(report.labels)) if report.labels else frame["method"]
-    frame = frame.assign(called=called).dropna(subset="called")
+    called = [report.labels.get(run.group) for run in frame["run"]]
+    frame = frame.assign(called=pd.Series(called, frame.index, object)).dropna(subset="called")
     methods = sorted(set(frame["called"]))
     rows = []
     for (dataset, sequence), group in frame.groupby(["dataset", "sequence"], sort=False):

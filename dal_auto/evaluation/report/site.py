@@ -61,7 +61,8 @@ class Site:
     def drawn(self, picture: Picture, page: Path, case: Case | None = None) -> Drawn:
         """`picture` for a page; one from outside of the folder is linked into it first."""
         path = picture.path
-        of = [picture.method, picture.sequence, picture.case_id, picture.dataset]
+        run = picture.run.group.method if picture.run else ""
+        of = [run, picture.sequence, picture.case_id, picture.dataset]
         text = f"{picture.caption} ({', '.join(part for part in of if part)})"
         if not path.is_file():
             return Drawn("", 0, 0, text, picture)

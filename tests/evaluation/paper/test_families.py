@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -15,8 +17,9 @@ from dal_auto.evaluation.paper.families import (
     swept_keys,
 )
 from dal_auto.evaluation.paper.rows import labels
-from dal_auto.evaluation.run_info import RunFacts
+from dal_auto.evaluation.run_info import RunInfo
 from dal_auto.plans import Plans
+from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run, run_of
 
 
@@ -82,18 +85,18 @@ def test_listed_loss_terms_and_modules(dal, make):
     assert left_out_of(with_module(dal(), edge_to_image=False, disentangling=False)) is None
 
 
-def scored(plans: list[Plans], values: list[float]) -> tuple[pd.DataFrame, dict[Run, RunFacts]]:
+def scored(plans: list[Plans], values: list[float]) -> tuple[pd.DataFrame, dict[Run, RunInfo]]:
     """Results of these runs on BraTS-GLI and MSLUB: AP of T1 as given, of T2 twice that."""
-    facts, rows = {}, []
+    infos, rows = {}, []
     for number, (one, value) in enumerate(zip(plans, values, strict=True)):
         run = run_of(one, {"number": number}, 0)
-        facts[run] = RunFacts(one, {}, "", frozenset(), "")
+        infos[run] = RunInfo(one, {}, "", frozenset(), "")
         for dataset in ("BraTS-GLI", "MSLUB"):
             for factor, sequence in enumerate(("T1", "T2"), start=1):
                 metrics = {"AP": value * factor, "DSC": value / 2}
-                keys = {"dataset": dataset, "sequence": sequence, "run": str(run), "seed": 0}
+                keys = {"dataset": dataset, "sequence": sequence, "run": run.identity, "seed": 0}
                 rows.append(keys | {"method": one.method.name, "cases": 5} | metrics)
-    return pd.DataFrame(rows), facts
+    return pd.DataFrame(rows), infos
 
 
 def ours(table) -> pd.DataFrame:
@@ -148,9 +151,10 @@ def test_hyper_parameters_are_curves_within_a_family(dal):
 
 
 def test_labels_are_as_short_as_tells_runs_apart(dal, make):
-    both = {("IXI", "a"): dal(), ("IXI", "b"): make.plans_of("mean-brain")}
+    one = RunGroup("IXI", "DAL", "demo", "robust")
+    other, elsewhere = replace(one, variant="b"), replace(one, training_set="HCP")
+    both = {one: dal(), other: make.plans_of("mean-brain")}
     assert list(labels(both).values()) == ["DAL", "mean-brain"]
-    changed = {("IXI", "a"): dal(), ("IXI", "b"): dal(scoring__score="l1")}
+    changed = {one: dal(), other: dal(scoring__score="l1")}
     assert list(labels(changed).values()) == ["DAL", "DAL (score=l1)"]
-    same = {("IXI", "a"): dal(), ("HCP", "a"): dal()}
-    assert "trained on HCP" in labels(same)["HCP", "a"]
+    assert "trained on HCP" in labels({one: dal(), elsewhere: dal()})[elsewhere]

@@ -15,8 +15,8 @@ from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation.pictures import viewed_cases
 from dal_auto.evaluation.pictures.viewed_cases import keep_volumes, kept_volumes, shown_runs
 from dal_auto.evaluation.pictures.volumes import read_volumes
-from dal_auto.evaluation.run_info import read_facts
-from dal_auto.evaluation.scores import read_scored
+from dal_auto.evaluation.run_info import read_run_info
+from dal_auto.evaluation.scores import ScoreRecord, read_scored
 from dal_auto.methods.checkpoint import Checkpoint
 from dal_auto.store.runs import Run
 
@@ -76,12 +76,12 @@ def lab(home: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> L
 
 
 def test_the_first_seed_of_what_is_no_baseline_is_shown(lab):
-    facts, _ = read_facts(lab.runs)
-    assert list(map(str, shown_runs(facts))) == ["IXI/DAL__demo__robust/seed_0"]
+    infos, _ = read_run_info(lab.runs)
+    assert list(map(str, shown_runs(infos))) == ["IXI/DAL__demo__robust/seed_0"]
     baseline = [run for run in lab.runs if run.method == "mean-brain"]
-    assert shown_runs(read_facts(baseline)[0]) == baseline, "where there is nothing else"
+    assert shown_runs(read_run_info(baseline)[0]) == baseline, "where there is nothing else"
     ablation = lab.make.train("DAL", 0, scoring__score="l1")
-    assert ablation not in shown_runs(read_facts([*lab.runs, ablation])[0])
+    assert ablation not in shown_runs(read_run_info([*lab.runs, ablation])[0])
     assert shown_runs({}) == []
 
 
@@ -94,7 +94,7 @@ def test_the_worst_and_the_best_of_each_sequence_are_kept(lab):
     kept = kept_volumes(read_scored(lab.runs, ["MSLUB"]).scored, [first])
     assert {one.path.name for one in kept} == lab.files(first)
     for one in kept:
-        assert (one.dataset, one.method, one.run) == ("MSLUB", "DAL", str(first))
+        assert (one.dataset, one.method, one.run) == ("MSLUB", "DAL", first.identity)
         assert one.path.name == f"{one.case_id}_{one.sequence}.npz"
         volumes, case = read_volumes(one.path), lab.cases[one.case_id]
         assert volumes.levels("lesion").sum() == case.lesion_mask.sum()
@@ -118,12 +118,14 @@ def test_what_is_there_is_left_alone_and_what_does_not_hold_is_made_again(lab):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_volumes_of_another_checkpoint_do_not_count(lab):
+def test_volumes_of_another_case_do_not_count(lab):
     lab.keep()
     first = lab.runs[2]
     lab.predicted.clear()
-    for path in first.folder.rglob("MSLUB-*.json"):  # as if it had been scored with another one
-        path.write_text(path.read_text().replace('"case_hash": "', '"case_hash": "0'))
+    for path in first.folder.rglob("MSLUB-*.json"):  # as if it had been preprocessed otherwise
+        record = ScoreRecord.read(path)
+        other = record.made_from.model_copy(update={"case": "another"})
+        record.model_copy(update={"made_from": other}).write(path)
     assert kept_volumes(read_scored([first], ["MSLUB"]).scored, [first]) == []
     assert lab.keep() == [] and len(lab.predicted) == 12
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from dal_auto.case import Geometry, StandardCase
 from dal_auto.errors import InputError
-from dal_auto.evaluation.pictures.volumes import Volumes, read_volumes, take_volumes, write_volumes
+from dal_auto.evaluation.kept import Origin
+from dal_auto.evaluation.pictures.volumes import read_volumes, take_volumes, write_volumes
 from dal_auto.inference.predictor import Prediction
 
-MADE_FROM = ("hash of the checkpoint", "hash of the case")
+MADE_FROM = Origin(model="hash of the checkpoint", case="hash of the case")
 
 
 def a_case(shape: tuple[int, int, int], seed: int, *, lesioned: bool = True) -> StandardCase:
@@ -96,8 +97,7 @@ def test_a_file_holds_all_of_it_in_the_same_bytes(tmp_path):
         write_volumes(tmp_path / f"{name}.npz", volumes)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
     found = read_volumes(tmp_path / "one.npz")
-    for name in Volumes.__dataclass_fields__:
-        assert getattr(found, name) == getattr(volumes, name)
+    assert found == volumes
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", "half", "other"])
