@@ -28,7 +28,8 @@ RANKS = {
     "networks": 5,
 }
 COMMON = {
-    *("case", "datasets", "distributed", "errors", "figures", "findings", "images", "paths"),
+    *("case", "datasets", "distributed", "errors", "figures", "findings", "images", "pages"),
+    "paths",
     *("plans", "schema", "scoring", "store", "volumes", "workers"),
 }
 """Importable by all; they import no room."""

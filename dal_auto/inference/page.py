@@ -1,26 +1,19 @@
 """``index.html`` of a folder of maps: every case with its picture, figures and what is odd.
 
-It opens from disk without a network. Style and script are inside, pictures lie beside it and are
-loaded when they come into view. It holds no dates: equal results give equal bytes.
+Pictures lie beside it and are loaded when they come into view.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from PIL import Image
-
 from dal_auto.inference.limits import LIMITS
-from dal_auto.store import atomic
+from dal_auto.pages import page as pages
+from dal_auto.pages.pictures import ShownPicture, shown_picture
 
 #: key of a row, heading, meaning, decimals
 COLUMNS = (
@@ -31,15 +24,6 @@ COLUMNS = (
     ("mean_score", "mean", "mean score over the brain", 4),
     ("threshold", "threshold", "score from which on a voxel is in the mask", 4),
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture beside the page, and its size in pixels."""
-
-    url: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +38,7 @@ class Map:
 
     case_id: str
     sequence: str
-    picture: Picture | None
+    picture: ShownPicture | None
     cells: tuple[tuple[float, str], ...]
     flags: Sequence[str]
     warnings: Sequence[str]
@@ -74,58 +58,44 @@ def write_page(output: Path, records: Sequence[Mapping[str, Any]], failures: Seq
     maps = [_map(output, record, row) for record in records for row in record["rows"]]
     maps.sort(key=lambda one: (-one.cells[0][0], one.case_id, one.sequence))
     models = {record["model"]["run"]: record["model"] for record in records}
-    text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(text).render(
+    path = output / "index.html"
+    pages.write_page(
+        path,
+        "page.html",
+        __package__ or "",
+        scripts=(pages.TABLE, pages.GALLERY),
         maps=maps,
         cases=len(records),
         flagged=sum(bool(record["flags"] or record["warnings"]) for record in records),
         failures=failures,
         columns=COLUMNS,
+        choices=_choices(),
         models=[models[name] for name in sorted(models)],
         limits=LIMITS,
-        policy=Markup(_policy(text)),
     )
-    path = output / "index.html"
-    atomic.write_text(path, page)
     return path
+
+
+def _choices() -> list[tuple[int, str, bool]]:
+    """(column, name, whether it comes first) of what the table can be sorted by."""
+    names = ["case", "sequence", *(title for _, title, _, _ in COLUMNS)]
+    return [(number, name, number == 3) for number, name in enumerate(names, start=1)]
 
 
 def _map(output: Path, record: Mapping[str, Any], row: Mapping[str, Any]) -> Map:
     return Map(
         row["case"],
         row["sequence"],
-        _picture(output, row["picture"]),
+        shown_picture(
+            output / row["picture"],
+            output / "index.html",
+            f"{row['case']}, {row['sequence']}: three views of input and anomaly map, "
+            f"{row['anomaly_ml']:.2f} ml marked in {row['components']} components",
+        ),
         tuple((row[key], f"{row[key]:.{decimals}f}") for key, _, _, decimals in COLUMNS),
         record["flags"],
         record["warnings"],
         record["done"],
         [(what, quote(row["volumes"][what])) for what in sorted(row["volumes"])],
         row["run"],
-    )
-
-
-def _picture(output: Path, name: str) -> Picture | None:
-    try:
-        with Image.open(output / name) as picture:
-            return Picture(quote(name), *picture.size)
-    except (OSError, ValueError, SyntaxError):  # removed since, or damaged
-        return None
-
-
-def _policy(template: str) -> str:
-    """Nothing is loaded but pictures beside the page; only this style and this script count."""
-    style, script = (
-        base64.b64encode(
-            hashlib.sha256(
-                template.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0].encode()
-            ).digest()
-        ).decode()
-        for tag in ("style", "script")
-    )
-    return (
-        f"default-src 'none'; img-src 'self' file: data:; style-src 'sha256-{style}'; "
-        f"script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
     )

@@ -219,7 +219,7 @@ def test_cases_sort_as_numbers_and_can_be_searched(browser, site):
     assert order() == ["c0", "c9", "c10", "healthy"]
     element(browser, "#cases input").send_keys("C1")
     assert order() == ["c10"]
-    assert element(browser, "#cases output").text == "1 of 4"
+    assert element(browser, "#cases output").text == "1 of 4 shown"
     element(browser, "#cases input").send_keys(BACKSPACE * 2)
     assert len(order()) == 4
     element(browser, "#cases tbody a").click()

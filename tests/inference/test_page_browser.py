@@ -59,7 +59,7 @@ def test_headings_and_the_list_sort(page):
 def test_what_is_typed_or_flagged_is_shown_alone(page):
     page.find_element("css selector", "#wanted").send_keys("C1")
     assert cases(page) == ["c10"]
-    assert page.find_element("css selector", "#count").text == "1 of 3 maps"
+    assert page.find_element("css selector", "#count").text == "1 of 3 shown"
 
 
 def test_it_fits_a_phone_and_the_dark(page):

@@ -19,10 +19,12 @@ from dal_auto.errors import InputError
 from dal_auto.evaluation.pictures.volumes import Volumes, read_volumes
 from dal_auto.evaluation.report.cases import HIDDEN, Case, Ranking
 from dal_auto.evaluation.report.content import Report
-from dal_auto.evaluation.report.files import CASES, safe, url
+from dal_auto.evaluation.report.files import CASES, safe
 from dal_auto.evaluation.report.site import Site
 from dal_auto.evaluation.report.table import number
 from dal_auto.evaluation.report.texts import COLUMNS
+from dal_auto.pages.page import VIEWER
+from dal_auto.pages.pictures import url
 
 _VOXEL_ML = 0.001
 _THRESHOLDS = {"practical threshold": "practical", "threshold": "best for the dataset"}
@@ -72,7 +74,7 @@ def _write(
     site.write(
         page,
         "case.html",
-        script="viewer.js",
+        script=VIEWER,
         case=case,
         dataset_url=dataset_url,
         neighbours=dict(sorted(neighbours.items(), reverse=True)),

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from dal_auto.evaluation.report.cases import HIDDEN, Case, Ranking
-from dal_auto.evaluation.report.files import url
 from dal_auto.evaluation.report.site import Drawn, Site
 from dal_auto.evaluation.report.table import Table, number, table_of
 from dal_auto.evaluation.report.texts import COLUMNS
+from dal_auto.pages.pictures import url
 
 _CARD = ("AP", "DSC", "lesion ml")
 
@@ -130,4 +130,4 @@ def _of(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def _source(drawn: Drawn | None) -> str:
-    return drawn.src if drawn else ""
+    return drawn.shown.url if drawn and drawn.shown else ""

@@ -6,26 +6,18 @@ import hashlib
 import os
 import re
 import shutil
-import struct
 from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import quote
 
 from dal_auto.store.atomic import replacing
 
 DATASETS, CASES, PICTURES = "datasets", "cases", "pictures"
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def safe(name: str) -> str:
     """`name` as a file's; what had to be replaced leaves a hash, so that names stay different."""
     found = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".")
     return found if found == name else f"{found}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def url(target: Path, page: Path) -> str:
-    """How `page` names `target`, which lies in the same folder or below."""
-    return quote(Path(os.path.relpath(target, page.parent)).as_posix())
 
 
 def bring(source: Path, target: Path) -> None:
@@ -42,16 +34,6 @@ def bring(source: Path, target: Path) -> None:
     except OSError:  # another disk, or a file system without links
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
-
-
-def size_of_png(path: Path) -> tuple[int, int]:
-    """Width and height in pixels; zeros for what is no PNG."""
-    with path.open("rb") as file:
-        head = file.read(24)
-    if len(head) < 24 or not head.startswith(_PNG):
-        return 0, 0
-    width, height = struct.unpack(">II", head[16:24])
-    return width, height
 
 
 def remove_others(folder: Path, written: Collection[Path]) -> None:

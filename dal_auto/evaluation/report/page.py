@@ -14,10 +14,11 @@ from dal_auto.evaluation.report.case_page import write_case_pages
 from dal_auto.evaluation.report.cases import Case, listed_cases, rankings
 from dal_auto.evaluation.report.content import CaseVolumes, Picture, Report
 from dal_auto.evaluation.report.dataset_page import write_dataset_page
-from dal_auto.evaluation.report.files import DATASETS, remove_others, safe, url
-from dal_auto.evaluation.report.site import open_site
+from dal_auto.evaluation.report.files import DATASETS, remove_others, safe
+from dal_auto.evaluation.report.site import Site
 from dal_auto.evaluation.report.table import BEST, Cell, Table, marked, mean_cell
 from dal_auto.evaluation.report.texts import FILES, references
+from dal_auto.pages.pictures import url
 
 __all__ = ["CaseVolumes", "Picture", "Report", "write_report"]
 
@@ -40,7 +41,7 @@ def write_report(report: Report, path: Path) -> list[Path]:
     -------
     the pages, the summary first
     """
-    site = open_site(report, path)
+    site = Site(report, path)
     by_dataset: dict[str, list[Case]] = {name: [] for name in _datasets(report)}
     for case in listed_cases(report):
         by_dataset.setdefault(case.dataset, []).append(case)

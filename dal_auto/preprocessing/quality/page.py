@@ -1,23 +1,19 @@
 """The quality page of a dataset: a table of cases with pictures, sortable, light for thousands.
 
-Styles and script are inside; pictures are files beside the page, loaded when they come into view.
-It holds no dates: equal results give equal bytes.
+Pictures are files beside the page, loaded when they come into view.
 """
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
+from dal_auto.pages import page as pages
+from dal_auto.pages.pictures import ShownPicture
 from dal_auto.preprocessing.quality.limits import (
     FEWEST_CASES,
     OUTLIER_SIGMAS,
@@ -26,31 +22,16 @@ from dal_auto.preprocessing.quality.limits import (
     Limits,
     figure_of,
 )
-from dal_auto.store import atomic
 
 MISSING = "–"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture's path from the page's folder, its size in pixels, and what it shows."""
-
-    path: Path
-    width: int
-    height: int
-    sequences: tuple[str, ...]
-
-    @property
-    def url(self) -> str:
-        return quote(self.path.as_posix())
-
-
-@dataclass(frozen=True)
-class Row:
+class CaseQuality:
     """A case: its picture, if it could be drawn, and what was found in its figures."""
 
     case_id: str
-    picture: Picture | None
+    picture: ShownPicture | None
     findings: Sequence[Finding]
 
 
@@ -76,7 +57,7 @@ def write_page(
     dataset: str,
     figures: pd.DataFrame,
     limits: Mapping[str, Limits],
-    rows: Sequence[Row],
+    rows: Sequence[CaseQuality],
     failures: Sequence[str],
 ) -> None:
     """Write the page to `path`, whole or not at all; all text is escaped.
@@ -91,30 +72,34 @@ def write_page(
     explained = [_column(str(name), figures[name], limits, rows) for name in figures.columns]
     columns = [column for column in explained if column.flagged or _differs(figures[column.name])]
     shown = figures[[column.name for column in columns]].to_numpy().tolist()
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["number"] = lambda value: f"{value:,}"
-    template = resources.files(__package__).joinpath("page.html")
-    page = environment.from_string(template.read_text(encoding="utf-8")).render(
+    pages.write_page(
+        path,
+        "page.html",
+        __package__ or "",
+        scripts=(pages.TABLE, pages.GALLERY),
         dataset=dataset,
         explained=explained,
         columns=columns,
         cases=[
             (row, _cells(row, values, columns)) for row, values in zip(rows, shown, strict=True)
         ],
+        choices=_choices(columns),
         flagged=sum(bool(row.findings) for row in rows),
-        failures=[Markup(html.escape(failure)) for failure in failures],
-        labels=[_css_text(column.figure.title) for column in columns],
+        failures=failures,
         sigmas=f"{OUTLIER_SIGMAS:g}",
         fewest=FEWEST_CASES,
         learned=bool(limits),
     )
-    atomic.write_text(path, page)
+
+
+def _choices(columns: Sequence[Column]) -> list[tuple[int, str, bool]]:
+    """(column, name, whether it comes first) of what the table can be sorted by."""
+    figures = [(n, column.figure.title, False) for n, column in enumerate(columns, start=3)]
+    return [(0, "worst first", True), (2, "case", False), *figures]
 
 
 def _column(
-    name: str, values: pd.Series[float], limits: Mapping[str, Limits], rows: Sequence[Row]
+    name: str, values: pd.Series[float], limits: Mapping[str, Limits], rows: Sequence[CaseQuality]
 ) -> Column:
     figure = figure_of(name)
     flagged = sum(finding.figure == name for row in rows for finding in row.findings)
@@ -133,7 +118,9 @@ def _differs(values: pd.Series[float]) -> bool:
     return len(values) == 1 or values.nunique(dropna=False) > 1
 
 
-def _cells(row: Row, values: Sequence[float], columns: Sequence[Column]) -> list[tuple[str, str]]:
+def _cells(
+    row: CaseQuality, values: Sequence[float], columns: Sequence[Column]
+) -> list[tuple[str, str]]:
     """Text and kind of finding ("" for none) for every column of a case."""
     kinds = {finding.figure: finding.kind for finding in row.findings}
     return [
@@ -155,9 +142,3 @@ def _bounds(limits: Limits) -> str:
     if low == high:
         return f"{low:g}"
     return f"{high:.4g} or less" if math.isinf(low) else f"{low:.4g} to {high:.4g}"
-
-
-def _css_text(text: str) -> Markup:
-    """A string for CSS: what is neither letter nor digit of ASCII is written by its code."""
-    plain = (c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text)
-    return Markup(f'"{"".join(plain)}"')

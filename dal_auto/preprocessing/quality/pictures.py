@@ -18,6 +18,7 @@ from dal_auto.case import BoolArray, FloatArray, StandardCase
 from dal_auto.errors import InputError
 from dal_auto.figures.mosaic import Outline, mosaic
 from dal_auto.figures.panels import view_point
+from dal_auto.pages.pictures import ShownPicture, shown_picture
 from dal_auto.preprocessing.atlas import Atlas, load_atlas
 from dal_auto.preprocessing.quality.limits import (
     LIMITS,
@@ -35,7 +36,7 @@ from dal_auto.preprocessing.quality.measures import (
     normalised_mutual_information,
     residual_bias,
 )
-from dal_auto.preprocessing.quality.page import Picture, Row, write_page
+from dal_auto.preprocessing.quality.page import CaseQuality, write_page
 from dal_auto.store.atomic import replacing
 from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.volumes import block_mean, correlation, dice
@@ -174,9 +175,10 @@ def write_quality(
         flagged = ["; ".join(finding.text for finding in found[case]) for case in order]
         table.assign(flags=flagged)[["flags", *table.columns]].to_csv(temporary, index_label="case")
     _draw_missing(folder, dataset, records, atlas)
-    pictures = {record.case_id: _picture(folder, record) for record in records}
-    rows = [Row(case, pictures[case], found[case]) for case in order]
-    write_page(folder / "quality.html", dataset, table, limits, rows, failures)
+    path = folder / "quality.html"
+    pictures = {record.case_id: _shown(path, record) for record in records}
+    rows = [CaseQuality(case, pictures[case], found[case]) for case in order]
+    write_page(path, dataset, table, limits, rows, failures)
 
 
 def _worst_first(figures: pd.DataFrame, found: Mapping[str, Sequence[Finding]]) -> list[str]:
@@ -193,7 +195,7 @@ def _worst_first(figures: pd.DataFrame, found: Mapping[str, Sequence[Finding]]) 
 def _draw_missing(
     folder: Path, dataset: str, records: Sequence[CaseRecord], atlas: Atlas | None
 ) -> None:
-    missing = [record for record in records if _picture(folder, record) is None]
+    missing = [record for record in records if not _is_drawn(folder, record)]
     for record in tqdm(missing, f"{dataset}: pictures", unit="case", disable=len(missing) < 20):
         try:
             write_picture(folder, read_case(record), record.hash, atlas or load_atlas())
@@ -201,13 +203,21 @@ def _draw_missing(
             logger.warning("no picture of %s: %s", record.case_id, error)
 
 
-def _picture(folder: Path, record: CaseRecord) -> Picture | None:
-    """The picture of a case as it is now; None if it is missing, damaged or of another run."""
+def _is_drawn(folder: Path, record: CaseRecord) -> bool:
+    """Whether the picture of a case is there, whole, and of this run."""
     path = _picture_path(folder, record.case_id)
     try:
         with Image.open(path) as picture:
-            if picture.getexif().get(_IMAGE_DESCRIPTION) == _picture_key(record.hash):
-                return Picture(path.relative_to(folder), *picture.size, record.sequences)
+            key = picture.getexif().get(_IMAGE_DESCRIPTION)
     except (OSError, ValueError, SyntaxError):
         logger.debug("%s is missing or damaged", path)
-    return None
+        return False
+    return key == _picture_key(record.hash)
+
+
+def _shown(page: Path, record: CaseRecord) -> ShownPicture | None:
+    """The picture of a case as it is now; None if it is missing, damaged or of another run."""
+    if not _is_drawn(page.parent, record):
+        return None
+    text = f"{record.case_id}: slices of {', '.join(record.sequences)}"
+    return shown_picture(_picture_path(page.parent, record.case_id), page, text)

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from dal_auto.pages.pictures import ShownPicture, shown_picture
 from dal_auto.preprocessing.quality.limits import Finding
-from dal_auto.preprocessing.quality.page import Picture, Row, write_page
+from dal_auto.preprocessing.quality.page import CaseQuality, write_page
 
 VOID = {"meta", "link", "img", "input", "br"}
 EVIL = "s<b>&\"'#1 ü"
@@ -44,7 +45,7 @@ class Document(HTMLParser):
 
 def rows_of(text: str) -> list[str]:
     """Source of the rows of the cases."""
-    body = re.search(r'<table class="list">.*?<tbody>(.*?)</tbody>', text, re.DOTALL)
+    body = re.search(r'<table class="stacks">.*?<tbody>(.*?)</tbody>', text, re.DOTALL)
     assert body is not None
     return re.findall(r"<tr.*?</tr>", body[1], re.DOTALL)
 
@@ -70,11 +71,12 @@ def page(tmp_path: Path) -> Path:
     }
     rows = []
     for case in cases:
-        picture = None if case == "b1" else Picture(Path(f"quality/{case}.webp"), 60, 40, ("T1",))
-        if picture is not None:
-            (tmp_path / "quality").mkdir(exist_ok=True)
-            Image.new("RGB", (60, 40), "gray").save(tmp_path / picture.path)
-        rows.append(Row(case, picture, found.get(case, [])))
+        file = tmp_path / "quality" / f"{case}.webp"
+        if case != "b1":
+            file.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (60, 40), "gray").save(file)
+        picture = shown_picture(file, tmp_path / "quality.html", f"{case}: slices of T1")
+        rows.append(CaseQuality(case, picture, found.get(case, [])))
     limits = {"atlas_dice": (0.9, np.inf)}
     path = tmp_path / "quality.html"
     write_page(path, "D & <D>", figures, limits, rows, ["case x: T1 is <truncated>", "case 'y'"])
@@ -94,14 +96,16 @@ def test_the_page_is_well_formed_and_holds_every_case_in_the_given_order(page):
 
 def test_headings_can_be_sorted_by_from_the_keyboard_and_say_how_they_are(page):
     text = page.read_text(encoding="utf-8")
-    head = re.search(r'<table class="list">.*?<thead>(.*?)</thead>', text, re.DOTALL)
+    head = re.search(r'<table class="stacks">.*?<thead>(.*?)</thead>', text, re.DOTALL)
     assert head is not None
     assert head[1].count('<button type="button"') == head[1].count("aria-sort=") == 2 + 4
     assert head[1].count('aria-sort="ascending"') == 1  # by rank, as it comes
-    first = dict(re.findall(r'data-first="(\w+)"><button[^>]*>([^<]*)', head[1])[::-1])
+    first = dict(
+        re.findall(r'data-first="(\w+)" class="number"><button[^>]*>([^<]*)', head[1])[::-1]
+    )
     assert first == {"ascending": "rank", "descending": "brain, ml"}
-    assert re.search(r'data-first="ascending"><button[^>]*>Dice<', head[1])
-    options = re.findall(r'<option value="(\d+)">', text)
+    assert re.search(r'data-first="ascending" class="number"><button[^>]*>Dice<', head[1])
+    options = re.findall(r'<option value="(\d+)"', text)
     assert options == ["0", *map(str, range(2, 7))]
 
 
@@ -109,8 +113,8 @@ def test_flags_are_told_with_the_case_and_at_the_figure_and_not_by_colour_alone(
     text = page.read_text(encoding="utf-8")
     first, second, third, _ = rows_of(text)
     assert '<li class="limit">brain_ml 500 outside 800 to 2200</li>' in first
-    assert '<td class="limit">500</td>' in first
-    assert '<td class="cohort">0.850</td>' in second
+    assert '<td class="number limit">500</td>' in first
+    assert '<td class="number cohort">0.850</td>' in second
     assert ['class="flagged"' in row for row in (first, second, third)] == [True, True, False]
     assert 'td.limit::after { content: " !"; } td.cohort::after { content: " ?"; }' in text
 
@@ -136,25 +140,26 @@ def test_nothing_comes_from_elsewhere(page):
         for name, value in attributes.items()
         if name in ("src", "href", "action", "data")
     ]
-    assert all(address.startswith(("quality/", "data:,")) for address in addresses)
+    assert all(address.startswith(("quality/", "data:,", "#")) for address in addresses)
     assert not [word for word in ("://", "@import", "url(") if word in text]
 
 
-def test_names_cannot_break_out_of_html_or_css(page):
+def test_names_cannot_break_out_of_html(page):
     text = page.read_text(encoding="utf-8")
     assert EVIL not in text
-    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
-    assert style is not None
-    assert style[1].count("{") == style[1].count("}")
-    label = r'content: "s\3c b\3e \26 \22 \27 \23 1\20 \fc \20 bias"; }'
-    assert f"td:nth-child(7)::before {{ {label}" in style[1]
+    assert "s&lt;b&gt;&amp;&#34;&#39;#1 ü bias</button>" in text
 
 
 def test_missing_values_are_dashes_and_numbers_have_the_figures_decimals(page):
     text = page.read_text(encoding="utf-8")
     rows = rows_of(text)
-    assert "<td>–</td>" in rows[3]
-    assert re.findall(r"<td>([\d.]+)</td>", rows[2])[-4:] == ["1300", "0.930", "0.010", "0.010"]
+    assert '<td class="number">–</td>' in rows[3]
+    assert re.findall(r'<td class="number">([\d.]+)</td>', rows[2])[-4:] == [
+        "1300",
+        "0.930",
+        "0.010",
+        "0.010",
+    ]
 
 
 def test_a_figure_that_is_the_same_in_all_cases_is_explained_but_has_no_column(page, tmp_path):
@@ -164,7 +169,10 @@ def test_a_figure_that_is_the_same_in_all_cases_is_explained_but_has_no_column(p
     figures = pd.DataFrame({"bad_voxels": [2.0, 2.0]}, index=["a", "b"])
     found = [Finding("bad_voxels", "limit", "bad_voxels 2, not 0")]
     path = tmp_path / "other.html"
-    for rows in ([Row("a", None, found), Row("b", None, found)], [Row("a", None, [])]):
+    for rows in (
+        [CaseQuality("a", None, found), CaseQuality("b", None, found)],
+        [CaseQuality("a", None, [])],
+    ):
         write_page(path, "D", figures[: len(rows)], {}, rows, [])
         assert ">bad voxels</button>" in path.read_text(encoding="utf-8")
 
@@ -193,8 +201,11 @@ def test_equal_cases_give_an_equal_page_and_a_thousand_rows_are_light(tmp_path):
     names += ["atlas_nmi_T2", "alignment_mm_T2", "alignment_nmi_T2", "bias_T1", "bias_T2"]
     values = np.random.default_rng(0).uniform(size=(len(cases), len(names)))
     figures = pd.DataFrame(values, index=cases, columns=names)
-    pictures = [Picture(Path(f"quality/{case}.webp"), 500, 590, ("T1", "T2")) for case in cases]
-    rows = [Row(*pair, []) for pair in zip(cases, pictures, strict=True)]
+    pictures = [
+        ShownPicture(f"quality/{case}.webp", 500, 590, f"{case}: slices of T1, T2")
+        for case in cases
+    ]
+    rows = [CaseQuality(*pair, []) for pair in zip(cases, pictures, strict=True)]
     pages = []
     for name in ("one.html", "two.html"):
         write_page(tmp_path / name, "BraTS-GLI", figures, {}, rows, [])
@@ -204,7 +215,7 @@ def test_equal_cases_give_an_equal_page_and_a_thousand_rows_are_light(tmp_path):
 
 
 def shown(browser: Any) -> list[str]:
-    script = """return [...document.querySelectorAll("table.list tbody tr")]
+    script = """return [...document.querySelectorAll("table.stacks tbody tr")]
         .filter(row => row.checkVisibility()).map(row => row.cells[2].firstElementChild.textContent)
     """
     return list(browser.execute_script(script))
@@ -220,7 +231,7 @@ def test_a_browser_shows_the_page_without_a_complaint_and_loads_its_pictures(bro
     browser.get(page.as_uri())
     assert shown(browser) == ["a10", "a9", EVIL, "b1"]
     script = """const done = arguments[0];
-        const images = [...document.querySelectorAll("table.list img")];
+        const images = [...document.querySelectorAll("table.stacks img")];
         Promise.all(images.map(image => { image.loading = "eager"; return image.decode(); }))
             .then(() => done(images.map(image => image.naturalWidth)), error => done(`${error}`));
     """
@@ -232,10 +243,10 @@ def test_a_browser_shows_the_page_without_a_complaint_and_loads_its_pictures(bro
 @pytest.mark.long
 def test_a_browser_sorts_by_click_by_key_and_by_the_list(browser, page):
     browser.get(page.as_uri())
-    headings = browser.find_elements("css selector", "table.list thead th")
+    headings = browser.find_elements("css selector", "table.stacks thead th")
     buttons = {
         button.text.split("\n")[0].rstrip(" ↕↑↓\u00a0"): button
-        for button in browser.find_elements("css selector", "table.list thead button")
+        for button in browser.find_elements("css selector", "table.stacks thead button")
     }
     buttons["Dice"].click()  # low is bad, missing is last
     assert shown(browser) == ["a9", "a10", EVIL, "b1"]
@@ -278,7 +289,7 @@ def test_a_browser_enlarges_a_picture_and_walks_through_them(browser, page):
     browser.get(page.as_uri())
     dialog = element(browser, "dialog")
     assert not dialog.is_displayed()
-    element(browser, "table.list tbody a").send_keys("\ue007")
+    element(browser, "table.stacks tbody a").send_keys("\ue007")
     assert dialog.is_displayed()
     assert element(browser, "#shown").text == "a10"
     assert "brain_ml 500" in dialog.text
@@ -302,7 +313,7 @@ def test_a_phone_needs_no_sideways_scrolling_and_labels_every_figure(browser, pa
         browser.get(page.as_uri())
         assert browser.execute_script("return document.documentElement.scrollWidth") == width
         script = """return getComputedStyle(document.querySelector(
-            "table.list tbody td:nth-child(5)"), "::before").content"""
+            "table.stacks tbody td:nth-child(5)"), "::before").content"""
         assert browser.execute_script(script) == '"Dice"'
         assert shown(browser) == ["a10", "a9", EVIL, "b1"]
     finally:
