@@ -25,6 +25,10 @@ _SIMULATOR = "dal_auto simulate"
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
+#: The training set that is drawn from label maps as it is needed; it is on disk nowhere.
+DRAWN = "Simulated"
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset on disk.
@@ -165,6 +169,13 @@ def _is_dataset(folder: Path) -> bool:
         or bids.is_bids(folder)
         or nnunet.is_nnunet(folder)
     )
+
+
+def is_simulated(name: str, raw: Path) -> bool:
+    """Whether dal_auto simulated a dataset: its description says so, or it is drawn in training."""
+    if name.lower() == DRAWN.lower():
+        return True
+    return _is_simulated(dataset_root(name, raw))
 
 
 def _is_simulated(root: Path) -> bool:

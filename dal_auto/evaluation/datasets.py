@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dal_auto import paths
 from dal_auto.datasets.overlap import BRATS, COLLECTIONS, cases_to_leave_out, find_overlap
 from dal_auto.datasets.record import DatasetRecord
-from dal_auto.datasets.registry import dataset_root, load_records, look_up
+from dal_auto.datasets.registry import dataset_root, load_records
 from dal_auto.errors import DalError, UsageError
 from dal_auto.evaluation.paper.reference import DATASETS
 from dal_auto.preprocessing.run import case_records
@@ -115,14 +115,6 @@ def shared_cases_of(
         for name, cases in left_out.items():
             shared.setdefault(name, set()).update(cases)
     return {name: frozenset(cases) for name, cases in shared.items()}, remarks
-
-
-def is_simulated(dataset: str) -> bool:
-    """Whether a dataset's description says that dal_auto simulated it."""
-    try:
-        return look_up(dataset, paths.raw()).simulated
-    except DalError:  # the raw data may have been moved away since
-        return False
 
 
 def _preprocessed() -> list[str]:

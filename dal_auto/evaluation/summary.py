@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from dal_auto import paths
+from dal_auto.datasets.registry import is_simulated
 from dal_auto.evaluation.averages import averages_table, seeds_table
-from dal_auto.evaluation.datasets import Absent, absent_datasets, is_simulated, shared_cases_of
+from dal_auto.evaluation.datasets import Absent, absent_datasets, shared_cases_of
 from dal_auto.evaluation.left_out import LeftOut, with_counts, without
 from dal_auto.evaluation.manifest import write_manifest
 from dal_auto.evaluation.paper import ablation_tables
@@ -41,6 +43,7 @@ from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
 
+DEMO = "demo"  # a configuration
 PAPER_TABLES, FIGURES, MANIFEST = "paper-tables", "figures", "manifest.json"
 
 
@@ -210,12 +213,15 @@ def _report(
 ) -> Report:
     trivial = {run.method for run, one in infos.items() if one.trivial}
     main = next((one for run, one in infos.items() if run.method not in trivial), None)
-    simulated = sorted(name for name in _dataset_names(records, infos) if is_simulated(name))
+    simulated = sorted(
+        name for name in _dataset_names(records, infos) if is_simulated(name, paths.raw())
+    )
     shown = shown_runs(infos)
     return Report(
         title="dal_auto: lesions found without lesion labels",
         intro=[*_intro(simulated, infos), *_absent(absent), *remarks],
         simulated=bool(simulated),
+        warnings=_warnings(infos),
         verdicts=[*verdicts(results, trivial), *subset_sentences(tables["subsets"])],
         results=tables["results"],
         cases=tables["cases"],
@@ -243,6 +249,23 @@ def _intro(simulated: Sequence[str], infos: Mapping[Run, RunInfo]) -> list[str]:
         "Every method is scored on the same cases with the same post-processing. "
         f"Runs: {', '.join(map(str, infos)) or 'none'}."
     )
+    return lines
+
+
+def _warnings(infos: Mapping[Run, RunInfo]) -> list[str]:
+    """What the models themselves cannot stand for."""
+    names = sorted({run.training_set for run in infos})
+    lines = [
+        f"Models trained on {name}, which is simulated, have seen no patient."
+        for name in names
+        if is_simulated(name, paths.raw())
+    ]
+    demo = {run.method for run, one in infos.items() if one.plans.configuration.name == DEMO}
+    if demo:
+        lines.append(
+            f"Demo-sized models ({', '.join(sorted(demo))}): the configuration “{DEMO}” is coarse "
+            "and trained for minutes. It shows that the pipeline runs, not how well a method works."
+        )
     return lines
 
 

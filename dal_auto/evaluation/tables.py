@@ -193,10 +193,10 @@ def subset_sentences(subsets: pd.DataFrame) -> list[str]:
 
 
 def verdicts(results: Sequence[Result], trivial: Collection[str]) -> list[str]:
-    """For every dataset and sequence: does each method beat the best trivial baseline in AP?
+    """For every dataset and sequence: is each method above the best trivial baseline in AP?
 
-    With the 95 % interval of the difference, the same patients drawn for both: where it holds 0,
-    another sample of patients may well say the opposite, and the sentence tells so.
+    Where the 95 % interval of the difference holds 0, the comparison is not resolved, and the
+    sentence says so.
 
     Parameters
     ----------
@@ -215,20 +215,39 @@ def verdicts(results: Sequence[Result], trivial: Collection[str]) -> list[str]:
         for one in there:
             if one.run.group.method in trivial:
                 continue
-            ap, its = one.metrics.ap, best.metrics.ap
-            sentences.append(
-                f"{one.method} (seed {one.run.seed}) {'beats' if ap > its else 'does not beat'} "
-                f"the best trivial baseline, {best.method}, on {dataset} {sequence}: "
-                f"AP {ap:.1f} against {its:.1f}{_difference(one, best)}."
-            )
+            sentences.append(_verdict(one, best))
     return sentences or ["No method other than the trivial baselines has been scored."]
+
+
+def _verdict(result: Result, best: Result) -> str:
+    """One comparison in AP: which is higher, in how many patients, and whether that is resolved."""
+    ap, its = result.metrics.ap, best.metrics.ap
+    relation = "higher than" if ap > its else "lower than" if ap < its else "equal to"
+    name = f"{result.method} (seed {result.run.seed})"
+    patients = len({one.patient for one in result.cases if one.variant == result.variant})
+    place = f"on {result.dataset} {result.sequence}, in {patients} patient{'s'[: patients != 1]}"
+    return (
+        f"{name} is {relation} {best.method}, the best trivial baseline, {place}"
+        f"{_resolution(result, best)}. AP {ap:.1f} against {its:.1f}{_difference(result, best)}."
+    )
+
+
+def _resolution(result: Result, best: Result) -> str:
+    low, high = _interval(result, best)
+    return ", but not resolved: other patients may say the opposite" if low <= 0 <= high else ""
 
 
 def _difference(result: Result, best: Result) -> str:
     if result.case_ids != best.case_ids:
-        return " (not of the same cases: see what failed)"
-    low, high = interval(100 * (result.resampled - best.resampled))
+        return " (other cases: see what failed)"
+    low, high = _interval(result, best)
     if np.isnan(low):
         return " (no interval: fewer than two patients)"
-    doubt = ", which does not resolve it" if low <= 0 <= high else ""
-    return f" (difference by patient, 95 %: {low:+.1f} to {high:+.1f}{doubt})"
+    return f" (difference, 95 % by patient: {low:+.1f} to {high:+.1f})"
+
+
+def _interval(result: Result, best: Result) -> tuple[float, float]:
+    """95 % of the difference of AP, the same patients drawn for both; NaN where there is none."""
+    if result.case_ids != best.case_ids:
+        return float("nan"), float("nan")
+    return interval(100 * (result.resampled - best.resampled))

@@ -18,11 +18,15 @@ from matplotlib.ticker import LogLocator
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 WIDTH, DPI = 9.0, 100  # inches, dots per inch
 
+_SMOOTHED = 40  # running medians over a curve
+
 Curve = tuple[npt.ArrayLike, npt.ArrayLike]
 
 
 def training_curves(log: pd.DataFrame) -> Figure:
-    """Losses over the steps: the total, its parts, and what was validated.
+    """Losses over the steps, one above the other: the total, its parts, and what was validated.
+
+    Losses are drawn as running medians over 1/40 of the steps, their single values faint behind.
 
     Parameters
     ----------
@@ -38,22 +42,28 @@ def training_curves(log: pd.DataFrame) -> Figure:
         "validation": [name for name in names if name.startswith("val_")],
     }
     groups = {title: columns for title, columns in groups.items() if numeric[columns].size}
-    figure = Figure(figsize=(WIDTH, 3.4), dpi=DPI, layout="constrained")
+    height = 3.2 * max(1, len(groups))
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     if not groups:
         figure.text(0.5, 0.5, "No training steps were logged.", ha="center", va="center")
         return figure
     for axes, (title, columns) in zip(
-        figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True
+        figure.subplots(len(groups), squeeze=False)[:, 0], groups.items(), strict=True
     ):
         for number, column in enumerate(columns):
             values = numeric[["step", column]].dropna()
+            style = _line(number)
+            if title != "validation":  # the noise of batches stays in sight, but does not lead
+                axes.plot(values["step"], values[column], linewidth=0.5, alpha=0.3, **style)
+                span = max(1, len(values) // _SMOOTHED)
+                values = values.rolling(span, center=True, min_periods=1).median()
             axes.plot(
                 values["step"],
                 values[column],
                 label=column.removeprefix("val_"),
-                linewidth=1,
+                linewidth=1.5,
                 marker="." if title == "validation" else "",
-                **_line(number),
+                **style,
             )
         if numeric[columns].min().min() > 0:
             axes.set_yscale("log")

@@ -23,7 +23,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # a new one each time that colou
 _FILLS = (1.0, 0.0, 0.35)  # opacity inside the marker
 _PERPLEXITY = 30.0
 _EXACT = 1000  # vectors; with more, the exact method takes minutes
-_FEWEST = 6  # vectors; with fewer, neighbourhoods mean nothing
+_FEWEST = 20  # vectors; with fewer, neighbourhoods mean nothing
 
 
 def embed(vectors: npt.ArrayLike) -> tuple[FloatArray, str]:

@@ -15,6 +15,7 @@ from dal_auto import __version__
 from dal_auto.case import FloatArray, RawCase
 from dal_auto.figures.panels import Volume
 from dal_auto.images import write_image
+from dal_auto.inference.case_page import write_case_page
 from dal_auto.inference.export import standard_grid, to_native
 from dal_auto.inference.layout import (
     KINDS,
@@ -32,6 +33,7 @@ from dal_auto.inference.prepare import Prepared
 from dal_auto.inference.request import FORMAT, digests, read_record, record_path
 from dal_auto.inference.sidecar import sidecar
 from dal_auto.inference.transforms import write_transform
+from dal_auto.pages.volumes import viewer_volumes
 from dal_auto.preprocessing.native import reference_of
 from dal_auto.preprocessing.quality.pictures import flags
 from dal_auto.store.atomic import write_json
@@ -153,6 +155,23 @@ def _write_map(
             score=found.standard_score,
             mask=stored(case.case_id, found.standard_score) >= cut,
         )
+    with export.timed("viewer"):
+        names["viewer"] = write_case_page(
+            output,
+            case.case_id,
+            found.name,
+            export.predictions.keys(),
+            viewer_volumes(
+                found.prediction.image,
+                found.standard_score,
+                case.brain_mask,
+                pseudo_healthy=found.prediction.pseudo_healthy,
+                start=stored(case.case_id, found.standard_score) >= cut,
+            ),
+            cut,
+            model.names(),
+            volumes,
+        )
     row = {
         "case": case.case_id,
         "sequence": found.name,
@@ -164,6 +183,7 @@ def _write_map(
         "mean_score": round(float(found.standard_score[case.brain_mask].mean()), 6),
         "run": str(model.run),
         "picture": names["picture"],
+        "viewer": names["viewer"],
         "volumes": volumes,
     }
     lesions = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from dal_auto.inference.case_page import model_warnings
 from dal_auto.inference.limits import LIMITS
 from dal_auto.pages import page as pages
 from dal_auto.pages.pictures import ShownPicture, shown_picture
@@ -33,12 +34,14 @@ class Map:
     Parameters
     ----------
     cells : (value, text) by column
+    viewer : URL of its page, empty where it has none
     files : (what, URL) of the volumes
     """
 
     case_id: str
     sequence: str
     picture: ShownPicture | None
+    viewer: str
     cells: tuple[tuple[float, str], ...]
     flags: Sequence[str]
     warnings: Sequence[str]
@@ -72,6 +75,7 @@ def write_page(output: Path, records: Sequence[Mapping[str, Any]], failures: Seq
         choices=_choices(),
         models=[models[name] for name in sorted(models)],
         limits=LIMITS,
+        warnings=sorted({line for one in models.values() for line in model_warnings(one)}),
     )
     return path
 
@@ -92,6 +96,7 @@ def _map(output: Path, record: Mapping[str, Any], row: Mapping[str, Any]) -> Map
             f"{row['case']}, {row['sequence']}: three views of input and anomaly map, "
             f"{row['anomaly_ml']:.2f} ml marked in {row['components']} components",
         ),
+        quote(row.get("viewer", "")),
         tuple((row[key], f"{row[key]:.{decimals}f}") for key, _, _, decimals in COLUMNS),
         record["flags"],
         record["warnings"],

@@ -18,7 +18,8 @@ from markupsafe import Markup
 
 from dal_auto.store import atomic
 
-TABLE, GALLERY, VIEWER = "table.js", "gallery.js", "viewer.js"
+TABLE, GALLERY = "table.js", "gallery.js"
+VIEWER = ("components.js", "viewer.js")
 
 
 def write_page(

@@ -31,7 +31,9 @@ const start = async () => {
     layers[element.dataset.layer] = await unpack(element);
     element.remove(); // its text is not needed any more
   }
-  const { anomaly, lesion } = layers;
+  const { anomaly } = layers;
+  const lesion = layers.lesion ?? new Uint8Array(anomaly.length); // a case of one's own has none
+  const healthy = "pseudo-healthy" in layers;
 
   // How many voxels have each level, in all and in the lesion.
   const all = new Array(257).fill(0);
@@ -47,13 +49,19 @@ const start = async () => {
 
   const at = [...about.start];
   const indexOf = voxel => voxel[0] * strides[0] + voxel[1] * strides[1] + voxel[2] * strides[2];
-  const planes = [
+  const chosen = () => document.querySelector("input[name=image]:checked").value;
+  const views = [
     { name: "sagittal", through: 0, across: 1, down: 2, flipped: true, ends: ["A", "P"] },
     { name: "coronal", through: 1, across: 0, down: 2, flipped: true, ends: ["R", "L"] },
     { name: "axial", through: 2, across: 0, down: 1, flipped: false, ends: ["R", "L"] },
   ];
+  const planes = [
+    ...views.map(view => ({ ...view, id: view.name, image: chosen })),
+    ...(healthy ? views.map(view => ({ ...view, id: `${view.name}-beside`, image: () => "pseudo-healthy" })) : []),
+  ];
+  let dragging = false;
   for (const plane of planes) {
-    plane.canvas = find(plane.name);
+    plane.canvas = find(plane.id);
     plane.size = [shape[plane.across], shape[plane.down]];
     plane.canvas.style.aspectRatio = `${plane.size[0]} / ${plane.size[1]}`;
     plane.canvas.parentElement.style.flexGrow = plane.size[0];
@@ -64,10 +72,33 @@ const start = async () => {
     }
   }
 
-  const draw = plane => {
+  // Window and level of grey images, as a table of all levels.
+  const greys = () => {
+    const [window_, level] = ["window", "level"].map(id => Number(find(id).value));
+    return Uint8Array.from({ length: 256 }, (_, value) =>
+      Math.min(255, Math.max(0, Math.round(255 * (value - level + window_ / 2) / window_))));
+  };
+  // The part of a plane that is in sight: around the crosshair, but still while it is dragged.
+  const look = plane => {
+    const zoom = Number(find("zoom").value);
     const [width, height] = plane.size;
-    const image = document.querySelector("input[name=image]:checked").value;
+    const part = [width / zoom, height / zoom];
+    if (!dragging || !plane.part) {
+      const row = plane.flipped ? height - 1 - at[plane.down] : at[plane.down];
+      plane.corner = [at[plane.across], row].map((place, side) =>
+        Math.min(plane.size[side] - part[side], Math.max(0, place + 0.5 - part[side] / 2)));
+    }
+    plane.part = part;
+  };
+
+  const draw = plane => {
+    if (!plane.canvas.clientWidth) return; // it is hidden
+    const [width, height] = plane.size;
+    const image = plane.image();
     const base = layers[image];
+    const grey = greys();
+    look(plane);
+    const [left, top] = plane.corner;
     const threshold = Number(find("threshold").value);
     const withOver = find("over").checked && image !== "anomaly";
     const under = plane.under.createImageData(width, height);
@@ -77,7 +108,7 @@ const start = async () => {
     for (let r = 0, pixel = 0; r < height; r++) {
       for (let c = 0, i = first + rowOf(r); c < width; c++, i += strides[plane.across], pixel += 4) {
         const level = base[i];
-        const colour = image === "anomaly" ? magma(level / 255) : [level, level, level];
+        const colour = image === "anomaly" ? magma(level / 255) : [grey[level], grey[level], grey[level]];
         under.data.set([...colour, 255], pixel);
         if (withOver && anomaly[i] >= threshold) {
           const share = 0.4 + 0.6 * (anomaly[i] - threshold) / Math.max(1, 255 - threshold);
@@ -92,24 +123,25 @@ const start = async () => {
     const dots = window.devicePixelRatio || 1;
     canvas.width = Math.max(1, Math.round(canvas.clientWidth * dots));
     canvas.height = Math.max(1, Math.round(canvas.clientWidth * dots * height / width));
-    const scale = canvas.width / width;
+    const scale = canvas.width / plane.part[0];
     const pen = canvas.getContext("2d");
     pen.imageSmoothingEnabled = true;
     pen.imageSmoothingQuality = "high";
-    pen.drawImage(plane.under.canvas, 0, 0, canvas.width, canvas.height);
+    const sight = [left, top, ...plane.part, 0, 0, canvas.width, canvas.height];
+    pen.drawImage(plane.under.canvas, ...sight);
     pen.imageSmoothingEnabled = false; // a threshold has sharp borders
     pen.globalAlpha = Number(find("opacity").value) / 100;
-    pen.drawImage(plane.over.canvas, 0, 0, canvas.width, canvas.height);
+    pen.drawImage(plane.over.canvas, ...sight);
     pen.globalAlpha = 1;
 
-    if (find("outline").checked) { // the borders between lesion and other voxels
+    if (find("outline")?.checked) { // the borders between lesion and other voxels
       const inside = (c, r) => c >= 0 && r >= 0 && c < width && r < height
         && lesion[first + rowOf(r) + c * strides[plane.across]] > 0;
       pen.beginPath();
       for (let r = 0; r <= height; r++) {
         for (let c = 0; c <= width; c++) {
-          if (inside(c, r) !== inside(c - 1, r)) { pen.moveTo(c * scale, r * scale); pen.lineTo(c * scale, (r + 1) * scale); }
-          if (inside(c, r) !== inside(c, r - 1)) { pen.moveTo(c * scale, r * scale); pen.lineTo((c + 1) * scale, r * scale); }
+          if (inside(c, r) !== inside(c - 1, r)) { pen.moveTo((c - left) * scale, (r - top) * scale); pen.lineTo((c - left) * scale, (r + 1 - top) * scale); }
+          if (inside(c, r) !== inside(c, r - 1)) { pen.moveTo((c - left) * scale, (r - top) * scale); pen.lineTo((c + 1 - left) * scale, (r - top) * scale); }
         }
       }
       pen.strokeStyle = OUTLINE;
@@ -118,7 +150,7 @@ const start = async () => {
     }
     if (find("cross").checked) {
       const row = plane.flipped ? height - 1 - at[plane.down] : at[plane.down];
-      const [x, y] = [(at[plane.across] + 0.5) * scale, (row + 0.5) * scale];
+      const [x, y] = [(at[plane.across] + 0.5 - left) * scale, (row + 0.5 - top) * scale];
       pen.strokeStyle = "rgba(255, 255, 255, .45)";
       pen.lineWidth = dots;
       pen.beginPath();
@@ -127,13 +159,14 @@ const start = async () => {
       pen.stroke();
     }
     pen.fillStyle = INK;
+    [pen.shadowColor, pen.shadowBlur] = ["#000", 4 * dots];
     pen.font = `${13 * dots}px system-ui, sans-serif`;
     pen.textBaseline = "top";
     pen.fillText(plane.ends[0], 5 * dots, 5 * dots);
     pen.textAlign = "right";
     pen.fillText(plane.ends[1], canvas.width - 5 * dots, 5 * dots);
     canvas.setAttribute("aria-label", `${plane.name} plane, slice ${at[plane.through] + 1} of ${shape[plane.through]}: ${image}`
-      + (withOver ? ", with the anomaly map above the threshold" : "") + (find("outline").checked ? ", lesion mask outlined" : ""));
+      + (withOver ? ", with the anomaly map above the threshold" : "") + (find("outline")?.checked ? ", lesion mask outlined" : ""));
   };
 
   const say = () => {
@@ -141,6 +174,8 @@ const start = async () => {
     find("cut").value = shown(scoreOf(threshold));
     find("threshold").setAttribute("aria-valuetext", `score ${shown(scoreOf(threshold))}`);
     find("opaque").value = `${find("opacity").value} %`;
+    find("magnified").value = `${find("zoom").value} ×`;
+    for (const id of ["window", "level"]) find(`is-${id}`).value = (Number(find(id).value) / 255).toFixed(2);
     const [called, hits, whole] = [all[threshold], hit[threshold], hit[0]];
     find("marked").textContent = `At this threshold ${(called * about.voxel_ml).toFixed(1)} ml are marked`
       + (whole ? `: ${percent(hits, whole)} of the lesion, DSC ${percent(2 * hits, called + whole)}.` : ".");
@@ -153,10 +188,12 @@ const start = async () => {
     const i = indexOf(at);
     find("values").textContent = [
       `input ${(layers.input[i] / 255).toFixed(2)}`,
-      ...("pseudo-healthy" in layers ? [`pseudo-healthy ${(layers["pseudo-healthy"][i] / 255).toFixed(2)}`] : []),
+      ...(healthy ? [`pseudo-healthy ${(layers["pseudo-healthy"][i] / 255).toFixed(2)}`] : []),
       `score ${shown(scoreOf(anomaly[i]))}`,
-      lesion[i] ? "in the lesion mask" : "outside the lesion mask",
+      ...(layers.lesion ? [lesion[i] ? "in the lesion mask" : "outside the lesion mask"] : []),
     ].join(", ");
+    const place = at.map((one, axis) => one + about.origin[axis]).join(",");
+    for (const link of document.querySelectorAll("a[data-linked]")) link.hash = place;
   };
   let waiting = false;
   const redraw = () => {
@@ -168,18 +205,27 @@ const start = async () => {
     at[axis] = Math.min(shape[axis] - 1, Math.max(0, place));
     redraw();
   };
+  const voxelOf = i => [i % shape[0], Math.floor(i / shape[0]) % shape[1], Math.floor(i / strides[2])];
   const go = voxel => { voxel.forEach((place, axis) => move(axis, place)); };
 
   for (const plane of planes) {
     const { canvas } = plane;
     const point = event => {
       const box = canvas.getBoundingClientRect();
-      const column = Math.floor((event.clientX - box.left) / box.width * plane.size[0]);
-      const row = Math.floor((event.clientY - box.top) / box.height * plane.size[1]);
+      const column = Math.floor(plane.corner[0] + (event.clientX - box.left) / box.width * plane.part[0]);
+      const row = Math.floor(plane.corner[1] + (event.clientY - box.top) / box.height * plane.part[1]);
       move(plane.across, column);
       move(plane.down, plane.flipped ? plane.size[1] - 1 - row : row);
     };
-    canvas.addEventListener("pointerdown", event => { canvas.setPointerCapture(event.pointerId); canvas.focus(); point(event); });
+    canvas.addEventListener("pointerdown", event => {
+      canvas.setPointerCapture(event.pointerId);
+      canvas.focus();
+      dragging = true;
+      point(event);
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(end, () => { dragging = false; redraw(); });
+    }
     canvas.addEventListener("pointermove", event => { if (event.buttons) point(event); });
     canvas.addEventListener("wheel", event => {
       if (document.activeElement !== canvas) return; // else the page scrolls
@@ -199,6 +245,9 @@ const start = async () => {
         const [axis, by] = moves[event.key];
         event.preventDefault();
         move(axis, at[axis] + by);
+      } else if ("+-".includes(event.key)) {
+        find("zoom").value = Number(find("zoom").value) + (event.key === "+" ? 0.5 : -0.5);
+        redraw();
       } else if (event.key.toLowerCase() === "b") {
         const next = [...document.querySelectorAll("input[name=image]:not(:checked)")].find(one => one.value !== "anomaly");
         if (next) { next.checked = true; redraw(); }
@@ -206,11 +255,30 @@ const start = async () => {
     });
   }
 
+  // The pieces that are marked; a press leads to the highest score of one.
+  let later = 0;
+  const list = () => {
+    const threshold = Number(find("threshold").value);
+    const tooMany = all[threshold] > 500000;
+    const pieces = tooMany ? [] : componentsOf(anomaly, shape, threshold);
+    const buttons = pieces.slice(0, 12).map(({ voxels, peak }) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = `${(voxels * about.voxel_ml).toFixed(2)} ml, ${shown(scoreOf(anomaly[peak]))}`;
+      button.addEventListener("click", () => go(voxelOf(peak)));
+      return button;
+    });
+    find("pieces").replaceChildren(...buttons);
+    find("counted").textContent = tooMany ? "too much is marked to be listed"
+      : `${pieces.length} in all; volume and highest score${pieces.length > 12 ? " of the 12 largest" : ""}`;
+  };
+  const listLater = () => { clearTimeout(later); later = setTimeout(list, 150); };
+
   for (const [name, score] of about.thresholds) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = `${name}: ${shown(score)}`;
-    button.addEventListener("click", () => { find("threshold").value = levelOf(score); redraw(); });
+    button.addEventListener("click", () => { find("threshold").value = levelOf(score); redraw(); list(); });
     find("known").append(button);
   }
   const [first] = about.thresholds;
@@ -220,13 +288,19 @@ const start = async () => {
     find(`at${axis}`).addEventListener("input", event => move(axis, Number(event.target.value)));
   });
   find("tools").addEventListener("input", redraw);
-  find("to-start").textContent = hit[0] ? "largest lesion" : "middle";
+  find("threshold").addEventListener("input", listLater);
+  find("side")?.addEventListener("input", () => { find("beside").hidden = !find("side").checked; redraw(); });
+  find("to-start").textContent = hit[0] ? "largest lesion" : "start";
   find("to-start").addEventListener("click", () => go(about.start));
   find("to-highest").addEventListener("click", () => {
     let highest = 0;
     for (let i = 1; i < anomaly.length; i++) if (anomaly[i] > anomaly[highest]) highest = i;
-    go([highest % shape[0], Math.floor(highest / shape[0]) % shape[1], Math.floor(highest / strides[2])]);
+    go(voxelOf(highest));
   });
+
+  const linked = location.hash.slice(1).split(",").map(Number); // from another sequence's page
+  if (linked.length === 3 && linked.every(Number.isInteger)) go(linked.map((one, axis) => one - about.origin[axis]));
+  list();
 
   find("state").hidden = true;
   find("tools").hidden = false;

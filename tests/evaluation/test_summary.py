@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
+from dal_auto import paths
 from dal_auto.datasets.overlap import Overlap, SharedScan
 from dal_auto.evaluation import datasets as presence
 from dal_auto.evaluation import run as evaluation_run
@@ -183,9 +184,10 @@ def test_verdicts_compare_with_the_best_trivial_baseline(scored, report, make):
     baseline = make.train("mean-brain", 0)
     make.score(baseline, "MSLUB", [make.drawn_case("MSLUB", n) for n in range(4)])
     page = report(scored, baseline).page.read_text(encoding="utf-8")
-    assert "DAL (seed 0) beats the best trivial baseline, mean-brain, on MSLUB T1" in page
+    verdict = "DAL (seed 0) is higher than mean-brain, the best trivial baseline, on MSLUB T1"
+    assert f"{verdict}, in 4 patients. AP " in page
     low, high = re.search(
-        r"on MSLUB T1: AP .*? \(difference by patient, 95 %: (\S+) to (\S+?)\)", page
+        r"on MSLUB T1, .*? \(difference, 95 % by patient: (\S+) to (\S+?)\)", page
     ).groups()
     assert 0 < float(low) < float(high)
     # The second time from the results that were kept.
@@ -199,13 +201,17 @@ def test_a_verdict_says_when_the_patients_do_not_resolve_it(scored, report, make
     for path in folder.glob("*_T1_*.npz"):
         shutil.copy(path, its / path.name)
     page = report(scored, twin).page.read_text(encoding="utf-8")
-    assert "95 %: +0.0 to +0.0, which does not resolve it" in page
+    assert "is equal to mean-brain" in page
+    assert "in 4 patients, but not resolved: other patients may say the opposite. AP" in page
+    assert "by patient: +0.0 to +0.0)" in page
 
 
 def test_a_verdict_on_other_cases_has_no_interval(scored, report, make):
     baseline = make.train("mean-brain", 0)
     make.score(baseline, "MSLUB", [make.drawn_case("MSLUB", n) for n in range(3)])
-    assert "(not of the same cases" in report(scored, baseline).page.read_text(encoding="utf-8")
+    assert "(other cases: see what failed)" in report(scored, baseline).page.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_verdict_on_one_patient_has_no_interval(home, report, make):
@@ -246,3 +252,31 @@ def test_every_variant_has_its_figures_and_the_best_is_the_result(home, report, 
         found = results.loc[(sequence, "bright")]
         assert (bright[["AP", "DSC", "cases"]] == found[["AP", "DSC", "cases"]]).all()
     assert tables["variants"].equals(report(run).tables["variants"]), "from the results kept"
+
+
+def test_a_report_warns_of_models_that_are_demo_sized(scored, report):
+    page = report(scored).page.read_text(encoding="utf-8")
+    assert "Demo-sized models (DAL): the configuration “demo” is coarse" in page
+
+
+@pytest.mark.parametrize("name", ["Simulated", "SimHealthy"])
+def test_a_report_warns_of_models_that_have_seen_no_patient(make, report, name):
+    described = paths.raw() / "SimHealthy" / "dataset_description.json"
+    described.parent.mkdir(parents=True)
+    described.write_text('{"GeneratedBy": [{"Name": "dal_auto simulate"}]}')
+    run = make.train("mean-brain", 0)
+    folder = run.folder.parents[1].with_name(name)
+    run.folder.parents[1].rename(folder)
+    moved = Run(folder / run.folder.parent.name / run.folder.name)
+    make.score(moved, "MSLUB", [make.drawn_case("MSLUB", 0)])
+    page = report(moved).page.read_text(encoding="utf-8")
+    assert f"Models trained on {name}, which is simulated, have seen no patient." in page
+
+
+def test_the_summary_opens_with_brains(make, report, monkeypatch, home):
+    run = make.train("DAL", 0)
+    make.score(run, "BraTS-GLI", [make.drawn_case("BraTS-GLI", n) for n in range(2)])
+    page = report(run, figures=True).page.read_text(encoding="utf-8")
+    strip, verdicts = page.index('src="figures/strip.png"'), page.index('id="verdicts"')
+    assert strip < verdicts and page.count("figures/strip.png") == 1
+    assert (home / "report" / "figures" / "strip.png").stat().st_size > 1000

@@ -240,7 +240,7 @@ def test_curves_have_a_panel_each_for_total_parts_and_validation():
     ]
     assert total.get_yscale() == "log"
     assert parts.get_yscale() == "linear", "a zero cannot be drawn on a logarithmic axis"
-    assert [len(axes.lines) for axes in (total, parts, validation)] == [1, 1, 1]
+    assert [len(axes.lines) for axes in (total, parts, validation)] == [2, 2, 1]
     np.testing.assert_array_equal(validation.lines[0].get_xydata(), [[2, 0.2]])
     assert validation.get_yscale() == "log"
 

@@ -140,7 +140,7 @@ def test_without_scikit_learn_it_is_pca_and_says_so(monkeypatch):
             raise ImportError(name)
         return original(name, *args, **kwargs)
 
-    vectors = np.random.default_rng(3).normal(size=(12, 5)) * [5, 3, 1, 1, 1]
+    vectors = np.random.default_rng(3).normal(size=(24, 5)) * [5, 3, 1, 1, 1]
     expected = PCA(2).fit_transform(vectors)
     monkeypatch.setattr(builtins, "__import__", without)
     points, name = embed(vectors)
@@ -148,7 +148,7 @@ def test_without_scikit_learn_it_is_pca_and_says_so(monkeypatch):
     np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-9)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 19])
 def test_few_vectors_have_places_too(number):
     points, name = embed(np.random.default_rng(4).normal(size=(number, 7)))
     assert name == "PCA" and points.shape == (number, 2) and np.isfinite(points).all()

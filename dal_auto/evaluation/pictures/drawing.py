@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from dal_auto.evaluation.paper.reference import DATASETS
 from dal_auto.evaluation.paper.rows import labels, main_runs, plans_by_group
@@ -28,6 +29,8 @@ from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
+
+_STRIP = 3  # cases at the top of the summary
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,20 @@ class FigureData:
         called = main_runs(self.infos)
         return [(called[one.run.group], one) for one in self.results if one.run.group in called]
 
-    def save(self, figure: object, stem: str, caption: str, dataset: str = "") -> Picture:
-        path = save_figure(figure, self.folder / _slug(stem))  # type: ignore[arg-type]
-        return Picture(path, caption, dataset)
+    def save(self, figure: Figure, stem: str, caption: str, dataset: str = "") -> Picture:
+        """A chart, written."""
+        return replace(self.save_brains(figure, stem, caption, dataset), chart=True)
+
+    def save_brains(self, figure: Figure, stem: str, caption: str, dataset: str = "") -> Picture:
+        """A figure of images, written."""
+        return Picture(save_figure(figure, self.folder / _slug(stem)), caption, dataset)
 
 
 def draw_all(data: FigureData, problems: list[str]) -> list[Picture]:
     """Every figure that there is data for; one that fails is named in `problems`."""
     pictures: list[Picture] = []
     kinds: dict[str, Callable[[FigureData], list[Picture]]] = {
+        "strip of brains": _strip,
         "precision over recall": _precision_recall,
         "sensitivity by lesion size": _sensitivity,
         "box plots": _boxes,
@@ -79,6 +87,32 @@ def draw_all(data: FigureData, problems: list[str]) -> list[Picture]:
             logger.debug("figure %s", name, exc_info=True)
             problems.append(f"figure “{name}”: {type(error).__name__}: {error}")
     return pictures
+
+
+def _strip(data: FigureData) -> list[Picture]:
+    """Input, pseudo-healthy image and map of a few cases, for the top of the summary."""
+    trivial = {run.identity.group.method for run, one in data.infos.items() if one.trivial}
+    rows: dict[str, dict[str, Slice]] = {}
+    outlines: dict[str, np.ndarray] = {}
+    shown = ""
+    for label, variant, one, slices in _with_slices(data):
+        suits = slices.pseudo_healthy is not None and one.run.method not in trivial
+        if slices.pseudo_healthy is None or not suits or label != (shown or label):
+            continue
+        shown, name = label, f"{one.dataset} {one.case_id} {one.sequence}"
+        rows[name] = {
+            "input": Slice(slices.image, "image"),
+            "pseudo-healthy": Slice(slices.pseudo_healthy, "image"),
+            "anomaly map": Slice(slices.anomaly[variant], "score"),
+        }
+        outlines[name] = slices.lesion
+        if len(rows) == _STRIP:
+            break
+    if not rows:
+        return []
+    caption = f"{shown}: input, pseudo-healthy image, anomaly map; the lesion mask is outlined"
+    figure = comparison_figure(rows, ["input", "pseudo-healthy", "anomaly map"], outlines, shown)
+    return [replace(data.save_brains(figure, "strip", caption), lead=True)]
 
 
 def _precision_recall(data: FigureData) -> list[Picture]:
@@ -172,7 +206,7 @@ def _side_by_side(
         if label not in order:
             order.append(label)
     return [
-        data.save(
+        data.save_brains(
             comparison_figure(
                 dict(sorted(rows.items())),
                 columns[dataset],
@@ -227,7 +261,7 @@ def _intermediate(data: FigureData) -> list[Picture]:
         caption = f"Steps of {label}: {dataset}"
         columns = list(dict.fromkeys(name for row in rows.values() for name in row))
         figure = comparison_figure(rows, columns, outlines[dataset, label], caption)
-        pictures.append(data.save(figure, f"steps_{label}_{dataset}", caption, dataset))
+        pictures.append(data.save_brains(figure, f"steps_{label}_{dataset}", caption, dataset))
     return pictures
 
 

@@ -1,19 +1,18 @@
 """A case's page: its volumes in a viewer, with a slider for the anomaly map's threshold.
 
-The viewer is ours (viewer.js). NiiVue, as nilearn's wheel ships it, was tried in its place: it does
-all this and more, offline, but it needs WebGL 2. Without a graphics card a threshold took seconds
-to follow the slider, and where the browser offers no WebGL 2 (a remote desktop, a virtual machine)
-nothing is drawn at all; a canvas is drawn everywhere. nilearn's `view_img` bakes the threshold in.
+The viewer is ours (pages/viewer.js). NiiVue, as nilearn's wheel ships it, was tried in its place:
+it does all this and more, offline, but it needs WebGL 2. Without a graphics card a threshold took
+seconds to follow the slider, and where the browser offers no WebGL 2 (a remote desktop, a virtual
+machine) nothing is drawn at all; a canvas is drawn everywhere. nilearn's `view_img` bakes the
+threshold in.
 """
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from dal_auto.errors import InputError
 from dal_auto.evaluation.pictures.volumes import Volumes, read_volumes
@@ -26,7 +25,6 @@ from dal_auto.evaluation.report.texts import COLUMNS
 from dal_auto.pages.page import VIEWER
 from dal_auto.pages.pictures import url
 
-_VOXEL_ML = 0.001
 _THRESHOLDS = {"practical threshold": "practical", "threshold": "best for the dataset"}
 _NAMES = ("dataset", "case", "sequence", "method")
 
@@ -74,22 +72,20 @@ def _write(
     site.write(
         page,
         "case.html",
-        script=VIEWER,
+        scripts=VIEWER,
         case=case,
         dataset_url=dataset_url,
         neighbours=dict(sorted(neighbours.items(), reverse=True)),
         figures=figures,
         drawn=None if case.picture is None else site.drawn(case.picture, page, case),
-        about=_about(site.report, case, volumes),
-        layers={
-            name: base64.b64encode(content).decode() for name, content in volumes.layers.items()
-        },
+        about=volumes.about(_thresholds(site.report, case)),
+        layers=volumes.texts(),
     )
 
 
-def _about(report: Report, case: Case, volumes: Volumes) -> dict[str, Any]:
-    """What the viewer must know beside the volumes."""
-    thresholds: list[tuple[str, float]] = []
+def _thresholds(report: Report, case: Case) -> list[tuple[str, float]]:
+    """Name and score of the thresholds that the viewer offers."""
+    found: list[tuple[str, float]] = []
     frame = report.results
     if len(frame):
         mine = frame[
@@ -101,12 +97,5 @@ def _about(report: Report, case: Case, volumes: Volumes) -> dict[str, Any]:
         for column, name in _THRESHOLDS.items():
             for value in mine[column] if column in mine.columns else ():
                 if math.isfinite(value):
-                    thresholds.append((name, float(value)))
-    return {
-        "shape": list(volumes.shape),
-        "origin": list(volumes.origin),
-        "start": list(volumes.start),
-        "highest": volumes.highest,
-        "voxel_ml": _VOXEL_ML,
-        "thresholds": thresholds,
-    }
+                    found.append((name, float(value)))
+    return found

@@ -19,6 +19,8 @@ class Picture:
     ----------
     dataset, case_id, sequence : empty stands for all of them
     run : of which run; None stands for all of them
+    chart : dark lines on white, which a dark page may invert; brains are not
+    lead : the summary opens with it
     """
 
     path: Path
@@ -27,6 +29,8 @@ class Picture:
     case_id: str = ""
     sequence: str = ""
     run: RunIdentity | None = None
+    chart: bool = False
+    lead: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Report:
     ----------
     title, intro : heading and paragraphs under it
     simulated : the data were made by a program; every page says so in a banner
-    verdicts : sentences such as "DAL does not beat mean-brain on T2"
+    warnings : what the models cannot stand for; every page says so in a banner
+    verdicts : sentences such as "DAL is lower than mean-brain on T2"
     results : one row per dataset, sequence and method; within each dataset and sequence the best
         "AP" and "DSC" are emphasised. The column "run" holds the run's identity; it is not shown,
         nor is "variant"
@@ -80,6 +85,7 @@ class Report:
     failures: Sequence[str]
     methods_paragraph: str
     limits: Sequence[str]
+    warnings: Sequence[str] = ()
     volumes: Sequence[CaseVolumes] = ()
     shown: Sequence[RunIdentity] = ()
     labels: Mapping[RunGroup, str] = field(default_factory=dict)

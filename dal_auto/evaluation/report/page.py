@@ -57,7 +57,10 @@ def write_report(report: Report, path: Path) -> list[Path]:
         "index.html",
         overview=_overview(report, pages, path),
         datasets={name: url(page, path) for name, page in pages.items()},
-        pictures=[site.drawn(one, path) for one in report.pictures if not one.dataset],
+        lead=[site.drawn(one, path) for one in report.pictures if one.lead],
+        pictures=[
+            site.drawn(one, path) for one in report.pictures if not one.dataset and not one.lead
+        ],
         plans=[(key, value, *_source(source)) for key, value, source in report.plans],
         files=[(name, FILES.get(name, "")) for name in report.files],
         left_out=report.left_out["dataset"].value_counts(sort=False).to_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,15 @@ class Site:
     index: Path
     brought: set[Path] = field(default_factory=set)
 
-    def write(self, path: Path, template: str, *, script: str = TABLE, **content: Any) -> None:
-        """Write one page: `template` with `content`, the common style and one script."""
+    def write(
+        self, path: Path, template: str, *, scripts: Sequence[str] = (TABLE,), **content: Any
+    ) -> None:
+        """Write one page: `template` with `content`, the common style and these scripts."""
         write_page(
             path,
             template,
             __package__ or "",
-            scripts=(script,),
+            scripts=scripts,
             report=self.report,
             index="" if path == self.index else url(self.index, path),
             **content,

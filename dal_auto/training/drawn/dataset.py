@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dal_auto.datasets.registry import DRAWN
 from dal_auto.errors import DalError, InputError, UsageError, case_line
 from dal_auto.plans import Plans, PreprocessingPlan
 from dal_auto.preprocessing.registration.backends import backend_settings
@@ -22,7 +23,7 @@ from dal_auto.training.drawn.heads import Head, head_from_labels
 from dal_auto.training.drawn.pool import Pool
 from dal_auto.workers import Workforce, run_tasks
 
-SIMULATED = "Simulated"
+SIMULATED = DRAWN
 #: Changes whenever the same label map gives other cases.
 _FORMAT = 1
 _CASES_PER_HEAD = 2
