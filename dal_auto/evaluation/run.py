@@ -26,11 +26,14 @@ from dal_auto.evaluation.pictures.slices import (
     keep_slices,
     keep_vectors,
 )
+from dal_auto.evaluation.pictures.viewed_cases import ViewedCases, shown_runs
+from dal_auto.evaluation.run_info import read_run_info
 from dal_auto.evaluation.scores import (
     GRID,
     HELD_OUT,
     REGIONS,
     VOXEL_ML,
+    ScoredImage,
     ScoreRecord,
     Similarity,
     VariantScore,
@@ -71,6 +74,7 @@ class RunOnDataset:
     model : hash of the checkpoint
     thresholds : the run's practical thresholds
     shown, embedded : cases of which slices, and vectors, are kept
+    viewed : keeps the volumes of the worst and best cases, where the report shows the run's cases
     """
 
     run: Run
@@ -81,6 +85,7 @@ class RunOnDataset:
     folder: Path
     shown: frozenset[str]
     embedded: frozenset[str]
+    viewed: ViewedCases | None = None
 
 
 def evaluate(
@@ -93,10 +98,12 @@ def evaluate(
     datasets : name → standard cases that have a lesion mask
     """
     failures: list[str] = []
+    infos, _ = read_run_info(runs)  # what cannot be read is told below
+    shown = shown_runs(infos)
     for run in runs:
         stopped: list[str] = []
         try:
-            failures += _evaluate_run(run, datasets, device)
+            failures += _evaluate_run(run, datasets, device, viewed=run in shown)
         except (DalError, OSError) as error:  # one bad run stops no other
             stopped = [f"{run}: {error}"]
             logger.error(stopped[0])
@@ -105,7 +112,9 @@ def evaluate(
     return failures
 
 
-def _evaluate_run(run: Run, datasets: Mapping[str, Sequence[CaseRecord]], device: str) -> list[str]:
+def _evaluate_run(
+    run: Run, datasets: Mapping[str, Sequence[CaseRecord]], device: str, *, viewed: bool
+) -> list[str]:
     checkpoint = load_checkpoint(run.checkpoint_path)
     check_atlas(checkpoint)
     method, model = checkpoint.build(device), run.checkpoint_sha256()
@@ -121,6 +130,7 @@ def _evaluate_run(run: Run, datasets: Mapping[str, Sequence[CaseRecord]], device
             folder=evaluation_folder(run, dataset),
             shown=frozenset() if dataset == HELD_OUT else chosen_cases(ids, SHOWN),
             embedded=chosen_cases(ids, EMBEDDED),
+            viewed=ViewedCases(run, dataset, ids) if viewed and dataset != HELD_OUT else None,
         )
         title = f"{run.method} on {run.training_set if dataset == HELD_OUT else dataset}"
         failed: list[str] = []
@@ -172,7 +182,10 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
             with watch.step("predict"):
                 prediction = predict(work.method, case, sequence, work.device, compare=True)
             with watch.step("keep"):
-                keep_case(work, case, sequence, prediction, record.hash)
+                scored = keep_case(work, case, sequence, prediction, record.hash)
+                if work.viewed:
+                    one = ScoredImage(work.run, dataset, work.folder, scored)
+                    work.viewed.offer(one, case, prediction)
             seconds = {name: round(value, 3) for name, value in watch.seconds.items()}
             write_json(log_path(work.folder, stem), {"seconds": seconds})
         return []
@@ -188,8 +201,8 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
 
 def keep_case(
     work: RunOnDataset, case: StandardCase, sequence: str, prediction: Prediction, case_hash: str
-) -> None:
-    """Write counts, pictures, and last the record that makes them count."""
+) -> ScoreRecord:
+    """Write counts, pictures, and last the record that makes them count; returns the record."""
     stem = f"{case.case_id}_{sequence}"
     brain = case.brain_mask
     lesion = np.zeros_like(brain) if case.lesion_mask is None else case.lesion_mask
@@ -218,7 +231,7 @@ def keep_case(
         keep_vectors(work.folder / vectors_name(stem), prediction)
     inside = brain & lesion
     voxels = int(lesion.sum())
-    ScoreRecord(
+    record = ScoreRecord(
         case=case.case_id,
         patient=case.patient_id,
         sequence=sequence,
@@ -229,7 +242,9 @@ def keep_case(
         error_lesion=_error(prediction, inside),
         similarity=None if voxels else _similarity(work, prediction, brain),
         made_from=Origin(model=work.model, case=case_hash),
-    ).write(work.folder / f"{stem}.json")
+    )
+    record.write(work.folder / f"{stem}.json")
+    return record
 
 
 def _draw(

@@ -287,7 +287,7 @@ def test_worst_and_best_have_a_page_that_holds_their_volumes(report, tmp_path):
     links = {a["href"].split("/")[-1].split("_")[0] for a in page.named("a")}
     assert {"c0", "c7", "A.html"} <= links
     assert "Mean |input" not in page.text and "Average precision" in page.text
-    assert len([i for i in page.named("input") if i["type"] == "range"]) == 5
+    assert len([i for i in page.named("input") if i["type"] == "range"]) == 8
     labelled = {label["for"] for label in page.named("label") if "for" in label}
     for control in page.named("input"):
         assert control["type"] != "range" or control["id"] in labelled

@@ -11,6 +11,7 @@ import pytest
 
 from dal_auto.case import Geometry, Grid, StandardCase
 from dal_auto.evaluation import run as evaluation_run
+from dal_auto.evaluation.pictures import viewed_cases
 from dal_auto.evaluation.pictures.slices import read_vectors
 from dal_auto.evaluation.run import evaluate
 from dal_auto.evaluation.scores import HELD_OUT, read_scored
@@ -26,6 +27,7 @@ from dal_auto.store.standard_cases import write_case
 
 DRAW = evaluation_run._draw
 SIZE = 32
+SEQUENCES = ("T1", "T2")
 PERCENTILES = PreprocessingPlan().percentiles
 LANDMARKS = tuple(float(v) for v in np.linspace(0.05, 0.9, len(PERCENTILES)))
 CONFIGURATION = ConfigurationPlan(
@@ -255,6 +257,18 @@ def test_a_training_set_that_is_elsewhere_gives_no_healthy_cases(run, home):
         path.unlink()
     assert score(run) == []
     assert read_scored([run], ["Lesions"]).held_out == []
+
+
+def test_a_case_that_is_shown_is_predicted_once(run, monkeypatch):
+    assert score(run) == []
+    monkeypatch.setattr(viewed_cases, "predict", None)  # nothing is predicted again
+    assert (
+        viewed_cases.keep_volumes([run], {"Lesions": case_records("Lesions")}, device="cpu") == []
+    )
+    kept = viewed_cases.kept_volumes(read_scored([run], ["Lesions"]).scored, [run])
+    assert {(one.case_id, one.sequence) for one in kept} == {
+        (c, s) for c in "ab" for s in SEQUENCES
+    }
 
 
 def test_vectors_are_kept_where_a_method_has_some(run, monkeypatch):

@@ -1,16 +1,19 @@
 """The cases that the report's viewer shows: whose volumes are kept, and where they lie.
 
-Of each shown run the worst and best cases of every dataset and sequence, chosen when all are scored
-(`ranking`). Their scores are on disk by then, their volumes are not: these few are predicted once
-more. So the choice follows from the records alone, whatever the order or number of processes.
+Of each shown run the worst and best cases of every dataset and sequence (`ranking`). A case that is
+neither among the cases scored so far is neither among all of them, so volumes are kept while cases
+are scored, and nothing is predicted twice. What is missing all the same (it was lost, or scored by
+an earlier version) is predicted when all are scored. The choice follows from the records alone,
+whatever the order or number of processes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dal_auto.case import StandardCase
 from dal_auto.errors import CaseFailed, DalError, InputError, case_line
 from dal_auto.evaluation.paper.rows import main_runs
 from dal_auto.evaluation.pictures.ranking import worst_and_best
@@ -19,10 +22,9 @@ from dal_auto.evaluation.report.content import CaseVolumes
 from dal_auto.evaluation.run_info import RunInfo, read_run_info
 from dal_auto.evaluation.scores import ScoredImage, evaluation_folder, method_name, read_scored
 from dal_auto.inference.model import check_atlas
-from dal_auto.inference.predictor import predict
+from dal_auto.inference.predictor import Prediction, predict
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Method
-from dal_auto.scoring.metrics import average_precision
 from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import CaseRecord, read_case
@@ -46,10 +48,51 @@ def shown_runs(infos: Mapping[Run, RunInfo]) -> list[Run]:
     return sorted(chosen or first.values(), key=lambda one: one.identity)
 
 
+class ViewedCases:
+    """The cases of one run and dataset that are among the worst or best so far, with volumes.
+
+    Parameters
+    ----------
+    run : one of `shown_runs`
+    case_ids : of the dataset; what else was scored once does not count
+    """
+
+    def __init__(self, run: Run, dataset: str, case_ids: Collection[str]) -> None:
+        self._precision: dict[tuple[str, str], dict[str, float]] = {}
+        for one in read_scored([run], [dataset]).scored:
+            if one.case_id in case_ids:
+                self._note(one)
+
+    def offer(self, one: ScoredImage, case: StandardCase, prediction: Prediction) -> None:
+        """Keep the volumes of a case that was scored just now, if it is among the worst or best.
+
+        The volumes of a case that it drives out are removed.
+        """
+        before = {variant: self._chosen(one.sequence, variant) for variant in one.variants}
+        self._note(one)
+        for variant in one.variants:
+            chosen = self._chosen(one.sequence, variant)
+            if one.case_id in chosen:
+                volumes = take_volumes(case, prediction, variant, one.record.made_from)
+                write_volumes(_path(one, variant), volumes)
+            for out in before[variant] - chosen:
+                _volumes_path(one.folder, out, one.sequence, variant).unlink(missing_ok=True)
+
+    def _note(self, one: ScoredImage) -> None:
+        for variant, score in one.record.variants.items():
+            known = score.average_precision
+            precision = float("nan") if known is None else known
+            self._precision.setdefault((one.sequence, variant), {})[one.case_id] = precision
+
+    def _chosen(self, sequence: str, variant: str) -> set[str]:
+        worst, best = worst_and_best(self._precision.get((sequence, variant), {}))
+        return {*worst, *best}
+
+
 def keep_volumes(
     runs: Sequence[Run], datasets: Mapping[str, Sequence[CaseRecord]], *, device: str
 ) -> list[str]:
-    """Keep the volumes of the worst and best cases; returns the failures, one line each.
+    """Make the volumes of the worst and best cases complete; returns the failures, one line each.
 
     What is there, of today's checkpoint and case, is not made again; volumes of cases that are
     neither among the worst nor the best any more are removed.
@@ -119,12 +162,10 @@ def _worst_and_best(scored: Sequence[ScoredImage]) -> Iterator[tuple[ScoredImage
         for variant in one.variants:
             groups.setdefault((one.sequence, variant), {})[one.case_id] = one
     for (_, variant), cases in groups.items():
-        precision: dict[str, float] = {}
-        for case_id, one in cases.items():
-            try:
-                precision[case_id] = average_precision(one.counts(variant, "grid"))
-            except InputError as error:  # the report names it, too
-                logger.debug("%s", error)
+        known = {
+            name: one.record.variants[variant].average_precision for name, one in cases.items()
+        }
+        precision = {name: value for name, value in known.items() if value is not None}
         worst, best = worst_and_best(precision)
         yield from ((cases[case_id], variant) for case_id in (*worst, *best))
 
@@ -154,5 +195,9 @@ def _is_kept(one: ScoredImage, variant: str) -> bool:
 
 
 def _path(one: ScoredImage, variant: str) -> Path:
-    stem = "_".join(filter(None, (one.case_id, one.sequence, variant)))
-    return one.folder / _FOLDER / f"{stem}.npz"
+    return _volumes_path(one.folder, one.case_id, one.sequence, variant)
+
+
+def _volumes_path(folder: Path, case_id: str, sequence: str, variant: str) -> Path:
+    stem = "_".join(filter(None, (case_id, sequence, variant)))
+    return folder / _FOLDER / f"{stem}.npz"

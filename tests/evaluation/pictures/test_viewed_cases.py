@@ -13,7 +13,12 @@ from sklearn.metrics import average_precision_score
 from dal_auto.errors import InputError
 from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation.pictures import viewed_cases
-from dal_auto.evaluation.pictures.viewed_cases import keep_volumes, kept_volumes, shown_runs
+from dal_auto.evaluation.pictures.viewed_cases import (
+    ViewedCases,
+    keep_volumes,
+    kept_volumes,
+    shown_runs,
+)
 from dal_auto.evaluation.pictures.volumes import read_volumes
 from dal_auto.evaluation.run_info import read_run_info
 from dal_auto.evaluation.scores import ScoreRecord, read_scored
@@ -100,6 +105,18 @@ def test_the_worst_and_the_best_of_each_sequence_are_kept(lab):
         assert volumes.levels("lesion").sum() == case.lesion_mask.sum()
         (score,) = lab.make.drawn_prediction(first, case, one.sequence).anomaly.values()
         assert volumes.highest == score.max()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_volumes_that_are_kept_while_cases_are_scored_are_those_of_the_worst_and_best(lab, order):
+    first = lab.runs[2]
+    viewed = ViewedCases(first, "of another name", lab.cases)
+    for one in read_scored([first], ["MSLUB"]).scored[::order]:
+        case = lab.cases[one.case_id]
+        viewed.offer(one, case, lab.make.drawn_prediction(first, case, one.sequence))
+    chosen = lab.chosen(first, "T1") | lab.chosen(first, "T2")
+    assert lab.files(first) == chosen
+    assert lab.keep() == [] and lab.predicted == [] and lab.files(first) == chosen
 
 
 def test_what_is_there_is_left_alone_and_what_does_not_hold_is_made_again(lab):
