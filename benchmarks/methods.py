@@ -29,7 +29,10 @@ from dal_auto.store.atomic import write_json, write_text
 
 #: Of methods that want files by default: what does without. Their variants' names say so.
 _LEARNED = {"method.settings.features": "self-trained"}
-WITHOUT_FILES = dict.fromkeys(("PatchCore", "MKD", "RD4AD", "UTRAD"), _LEARNED)
+WITHOUT_FILES = {
+    **dict.fromkeys(("EfficientAD", "PatchCore", "MKD", "RD4AD", "UTRAD"), _LEARNED),
+    "AutoDDPM": {"method.settings.perceptual": "none"},
+}
 #: What comes before it on the page is written by hand.
 MARK = "<!-- The rest is written by benchmarks/methods.py. -->"
 

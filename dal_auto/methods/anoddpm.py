@@ -28,6 +28,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from dal_auto.errors import MissingDependency, PlansError
 from dal_auto.methods.method import Batch
 from dal_auto.methods.slices import RestoringMethod, SliceSettings, is_small
+from dal_auto.networks.diffusion import kept_signal, step_back
 from dal_auto.networks.simplex_noise import Fields, drawn_fields, octave_noise
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -230,35 +231,9 @@ class AnoDDPM(RestoringMethod):
 _CPU = torch.device("cpu")
 
 
-def kept_signal(timesteps: int) -> np.ndarray:
-    """ᾱ: share of the slice's power that is left at each moment, with a linear β; (T,) float64."""
-    return np.cumprod(1 - np.linspace(1e-4, 0.02, timesteps) * 1000 / timesteps)
-
-
 def sampled_moments(depth: int, steps: int) -> list[int]:
     """`steps` moments from `depth` − 1 down, evenly spread; the last is 0 where there are two."""
     return [int(moment) for moment in np.linspace(depth - 1, 0, steps).round()]
-
-
-def step_back(
-    noisy: Tensor, found: Tensor, noise: Tensor | None, kept: float, kept_before: float
-) -> Tensor:
-    """One step of the way back: a draw from what lies before, given the noise that was found.
-
-    Its variance is that of the way there ("fixed large"); the slice it leads to lies in [−1, 1].
-
-    Parameters
-    ----------
-    noise : of the kind that was added on the way there; None for the mean
-    kept, kept_before : ᾱ now, and at the moment stepped to (1: no noise)
-    """
-    slices = ((noisy - sqrt(1 - kept) * found) / sqrt(kept)).clamp(-1, 1)
-    shrinking = kept / kept_before
-    mean = (
-        sqrt(kept_before) * (1 - shrinking) / (1 - kept) * slices
-        + sqrt(shrinking) * (1 - kept_before) / (1 - kept) * noisy
-    )
-    return mean if noise is None else mean + sqrt(1 - shrinking) * noise
 
 
 def _demo() -> dict[str, object]:

@@ -23,6 +23,7 @@ from dal_auto.networks.backbone import (
     load_weights,
     make_trunk,
     require_weights,
+    source_of,
 )
 from dal_auto.plans import Plans
 from dal_auto.schema import Section, ours, paper
@@ -42,8 +43,12 @@ class FeatureSettings(Section):
     self_trained: SelfTrainedSettings = SelfTrainedSettings()
 
 
-class TrunkSettings(FeatureSettings, SliceSettings):
-    """Settings of a method on slices that is trained on features of a trunk."""
+class FeatureSliceSettings(FeatureSettings, SliceSettings):
+    """Settings of a method on slices that is trained on features."""
+
+
+class TrunkSettings(FeatureSliceSettings):
+    """The same, of one of the known trunks."""
 
     backbone: Backbone = paper("wide_resnet50_2", "of pretrained features")
 
@@ -63,7 +68,7 @@ def build_trunk(settings: FeatureSettings, backbone: Backbone, stages: int) -> F
     return trunk.eval().requires_grad_(False)
 
 
-def require_named(settings: FeatureSettings, method: str, backbone: Backbone) -> None:
+def require_named(settings: FeatureSettings, method: str, backbone: str) -> None:
     """Make sure that pretrained features have a file named.
 
     Raises
@@ -76,8 +81,7 @@ def require_named(settings: FeatureSettings, method: str, backbone: Backbone) ->
     lacking = "weights_sha256" if settings.weights else "weights"
     raise InputError(
         f"method.settings.{lacking}",
-        f"it is empty: {method} wants ImageNet's weights of torchvision's {backbone} "
-        "(IMAGENET1K_V1), and downloads nothing",
+        f"it is empty: {method} wants the weights of {source_of(backbone)}, and downloads nothing",
         "Either put them somewhere as safetensors, and name the file and its checksum: "
         "--set method.settings.weights=FILE --set method.settings.weights_sha256=SHA256. Or "
         "learn features on the healthy cohort, which is another method and is called so: "
@@ -85,7 +89,7 @@ def require_named(settings: FeatureSettings, method: str, backbone: Backbone) ->
     )
 
 
-def load_pretrained(trunk: FeatureTrunk, settings: FeatureSettings, backbone: Backbone) -> None:
+def load_pretrained(trunk: FeatureTrunk, settings: FeatureSettings, backbone: str) -> None:
     """Give the trunk the weights of the file that settings name, its checksum as stated."""
     load_weights(trunk, require_weights(settings.weights, settings.weights_sha256, backbone))
 
@@ -133,18 +137,25 @@ class FeatureMethod(SliceMethod):
     A subclass builds ``network``; the trunk stands beside it, so that nothing trains or saves it.
     """
 
-    settings: TrunkSettings
+    settings: FeatureSliceSettings
     #: Stages of the trunk.
     stages: int = 3
 
     def __init__(self, plans: Plans) -> None:
         super().__init__(plans)
-        require_named(self.settings, self.name, self.settings.backbone)
+        require_named(self.settings, self.name, self.pretrained_backbone)
         self.trunk = self._build_trunk()
         self.multiple = self.trunk.stride
 
     def _build_trunk(self) -> FeatureTrunk:
+        assert isinstance(self.settings, TrunkSettings), "who has no such settings builds its own"
         return build_trunk(self.settings, self.settings.backbone, self.stages)
+
+    @property
+    def pretrained_backbone(self) -> str:
+        """Whose weights the file holds."""
+        assert isinstance(self.settings, TrunkSettings), "who has no such settings says it itself"
+        return self.settings.backbone
 
     @property
     def variant(self) -> str:
@@ -153,18 +164,23 @@ class FeatureMethod(SliceMethod):
 
     def require_files(self) -> None:
         if self.settings.features == "pretrained":
-            load_pretrained(self.trunk, self.settings, self.settings.backbone)
+            load_pretrained(self.trunk, self.settings, self.pretrained_backbone)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Learn the features, where they are to be the cohort's."""
         if self.settings.features == "pretrained":
             return
-        own, generator = self.settings.self_trained, drawn_generator()
-        kept = keep_slices(
-            brain_slices(batches, self.plans.sequences, 1, generator), own.slices, generator
-        )
+        self._train(self.trunk, self._kept_slices(batches))
+
+    def _kept_slices(self, batches: Iterable[Batch]) -> Tensor:
+        """Some slices of all sequences, drawn at random, and the brain in them: (n, 2, h, w)."""
+        count, generator = self.settings.self_trained.slices, drawn_generator()
+        slices = brain_slices(batches, self.plans.sequences, 1, generator)
+        return torch.cat(list(keep_slices(slices, count, generator).values()))
+
+    def _train(self, trunk: FeatureTrunk, kept: Tensor) -> None:
         x_mm, y_mm, _ = self.plans.configuration.spacing_mm
-        train_trunk(self.trunk, torch.cat(list(kept.values())), self._sized, (x_mm, y_mm), own)
+        train_trunk(trunk, kept, self._sized, (x_mm, y_mm), self.settings.self_trained)
 
     @torch.no_grad()
     def features(self, slices: Tensor) -> list[Tensor]:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -110,7 +110,7 @@ class FeatureTrunk(nn.Module):
     normalise : whether slices are brought to the colours' mean and deviation in ImageNet
     """
 
-    def __init__(self, backbone: Backbone, stages: int, normalise: bool = True) -> None:
+    def __init__(self, backbone: str, stages: int, normalise: bool = True) -> None:
         super().__init__()
         self.backbone, self.stages, self.normalise = backbone, stages, normalise
         #: Channels of each stage.
@@ -251,7 +251,13 @@ class Decoder(nn.Module):
         return slices
 
 
-def require_weights(path: str, sha256: str, backbone: Backbone) -> Path:
+def source_of(backbone: str) -> str:
+    """Whose weights are meant: torchvision's for ImageNet, or those of a network with a name."""
+    known = backbone in get_args(Backbone)
+    return f"torchvision's {backbone} (IMAGENET1K_V1)" if known else backbone
+
+
+def require_weights(path: str, sha256: str, backbone: str) -> Path:
     """The file of a backbone's weights, its checksum as stated. Nothing is ever downloaded.
 
     Raises
@@ -259,7 +265,7 @@ def require_weights(path: str, sha256: str, backbone: Backbone) -> Path:
     InputError
         if it is not named, not there, or another one.
     """
-    wanted = f"weights of torchvision's {backbone} (IMAGENET1K_V1) as safetensors"
+    wanted = f"weights of {source_of(backbone)} as safetensors"
     if not path or not sha256:
         lacking = "weights" if not path else "weights_sha256"
         raise InputError(f"method.settings.{lacking}", "it is empty", f"Wanted: {wanted}.")
@@ -286,7 +292,7 @@ def load_weights(trunk: FeatureTrunk, file: Path) -> None:
         if it is not safetensors (nothing is unpickled), or of another architecture.
     """
     remedy = (
-        f"Weights of torchvision's {trunk.backbone} are wanted, as safetensors. A .pth is not "
+        f"Weights of {source_of(trunk.backbone)} are wanted, as safetensors. A .pth is not "
         "opened here; where it comes from its maker, convert it once: "
         "safetensors.torch.save_file(torch.load(PTH, weights_only=True), FILE)."
     )

@@ -22,7 +22,9 @@ METHODS = sorted(set(method_names()) - {"DAL", "mean-brain", "raw-intensity"})
 #: The default of some wants a file of weights, which a test has not got.
 _LEARNED = ["method.settings.features=self-trained", "method.settings.self_trained.steps=4"]
 _SETTINGS = {
+    "AutoDDPM": ["method.settings.perceptual=none", "method.settings.mask_timesteps=4"],
     "PatchCore": [*_LEARNED, "method.settings.candidates=500"],
+    "EfficientAD": [*_LEARNED, "method.settings.distillation_steps=4"],
     "MKD": _LEARNED,
     "RD4AD": _LEARNED,
     "UTRAD": _LEARNED,

@@ -31,7 +31,11 @@ WITHOUT_FILES: dict[str, dict[str, Any]] = {
     "UTRAD": _LEARNED | {"input_side": 16, "width": 16},
     "MKD": _LEARNED
     | {"self_trained": _LEARNED["self_trained"] | {"backbone": "vgg16"}, "input_side": 32},
+    "EfficientAD": _LEARNED
+    | {"width": 8, "channels": 8, "autoencoder_width": 8, "distillation_steps": 2},
     # Need no files, and need not be as large as the demo's.
+    "AutoDDPM": {"perceptual": "none", "input_side": 32, "mask_timesteps": 5},
+    "AMCons": {"input_side": 32, "width": 8},
     "FPI": {"input_side": 32, "stem_width": 4},
     "DRAEM": {"reconstructor_width": 4, "segmenter_width": 4},
 }
