@@ -7,6 +7,7 @@ it measured, and ``--set`` marks what the user chose. Methods validate their own
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,10 @@ from dal_auto.schema import Section, ours, paper
 from dal_auto.scoring.joint import JointRule
 
 SkullStripper = Literal["deepbet", "robex", "hd-bet", "synthstrip"]
+
+
+#: A grid of fewer voxels is a demo's: 40×56×40 at 4 mm has 90,000, 80×112×80 at 2 mm 717,000.
+_SMALL_VOXELS = 200_000
 
 
 class PreprocessingPlan(Section):
@@ -88,6 +93,11 @@ class ConfigurationPlan(Section):
     )
     width: float = ours(1.0, "the method's own widths; less where memory asks", gt=0, le=1)
     batch_subjects: int = paper(2, "§4.2.1: 2 subjects × 2 sequences", ge=2)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the grid is so coarse that methods take their demo's widths."""
+        return math.prod(self.input_shape) < _SMALL_VOXELS
 
 
 class MethodPlan(Section):

@@ -1,12 +1,15 @@
 """The house's plan as a test: which room of dal_auto may import which, and what none may import.
 
-The rules read the sources, and import nothing: an import inside a function counts as well.
+The rules read the sources, and import nothing: an import inside a function counts as well. Run as a
+program it prints the arrows: ``python tests/test_import_direction.py [folder of a checkout]``.
 """
 
 from __future__ import annotations
 
 import ast
 import graphlib
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +205,28 @@ def test_dal_auto_has_no(rule: Rule):
     assert not found, "\n" + "\n".join(found)
 
 
+def arrows(sources: Sources) -> dict[str, Counter[str]]:
+    """Room → how many imports lead from it to each other room; single modules are rooms as well."""
+    found: dict[str, Counter[str]] = {}
+    for one in sources.own_imports():
+        here, there = room_of(one.importer), room_of(one.target)
+        if here and there and here != there:
+            found.setdefault(here, Counter())[there] += 1
+    return found
+
+
+def arrows_in_words(sources: Sources) -> list[str]:
+    """A line per room with the rooms that it imports; what is common to all stands in brackets."""
+    lines = []
+    found = arrows(sources)
+    for room in sorted(found, key=lambda room: (RANKS.get(room, len(RANKS)), room)):
+        there = sorted(found[room].items())
+        rooms = ", ".join(f"{name} {count}" for name, count in there if name not in COMMON)
+        common = ", ".join(name for name, _ in there if name in COMMON)
+        lines.append(f"{room} → {rooms or 'no room'} ({common or 'nothing common'})")
+    return lines
+
+
 LAWFUL = {
     "__init__.py": "__version__ = '0'",
     "errors.py": "from pathlib import Path",
@@ -296,3 +321,15 @@ def test_each_rule_finds_its_breach_and_says_where(tmp_path, rule, file, text, s
 
 def test_a_file_of_as_many_lines_as_allowed_passes(tmp_path):
     assert not list(long_files(fake_tree(tmp_path, {"plans.py": "x = 1\n" * MOST_LINES})))
+
+
+def test_arrows_are_counted_between_rooms_and_common_modules_stand_apart(tmp_path):
+    files = {"training/run.py": "from dal_auto.inference.run import a\nimport dal_auto.plans"}
+    sources = fake_tree(tmp_path, files)
+    assert arrows(sources)["training"] == {"inference": 1, "networks": 1, "plans": 1}
+    assert "training → inference 1, networks 1 (plans)" in arrows_in_words(sources)
+
+
+if __name__ == "__main__":
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
+    sys.stdout.write("\n".join(arrows_in_words(Sources.read(root))) + "\n")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.errors import PlansError
-from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
+from dal_auto.methods.slices import SliceMethod, SliceSettings
 from dal_auto.networks.backbone import ARCHITECTURES, Block
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
@@ -113,7 +113,7 @@ class AMCons(SliceMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> AMConsSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return AMConsSettings()
         return AMConsSettings(
             input_side=64, width=16, code_length=16, erosion=2, slices_per_step=16

@@ -27,7 +27,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dal_auto.errors import MissingDependency, PlansError
 from dal_auto.methods.method import Batch
-from dal_auto.methods.slices import RestoringMethod, SliceSettings, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings
 from dal_auto.networks.diffusion import kept_signal, step_back
 from dal_auto.networks.simplex_noise import Fields, drawn_fields, octave_noise
 from dal_auto.plans import ConfigurationPlan, Plans
@@ -154,7 +154,7 @@ class AnoDDPM(RestoringMethod):
         finest_mm = _LEAST_CELL * min(configuration.spacing_mm[:2])
         octaves = 1 + max(0, round(log2(own.noise_cell_mm / finest_mm)))
         changes: dict[str, object] = {"noise_octaves": min(own.noise_octaves, octaves)}
-        if is_small(configuration.input_shape):
+        if configuration.is_small:
             changes |= _demo()
         if preset == "paper":
             changes["sampling_steps"] = changes.get("noised_timesteps", own.noised_timesteps)

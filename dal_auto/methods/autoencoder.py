@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dal_auto.errors import PlansError
 from dal_auto.methods.method import Batch
-from dal_auto.methods.slices import RestoringMethod, SliceSettings, drawn_slices, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings, drawn_slices
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -124,7 +124,7 @@ class AE(RestoringMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> AutoencoderSettings:
-        return cls.Settings.model_validate(_demo() if is_small(configuration.input_shape) else {})
+        return cls.Settings.model_validate(_demo() if configuration.is_small else {})
 
     @property
     def side(self) -> int:
@@ -150,7 +150,7 @@ class VAE(AE):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> VAESettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return VAESettings()
         # Of 64² pixels instead of 128²: the sums keep their balance.
         return VAESettings.model_validate(_demo() | {"weight_kl": 0.25})

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.errors import PlansError
-from dal_auto.methods.slices import RestoringMethod, SliceSettings, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -108,7 +108,7 @@ class DAE(RestoringMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> DAESettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return DAESettings()
         return DAESettings(widths=(16, 32, 64), slices_per_step=32)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
+from dal_auto.methods.slices import SliceMethod, SliceSettings
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -102,7 +102,7 @@ class FPI(SliceMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> FPISettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return FPISettings()
         return FPISettings(input_side=64, widening=1)
 

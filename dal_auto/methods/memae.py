@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.methods.method import Batch
-from dal_auto.methods.slices import RestoringMethod, SliceSettings, drawn_slices, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings, drawn_slices
 from dal_auto.networks.memory import MemoryUnit, entropy
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -85,7 +85,7 @@ class MemAE(RestoringMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> MemAESettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return MemAESettings()
         return MemAESettings(widths=(16, 32, 64), items=100, slices_per_step=32)
 

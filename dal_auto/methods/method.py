@@ -81,6 +81,9 @@ class Method(ABC):
     Settings: ClassVar[type[Section]]
     #: A method that knows nothing of anatomy; one that does not beat it detects nothing.
     trivial: ClassVar[bool] = False
+    #: The setting that computes activations again (gradient checkpointing), which takes less memory
+    #: and more time, to the same result; None where it has none.
+    memory_saver: ClassVar[str | None] = None
     #: Its paper filters maps otherwise than DAL's: whatever `detect` gives. Tables show both.
     own_postprocessing: ClassVar[bool] = False
     #: Keys of the plans' `training` that its paper has otherwise than DAL's → (value, source).
@@ -183,6 +186,10 @@ class Method(ABC):
 
 class GradientMethod(Method):
     """Trained by the shared trainer: optimiser, AMP, resume, validation are its business."""
+
+    #: The loss that the steps of a preliminary phase give beside "loss"; until it has passed, no
+    #: checkpoint is judged. None for a method that has no such phase.
+    preliminary_loss: ClassVar[str | None] = None
 
     network: nn.Module
 

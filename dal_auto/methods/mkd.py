@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from dal_auto.errors import PlansError
 from dal_auto.methods.features import FeatureMethod, TrunkSettings
 from dal_auto.methods.self_trained import SelfTrainedSettings
-from dal_auto.methods.slices import is_small, smoothed
+from dal_auto.methods.slices import smoothed
 from dal_auto.networks.backbone import VGG, Backbone, FeatureTrunk
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
@@ -95,7 +95,7 @@ class MKD(FeatureMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> MKDSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return MKDSettings()
         own = SelfTrainedSettings(backbone="vgg16", stem_width=16, slices=1000, steps=300)
         return MKDSettings(

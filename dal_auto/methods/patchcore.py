@@ -41,7 +41,7 @@ from dal_auto.methods.features import (
 )
 from dal_auto.methods.method import Batch, CohortMethod, Detection, Method, Tile
 from dal_auto.methods.self_trained import SelfTrainedSettings, train_trunk
-from dal_auto.methods.slices import axial_slices, is_small, smoothed, volume_of
+from dal_auto.methods.slices import axial_slices, smoothed, volume_of
 from dal_auto.networks.backbone import Backbone, require_weights
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -91,7 +91,7 @@ class PatchCore(CohortMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> PatchCoreSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return PatchCoreSettings()
         return PatchCoreSettings(
             self_trained=SelfTrainedSettings(stem_width=16, slices=1000, steps=300),

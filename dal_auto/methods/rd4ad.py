@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from dal_auto.errors import PlansError
 from dal_auto.methods.features import FeatureMethod, TrunkSettings
 from dal_auto.methods.self_trained import SelfTrainedSettings
-from dal_auto.methods.slices import is_small, smoothed
+from dal_auto.methods.slices import smoothed
 from dal_auto.networks.backbone import ARCHITECTURES, Architecture, Backbone, Block
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
@@ -110,7 +110,7 @@ class RD4AD(FeatureMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> RD4ADSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return RD4ADSettings()
         own = SelfTrainedSettings(stem_width=16, slices=1000, steps=300)
         return RD4ADSettings(self_trained=own, smoothing_sigma=1.0)

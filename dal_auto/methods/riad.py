@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dal_auto.methods.slices import RestoringMethod, SliceSettings, is_small
+from dal_auto.methods.slices import RestoringMethod, SliceSettings
 from dal_auto.networks.ssim import ssim_2d
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
@@ -94,7 +94,7 @@ class RIAD(RestoringMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> RIADSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return RIADSettings()
         return RIADSettings(widths=(16, 32, 64), cells=(4, 8), scales=3, slices_per_step=16)
 

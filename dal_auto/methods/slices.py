@@ -252,9 +252,3 @@ def _padded(slices: Tensor, height: int, width: int) -> Tensor:
     down, right = height - slices.shape[2], width - slices.shape[3]
     top, left = down // 2, right // 2
     return F.pad(slices, (left, right - left, top, down - top))
-
-
-def is_small(shape: tuple[int, int, int]) -> bool:
-    """Whether a configuration's grid is so coarse that a method takes its demo's widths."""
-    x, y, z = shape
-    return x * y * z < 200_000

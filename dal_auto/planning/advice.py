@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dal_auto.errors import DalError
+from dal_auto.methods.registry import find_method
 from dal_auto.planning.configurations import CONFIGURATIONS
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.memory import memory_of
@@ -82,9 +83,10 @@ def advice(plans: Plans, hardware: Hardware) -> str:
 
 def _computed_again(plans: Plans, hardware: Hardware, limit_gb: float) -> str | None:
     """The same in less memory and more time, where the method offers that."""
-    if plans.method.settings.get("checkpoint_activations") is not False:
+    saver = find_method(plans.method.name).memory_saver
+    if saver is None or plans.method.settings.get(saver) is not False:
         return None
-    return _with(plans, {"method.settings.checkpoint_activations": True}, hardware, limit_gb)
+    return _with(plans, {f"method.settings.{saver}": True}, hardware, limit_gb)
 
 
 def _fewer_subjects(plans: Plans, hardware: Hardware, limit_gb: float) -> str | None:

@@ -27,8 +27,6 @@ from dal_auto.preprocessing.histogram_matching import learn_landmarks
 from dal_auto.store.standard_cases import CaseRecord
 
 _SETTINGS = "method.settings."
-#: The setting of a method that trades time for memory, where it has one.
-_AGAIN = "checkpoint_activations"
 
 
 def plan_run(
@@ -102,9 +100,10 @@ def _candidates(name: str | None, wishes: Wishes, hardware: Hardware) -> list[tu
 def _ways(wishes: Wishes) -> tuple[bool, ...]:
     """Whether activations are kept, and where the method offers it also computed again: slower,
     but to the same result, so before any smaller network or coarser grid."""
-    if _AGAIN not in find_method(wishes.method).Settings.model_fields:
+    saver = find_method(wishes.method).memory_saver
+    if saver is None:
         return (False,)
-    wished = wishes.values.get(f"{_SETTINGS}{_AGAIN}")
+    wished = wishes.values.get(f"{_SETTINGS}{saver}")
     return (False, True) if wished is None else (wished is True,)
 
 
@@ -168,8 +167,9 @@ def _assembled(
     chosen = row.plan(name, width=width, target_shape=preprocessing.target_shape)
     wished, noted = _with_wishes(chosen, wishes.values, preprocessing)
     settings = kind.default_settings(wishes.preset, wished)
-    if again:
-        settings = settings.model_copy(update={_AGAIN: True})
+    saver = kind.memory_saver if again else None
+    if saver is not None:
+        settings = settings.model_copy(update={saver: True})
     low_high = IntensityPlan().standard_range
     landmarks = {
         name: learn_landmarks(
@@ -188,8 +188,8 @@ def _assembled(
     sources |= {f"training.{key}": f"paper: {why}" for key, (_, why) in own.items()}
     sources |= row.sources() | {f"training.{k}": f"ours: {why}" for k, (_, why) in robust.items()}
     sources |= settings.sources(_SETTINGS.rstrip(".")) | noted
-    if again:
-        sources[f"{_SETTINGS}{_AGAIN}"] = f"{hardware.source}; to keep them takes more"
+    if saver is not None:
+        sources[f"{_SETTINGS}{saver}"] = f"{hardware.source}; to keep them takes more"
     if not training["amp"]:
         sources["training.amp"] = "ours: off where it is no faster (docs/dal_train.md)"
     if wishes.preset == "paper":
@@ -313,7 +313,7 @@ def _reason(tried: Sequence[PlannedRun], wishes: Wishes, hardware: Hardware) -> 
 
 
 def _called(plans: Plans) -> str:
-    again = plans.method.settings.get(_AGAIN) is True
+    again = plans.method.settings.get(find_method(plans.method.name).memory_saver or "") is True
     return f"{plans.configuration.name}{', activations computed again,' if again else ''}"
 
 

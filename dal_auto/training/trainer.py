@@ -255,21 +255,25 @@ class Trainer:
     def _validate(self, board: Board) -> dict[str, float]:
         figures = validate(self.method, self.validation, self.training, self.device)
         self._require_finite(self.step, {"validation loss": figures["loss"]})
-        in_warm_start = "warm_start" in self.log.lines[-1]
-        if self.selection is not None and not in_warm_start:
+        preliminary = self._in_preliminary_phase()
+        if self.selection is not None and not preliminary:
             figures |= selection_precision(self.method, self.selection, self.device)
         board.validation(figures, self.step)
         batch = first_pair(self.validation, self.training).to(self.device)
         board.pictures(self.method.pictures(batch), self.step)
-        if not in_warm_start:
+        if not preliminary:
             warnings = self.method.warnings(figures) + self.standing.warnings(figures)
             for warning in warnings:
                 logger.warning("WARNING, step %d: %s", self.step, warning)
         return figures
 
+    def _in_preliminary_phase(self) -> bool:
+        """Whether the last step belonged to what the method does before its training proper."""
+        return self.method.preliminary_loss in self.log.lines[-1]
+
     def _is_best(self, figures: Mapping[str, float] | None) -> bool:
         is_last = self.step == self.plans.training.steps
-        if figures is None or "warm_start" in self.log.lines[-1]:
+        if figures is None or self._in_preliminary_phase():
             return is_last and not self.best_path.is_file()
         judged = self.judge is not None
         return self.standing.update(figures, judged, self.plans.training.patience)

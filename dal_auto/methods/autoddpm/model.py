@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from dal_auto.errors import MissingDependency
 from dal_auto.methods.autoddpm.settings import AutoDDPMSettings, check
 from dal_auto.methods.method import Batch, Method
-from dal_auto.methods.slices import SliceMethod, is_small
+from dal_auto.methods.slices import SliceMethod
 from dal_auto.networks.backbone import load_weights, require_weights
 from dal_auto.networks.diffusion import kept_signal, step_back
 from dal_auto.networks.lpips import LPIPS
@@ -88,7 +88,7 @@ class AutoDDPM(SliceMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> AutoDDPMSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return AutoDDPMSettings()
         return AutoDDPMSettings(
             input_side=64, widths=(16, 32, 32), attention_levels=1, head_channels=32, norm_groups=8,

@@ -37,6 +37,8 @@ class DAL(GradientMethod):
     Settings = DalSettings
     settings: DalSettings
     network: SubNetworks
+    memory_saver = "checkpoint_activations"
+    preliminary_loss = "warm_start"
     robust_training = MappingProxyType(
         {"corruption": (0.6, "lesions that are pasted in, and not wanted in the restored image")}
     )

@@ -179,11 +179,10 @@ def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
     keeps its own.
     """
     spacing = sum(configuration.spacing_mm) / 3
-    x, y, z = configuration.input_shape
     values: dict[str, object] = {
         "downsamplings": max(0, math.floor(math.log2(_COARSEST_CODE_MM / spacing)))
     }
-    if x * y * z < 200_000:
+    if configuration.is_small:
         values |= {
             "anatomy_widths": (8, 16, 32),
             "modality_widths": (16, 64, 256),

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from dal_auto.methods.draem.anomalies import pasted, turned
 from dal_auto.methods.draem.network import DRAEMNetwork
-from dal_auto.methods.slices import SliceMethod, SliceSettings, is_small
+from dal_auto.methods.slices import SliceMethod, SliceSettings
 from dal_auto.networks.ssim import ssim_2d
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -59,7 +59,7 @@ class DRAEM(SliceMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> DRAEMSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return DRAEMSettings()
         return DRAEMSettings(
             reconstructor_width=16, segmenter_width=8, noise_scales=4, slices_per_step=16

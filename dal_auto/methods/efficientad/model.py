@@ -25,7 +25,6 @@ from dal_auto.methods.features import FeatureMethod, FeatureSliceSettings
 from dal_auto.methods.method import Batch
 from dal_auto.methods.patchcore import patch_vectors
 from dal_auto.methods.self_trained import SelfTrainedSettings
-from dal_auto.methods.slices import is_small
 from dal_auto.networks.backbone import make_trunk
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -78,7 +77,7 @@ class EfficientAD(FeatureMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> EfficientADSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return EfficientADSettings()
         return EfficientADSettings(
             self_trained=SelfTrainedSettings(stem_width=16, slices=1000, steps=300),

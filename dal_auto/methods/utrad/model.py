@@ -22,7 +22,6 @@ from dal_auto.errors import PlansError
 from dal_auto.methods.features import FeatureMethod, TrunkSettings
 from dal_auto.methods.method import Batch
 from dal_auto.methods.self_trained import SelfTrainedSettings
-from dal_auto.methods.slices import is_small
 from dal_auto.methods.utrad.network import GROUP, UTransformer
 from dal_auto.networks.backbone import Backbone
 from dal_auto.plans import ConfigurationPlan, Plans
@@ -81,7 +80,7 @@ class UTRAD(FeatureMethod):
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> UTRADSettings:
-        if not is_small(configuration.input_shape):
+        if not configuration.is_small:
             return UTRADSettings()
         return UTRADSettings(
             self_trained=SelfTrainedSettings(stem_width=16, slices=1000, steps=300),
