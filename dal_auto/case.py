@@ -5,6 +5,7 @@ Arrays are (x, y, z) in nibabel's order; affines map voxel indices to RAS world 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,15 @@ class Grid:
         return self.shape == other.shape and np.allclose(
             self.affine, other.affine, rtol=0, atol=tolerance_mm
         )
+
+    def farthest_mm(self, other: Grid) -> float:
+        """Distance between the places that two grids of one shape give a voxel, at most; infinite
+        where their shapes differ."""
+        if self.shape != other.shape:
+            return float("inf")
+        ends = np.array(list(itertools.product(*((0, size - 1) for size in self.shape), (1,))))
+        apart = ends @ (self.affine - other.affine).T
+        return float(np.linalg.norm(apart[:, :3], axis=1).max())
 
     def to_json(self) -> dict[str, object]:
         return {"shape": list(self.shape), "affine": np.asarray(self.affine, float).tolist()}

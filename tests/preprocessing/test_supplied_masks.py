@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -44,7 +47,10 @@ def test_a_grid_of_its_own_is_an_error_that_names_file_grids_and_remedy(tmp_path
     with pytest.raises(InputError, match=f"the {what}'s grid") as caught:
         read_supplied_mask(tmp_path / "mask.nii.gz", what, {"T1": T1, "T2": T2}, None)
     assert caught.value.file == tmp_path / "mask.nii.gz"
-    assert "T1 (10, 12, 14) RAS, T2 (10, 12, 7) RAS" in caught.value.finding
+    assert (
+        "T1 (10, 12, 14) RAS, another shape, T2 (10, 12, 7) RAS, up to 5 mm apart"
+        in caught.value.finding
+    )
     assert "Resample" in caught.value.remedy
 
 
@@ -55,3 +61,33 @@ def test_a_mask_whose_header_is_as_wrong_as_the_images_is_put_right_with_it(tmp_
     write_image(tmp_path / "mask.nii.gz", mask, wrong)
     found = read_supplied_mask(tmp_path / "mask.nii.gz", "lesion mask", {"T1": ATLAS_GRID}, "LPS")
     assert found is not None
+
+
+def _image(folder: Path, affine: np.ndarray) -> tuple[Path, np.ndarray, Grid]:
+    mask = np.random.default_rng(1).random((8, 9, 10)) > 0.5
+    nib.save(nib.Nifti1Image(mask.astype(np.uint8), affine), folder / "mask.nii.gz")
+    return folder / "mask.nii.gz", mask, Grid(mask.shape, affine)
+
+
+def test_a_mask_whose_axes_were_turned_is_turned_back(tmp_path):
+    """As fMRIPrep writes masks: RAS, beside a scan in another order."""
+    affine = np.array([[0, -2.0, 0, 9], [-1, 0, 0, 8], [0, 0, 3, -7], [0, 0, 0, 1]])
+    path, mask, grid = _image(tmp_path, affine)
+    nib.save(nib.as_closest_canonical(nib.load(path)), path)
+    assert nib.load(path).shape == (9, 8, 10)
+    found = read_supplied_mask(path, "brain mask", {"T1": grid}, None)
+    assert found is not None
+    np.testing.assert_array_equal(found.mask, mask)
+
+
+@pytest.mark.parametrize(("off_mm", "same"), [(0.05, True), (0.4, False)])
+def test_a_rounded_origin_is_the_same_grid_and_a_difference_is_named(tmp_path, off_mm, same):
+    path, mask, grid = _image(tmp_path, np.eye(4))
+    moved = Grid(grid.shape, np.eye(4))
+    moved.affine[0, 3] = off_mm
+    if same:
+        found = read_supplied_mask(path, "brain mask", {"T1": moved}, None)
+        assert found is not None and (found.mask == mask).all()
+    else:
+        with pytest.raises(InputError, match=r"up to 0\.4 mm apart"):
+            read_supplied_mask(path, "brain mask", {"T1": moved}, None)
