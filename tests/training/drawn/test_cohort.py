@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from dal_auto.methods.checkpoint import load_checkpoint
-from dal_auto.methods.method import GradientMethod
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
-from dal_auto.store.standard_cases import read_records
-from dal_auto.training.cohort import cohort_of
 from dal_auto.training.drawn.cohort import DrawnCohort
 from dal_auto.training.drawn.dataset import drawn_cohort
 from dal_auto.training.loading import Share
 from dal_auto.training.run import train
-from dal_auto.training.trainer import Trainer
 
 MakePlans = Callable[..., Plans]
 HEADS = ("head0", "head1", "head2")
@@ -77,6 +72,7 @@ def test_the_mean_fractions_of_tissues_add_up_in_the_middle(cohort: DrawnCohort)
     assert fractions.sum(0)[0, 0, 0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["DAL", "mean-brain"])
 def test_methods_train_on_it_and_are_told_where_tissues_lie(
     simulated_folder: Path,
@@ -91,34 +87,3 @@ def test_methods_train_on_it_and_are_told_where_tissues_lie(
     assert run.complete
     assert len(told) == 1 and told[0].shape == (3, 16, 16, 16)
     assert load_checkpoint(run.checkpoint_path).threshold_source == "1 healthy validation cases"
-
-
-def test_a_resumed_training_takes_the_steps_of_one_that_was_not_interrupted(
-    simulated_folder: Path, drawn_plans: MakePlans, cohort: DrawnCohort, tmp_path: Path
-) -> None:
-    plans = drawn_plans(
-        training__steps=2, training__checkpoint_every=1, training__corruption=1.0,
-        training__validations=1, training__keep="last",
-    )  # fmt: skip
-    stored = cohort_of(simulated_folder, read_records(simulated_folder / "cases"), plans)
-    none = cohort_of(simulated_folder, [], plans)
-
-    def trainer(name: str) -> Trainer:
-        torch.manual_seed(0)
-        method = find_method("DAL")(plans)
-        assert isinstance(method, GradientMethod)
-        drawn = replace(cohort, plans=plans)
-        return Trainer(method, stored, none, 3, "cpu", tmp_path / name, drawn=drawn)
-
-    whole, killed = trainer("whole"), trainer("killed")
-    whole.begin()
-    whole.run()
-    killed.begin()
-    half = killed.plans.override({"training.steps": 1}, "test")
-    killed.plans = half
-    killed.run()
-    resumed = trainer("killed")
-    assert resumed.resume() and resumed.step == 1
-    resumed.run()
-    expected, found = (one.method.tensors() for one in (whole, resumed))
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
