@@ -292,7 +292,7 @@ def test_worst_and_best_have_a_page_that_holds_their_volumes(report, tmp_path):
     for control in page.named("input"):
         assert control["type"] != "range" or control["id"] in labelled
     canvases = page.named("canvas")
-    assert len(canvases) == 3
+    assert len(canvases) == 6, "three planes, and the pseudo-healthy image beside them"
     assert all(c["tabindex"] == "0" and c["role"] == "img" and c["aria-label"] for c in canvases)
 
 
