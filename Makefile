@@ -9,7 +9,8 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 # A worker process for each core, of one thread; those that wait must not spin on the others' cores.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest \
+# UTF-8 whatever the locale is: some test library may set the C locale in a worker.
+PYTEST := PYTHONUTF8=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest \
   -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo weights test test-all lint format clean run-tests run-all-tests fuzz

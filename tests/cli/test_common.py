@@ -74,6 +74,8 @@ def test_a_signal_ends_a_command_in_order_and_leaves_no_temporary_folder(
         env=os.environ | {"TMPDIR": str(scratch)},
         stderr=subprocess.PIPE,
         text=True,
+        # Tests in the background inherit that SIGINT is ignored; a command of a user does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "marker").exists():

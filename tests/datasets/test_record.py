@@ -25,7 +25,7 @@ from dal_auto.errors import InputError
         ("layouts.0.claims.striped", True, "striped"),
         ("layouts.0.case.example", "IXI-1", "does not match"),
         ("layouts.0.mask_labels", {"necrosis": "1"}, "whole numbers"),
-        ("layouts.0.overrides", {"FIX": "many"}, "integer"),
+        ("layouts.0.overrides", {"FIX": "many"}, "whole number"),
         ("expected.lacking", {"T2": "IXI116"}, "expected.lacking.T2"),
     ],
 )

@@ -212,7 +212,7 @@ def test_figures_come_as_png_and_svg(report, world):
     kinds = {re.split("_", stem)[0] for stem in pictures}
     assert kinds == {
         "precision-recall", "sensitivity", "boxes", "anomaly-maps", "pseudo-healthy", "steps",
-        "vectors",
+        "vectors", "strip",
     }  # fmt: skip
     assert len([stem for stem in pictures if stem.startswith("precision-recall")]) == 17
 

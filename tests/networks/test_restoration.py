@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -76,7 +78,16 @@ def test_an_adaptation_layer_follows_the_code_and_every_layer():
         assert adapt.beta.weight.grad.abs().sum() > 0
 
 
-def test_the_channels_last_layout_is_kept():
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """On a single thread torch's convolution takes another path for so small a volume."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_channels_last_layout_is_kept(two_threads):
     encoder = CodeEncoder(1, 4, 1, (4, 6)).to(memory_format=torch.channels_last_3d)
     layer = AdaptationLayer(5, 4)
     image = noise(2, 1, 8, 8, 8).contiguous(memory_format=torch.channels_last_3d)
