@@ -18,7 +18,7 @@ PYTEST := PYTHONUTF8=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/pytho
 help:
 	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
 	@echo "make weights         train the model that is shipped (hours on a CPU), into ./weights"
-	@echo "make test            lint and the tests, but for those that take minutes each"
+	@echo "make test            lint and the fast tests; the walks from end to end are in test-all"
 	@echo "make test-all        lint and all tests"
 	@echo "make fuzz            read thousands of damaged files: each is refused in words, or read"
 	@echo "make lint            ruff and mypy"
@@ -71,7 +71,7 @@ fuzz: .venv/.ready
 	DAL_FUZZ_EXAMPLES=350 $(PYTEST) tests/fuzz
 
 run-tests:
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long and not slow"
 
 run-all-tests:
 	$(PYTEST)
