@@ -3,7 +3,7 @@
 Volume alone is wrong for defaced and short heads whose air is 0, and for slabs. Below the surface
 of a head lie fat, then bone, which is dark in every sequence; below that of a stripped brain lies
 brain. At a depth of 8 to 16 mm, the share of voxels darker than a quarter of the deep brain
-is 0 to 0.03 in 20 stripped images of six studies (gliomas among them), and 0.09 to 0.5 in 15 heads
+is 0 to 0.03 in 18 stripped images of six studies (gliomas among them), and 0.07 to 0.55 in 15 heads
 of five studies, their air set to 0.
 """
 
