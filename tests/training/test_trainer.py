@@ -29,6 +29,7 @@ class OneWeight(GradientMethod):
 
     name = "one-weight"
     Settings = DAL.Settings
+    preliminary_loss = "warm_start"
 
     def __init__(
         self, plans: Plans, validation_loss: Callable[[Tensor], Tensor] = torch.square

@@ -18,6 +18,7 @@ from dal_auto.evaluation.paper.families import (
     families,
     flat,
     is_ablation,
+    is_number,
     left_out_of,
     loss_terms_of,
     score_of,
@@ -120,8 +121,9 @@ def sweeps_table(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTa
     """Every hyper-parameter that runs of one family give several values: the curves of C and D."""
     plans, rows = _trained(infos), Rows()
     for key in swept_keys(plans.values()):
-        for members in families(plans, {key}).values():
-            if len({flat(plans[name])[key] for name in members if key in flat(plans[name])}) < 2:
+        numeric = {n: one for n, one in plans.items() if is_number(flat(one).get(key))}
+        for members in families(numeric, {key}).values():
+            if len({flat(plans[name])[key] for name in members}) < 2:
                 continue
             for name in sorted(members, key=lambda one: (flat(plans[one])[key], one)):
                 for dataset, mine in _by_dataset(of_runs(results, [name])):

@@ -118,15 +118,13 @@ def left_out_of(plans: Plans) -> str | None:
 
 def swept_keys(plans: Iterable[Plans]) -> list[str]:
     """Numeric keys that runs of one family give several values, so that a curve can be drawn."""
-    found: dict[str, set[tuple[str, float]]] = {}
-    everything = [(one, flat(one)) for one in plans]
-    for _, values in everything:
-        for key, value in values.items():
-            if key.startswith(_SWEPT_SECTIONS) and _is_number(value):
-                found.setdefault(key, set())
-    for key, points in found.items():
-        points |= {(family(one, {key}), values[key]) for one, values in everything if key in values}
-    return sorted(key for key, points in found.items() if len({f for f, _ in points}) < len(points))
+    points: dict[str, set[tuple[str, float]]] = {}
+    for one in plans:
+        for key, value in flat(one).items():
+            # The same key may hold a list or nothing in another method.
+            if key.startswith(_SWEPT_SECTIONS) and is_number(value):
+                points.setdefault(key, set()).add((family(one, {key}), value))
+    return sorted(key for key, values in points.items() if len({f for f, _ in values}) < len(values))
 
 
 def families(infos: Mapping[Any, Plans], free: Collection[str]) -> dict[str, list[Any]]:
@@ -137,5 +135,6 @@ def families(infos: Mapping[Any, Plans], free: Collection[str]) -> dict[str, lis
     return found
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """A number, and no flag."""
     return isinstance(value, int | float) and not isinstance(value, bool)
