@@ -14,6 +14,8 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from dal_auto.schema import Array
+
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 Shape = tuple[int, int, int]
@@ -31,7 +33,7 @@ class Grid:
     """
 
     shape: Shape
-    affine: FloatArray
+    affine: Array
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -63,14 +65,6 @@ class Grid:
         ends = np.array(list(itertools.product(*((0, size - 1) for size in self.shape), (1,))))
         apart = ends @ (self.affine - other.affine).T
         return float(np.linalg.norm(apart[:, :3], axis=1).max())
-
-    def to_json(self) -> dict[str, object]:
-        return {"shape": list(self.shape), "affine": np.asarray(self.affine, float).tolist()}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, object]) -> Grid:
-        i, j, k = (int(size) for size in content["shape"])  # type: ignore[attr-defined]
-        return cls((i, j, k), np.asarray(content["affine"], float))
 
 
 @dataclass(frozen=True)
@@ -125,23 +119,7 @@ class Geometry:
     """
 
     native: Mapping[str, Grid]
-    atlas_to_native: Mapping[str, FloatArray]
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "native": {name: grid.to_json() for name, grid in self.native.items()},
-            "atlas_to_native": {
-                name: np.asarray(matrix, float).tolist()
-                for name, matrix in self.atlas_to_native.items()
-            },
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Mapping[str, object]]) -> Geometry:
-        return cls(
-            {name: Grid.from_json(grid) for name, grid in content["native"].items()},  # type: ignore[arg-type]
-            {name: np.asarray(m, float) for name, m in content["atlas_to_native"].items()},
-        )
+    atlas_to_native: Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+import numpy.typing as npt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from dal_auto.errors import PlansError, did_you_mean
@@ -58,6 +67,24 @@ def ours(default: Any, reason: str, **rules: Any) -> Any:
     return Field(default, json_schema_extra={"source": f"ours: {reason}"}, **rules)
 
 
+def _array(values: Any) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(values, np.float64)
+    except TypeError as error:
+        raise ValueError("a list of numbers is wanted") from error
+
+
+def _numbers(array: npt.NDArray[np.floating]) -> list[Any]:
+    numbers: list[Any] = np.asarray(array, np.float64).tolist()
+    return numbers
+
+
+#: An array of float64; in JSON a list, or a list of lists.
+Array = Annotated[
+    npt.NDArray[np.floating], PlainValidator(_array), PlainSerializer(_numbers, list[Any])
+]
+
+
 class Section(BaseModel):
     """A part of the plans: immutable, no unknown keys, no silent conversions of type."""
 
@@ -69,14 +96,9 @@ class Section(BaseModel):
         try:
             return cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join([prefix] * bool(prefix) + [str(part) for part in first["loc"]])
-            rule = _in_words(first)
-            if first["type"] == "extra_forbidden":
-                known = _section_at(cls, first["loc"]).model_fields
-                near = did_you_mean(str(first["loc"][-1]), known)
-                rule = f"there is no such key{near and '.'}{near} (known keys: {', '.join(known)})"
-            raise PlansError(key, first["input"], rule) from None
+            key, value, rule = first_broken_rule(cls, error)
+            whole = ".".join(filter(None, (prefix, key)))
+            raise PlansError(whole, value, rule) from None
 
     def sources(self, prefix: str = "") -> dict[str, str]:
         """Dotted key → source of its default, for this section and those within."""
@@ -89,6 +111,17 @@ class Section(BaseModel):
             elif isinstance(info.json_schema_extra, dict) and "source" in info.json_schema_extra:
                 found[key] = str(info.json_schema_extra["source"])
         return found
+
+
+def first_broken_rule(section: type[Section], error: ValidationError) -> tuple[str, Any, str]:
+    """The dotted key of the first value that `section` refused, the value, and what it must be."""
+    first = error.errors()[0]
+    location, rule = first["loc"], _in_words(first)
+    if first["type"] == "extra_forbidden":
+        known = _section_at(section, location).model_fields
+        near = did_you_mean(str(location[-1]), known)
+        rule = f"there is no such key{near and '.'}{near} (known keys: {', '.join(known)})"
+    return ".".join(map(str, location)), first["input"], rule
 
 
 def _section_at(root: type[Section], location: Sequence[int | str]) -> type[Section]:

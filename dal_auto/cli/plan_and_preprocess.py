@@ -146,9 +146,7 @@ def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) 
     records, plan = case_records(name), load_decisions(name).preprocessing
     if options.plan_only:
         _require_as_preprocessed(name, plan, options)
-    brains = [
-        r.content["quality"]["brain_ml"] for r in records if "brain_ml" in r.content["quality"]
-    ]
+    brains = [r.quality["brain_ml"] for r in records if "brain_ml" in r.quality]
     if brains:
         logger.info("%s: %s", name, brain_size_line(brain_size(brains), plan))
     record = next((r for r in load_records().values() if r.name == name), None)

@@ -7,35 +7,20 @@ from, so that a report is rebuilt without the counts, and made again if that has
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import Field
 
-from dal_auto.evaluation.kept import REVISION, Kept
 from dal_auto.evaluation.scores import ScoredImage
+from dal_auto.schema import Array
 from dal_auto.scoring import bootstrap
 from dal_auto.scoring.lesionwise import LesionScore
-from dal_auto.scoring.metrics import FloatArray
+from dal_auto.store.kept import Kept, made_from
 from dal_auto.store.run_identity import RunIdentity
 from dal_auto.store.runs import Run
-
-
-def _array(values: Any) -> FloatArray:
-    return np.asarray([float(value) for value in values], np.float64)
-
-
-def _numbers(array: FloatArray) -> list[float]:
-    return [float(value) for value in array]
-
-
-#: (n,) float64, in JSON a list.
-Array = Annotated[FloatArray, BeforeValidator(_array), PlainSerializer(_numbers)]
 
 
 def _named(column: str) -> Any:
@@ -168,11 +153,8 @@ def key_of(members: Sequence[ScoredImage], held_out: Sequence[ScoredImage], furt
     ----------
     further : what it depends on beside its records, as JSON
     """
-    text = f"{REVISION} {bootstrap.RESAMPLES} {json.dumps(further)}"
-    digest = hashlib.sha256(text.encode())
-    for one in (*members, *held_out):
-        digest.update(one.record.model_dump_json().encode())
-    return digest.hexdigest()
+    records = [one.record.model_dump(mode="json") for one in (*members, *held_out)]
+    return made_from({"resamples": bootstrap.RESAMPLES, "records": records, "further": further})
 
 
 def keep_result(run: Run, result: Result, key: str) -> None:

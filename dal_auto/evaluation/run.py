@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from dal_auto.case import BoolArray, StandardCase
 from dal_auto.errors import CaseFailed, DalError, UsageError, case_line
-from dal_auto.evaluation.kept import Origin
 from dal_auto.evaluation.pictures.slices import (
     EMBEDDED,
     SHOWN,
@@ -58,6 +57,7 @@ from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
+from dal_auto.store.kept import Origin
 from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.workers.progress import Stopwatch

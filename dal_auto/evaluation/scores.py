@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dal_auto.errors import DalError
-from dal_auto.evaluation.kept import Kept, Origin
 from dal_auto.scoring.lesionwise import LesionScore
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
+from dal_auto.store.kept import Kept, Origin
 from dal_auto.store.runs import Run
 
 #: In place of a dataset's name: patients of the training set that the run was not trained on.

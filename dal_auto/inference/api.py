@@ -159,7 +159,7 @@ def _result(
     return Result(
         map=_image(found.score, found.grid, like),
         mask=_image(found.mask.astype(np.uint8), found.grid, like),
-        components=found.components,
+        components=[one.model_dump() for one in found.components],
         pseudo_healthy=None if restored is None else _image(restored, found.grid, like),
         threshold=found.threshold,
         brain_mask=_image(found.brain.astype(np.uint8), found.grid, like),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from dal_auto import paths
 from dal_auto.datasets.registry import is_simulated
+from dal_auto.inference.record import ModelNames
 from dal_auto.pages.page import VIEWER, write_page
 from dal_auto.pages.volumes import ViewerVolumes
 
@@ -27,7 +27,7 @@ def write_case_page(
     sequences: Collection[str],
     volumes: ViewerVolumes,
     threshold: float,
-    model: Mapping[str, Any],
+    model: ModelNames,
     files: Mapping[str, str],
 ) -> str:
     """Write the page of one map into the folder of all; returns its name.
@@ -35,7 +35,6 @@ def write_case_page(
     Parameters
     ----------
     sequences : all of the case
-    model : of `Model.names`
     files : what each volume is → its file
     """
     name = viewer_name(case_id, sequence)
@@ -56,15 +55,15 @@ def write_case_page(
     return name
 
 
-def model_warnings(model: Mapping[str, Any]) -> list[str]:
-    """What the model itself cannot stand for, from its names."""
+def model_warnings(model: ModelNames) -> list[str]:
+    """What the model itself cannot stand for."""
     lines = []
-    if is_simulated(str(model["training_set"]), paths.raw()):
+    if is_simulated(model.training_set, paths.raw()):
         lines.append(
-            f"The model was trained on {model['training_set']}, which is simulated: it has seen no "
+            f"The model was trained on {model.training_set}, which is simulated: it has seen no "
             "patient."
         )
-    if model["configuration"] == DEMO:
+    if model.configuration == DEMO:
         lines.append(
             f"The model is demo-sized (configuration “{DEMO}”): it shows that the pipeline runs, "
             "not what the method can find."

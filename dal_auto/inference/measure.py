@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
 from dal_auto import volumes
 from dal_auto.case import BoolArray, FloatArray, Grid
+from dal_auto.store.kept import Kept
 
 
-def components(mask: BoolArray, score: FloatArray, grid: Grid) -> list[dict[str, Any]]:
+class Component(Kept):
+    """A connected piece of a mask.
+
+    Parameters
+    ----------
+    ml : its volume
+    x_mm, y_mm, z_mm : its centre of mass in the image's world, RAS
+    maximum_score : its highest score
+    """
+
+    ml: float
+    x_mm: float
+    y_mm: float
+    z_mm: float
+    maximum_score: float
+
+
+def components(mask: BoolArray, score: FloatArray, grid: Grid) -> list[Component]:
     """The 26-connected components of a mask, the largest first.
 
     Parameters
     ----------
     mask, score : (x, y, z) on `grid`
-
-    Returns
-    -------
-    for each its volume ``ml``, its centre of mass in the image's world, ``x_mm``, ``y_mm``,
-    ``z_mm`` (RAS), and its ``maximum_score``
     """
     box = volumes.box_around(mask)
     if box is None:
@@ -35,12 +46,12 @@ def components(mask: BoolArray, score: FloatArray, grid: Grid) -> list[dict[str,
     places = centres @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     order = np.lexsort((*places.T, -sizes))
     return [
-        {
-            "ml": round(float(sizes[i]) * grid.voxel_ml, 4),
-            **dict(
-                zip(("x_mm", "y_mm", "z_mm"), (round(float(v), 1) for v in places[i]), strict=True)
-            ),
-            "maximum_score": float(highest[i]),
-        }
+        Component(
+            ml=round(float(sizes[i]) * grid.voxel_ml, 4),
+            x_mm=round(float(places[i][0]), 1),
+            y_mm=round(float(places[i][1]), 1),
+            z_mm=round(float(places[i][2]), 1),
+            maximum_score=float(highest[i]),
+        )
         for i in order
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from dal_auto.case import StandardCase
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import Prediction, predict
+from dal_auto.inference.record import ModelNames
 from dal_auto.inference.request import Request
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, threshold_key
 from dal_auto.methods.method import Method
@@ -53,18 +54,20 @@ class Model:
         cases = self.checkpoint.threshold_source or "healthy cases"
         return f"exceeded by {rate:.2%} of the healthy brain voxels of {cases}"
 
-    def names(self) -> dict[str, Any]:
+    @property
+    def names(self) -> ModelNames:
         """What tells this model from others."""
         plans = self.plans
-        return {
-            "run": str(self.run),
-            "model_sha256": self.request.model_sha256,
-            "method": plans.method.name,
-            "preset": plans.method.preset,
-            "configuration": plans.configuration.name,
-            "training_set": plans.training_set,
-            "training_steps": self.checkpoint.step,
-        }
+        return ModelNames(
+            run=str(self.run),
+            model_sha256=self.request.model_sha256,
+            method=plans.method.name,
+            preset=plans.method.preset,
+            configuration=plans.configuration.name,
+            training_set=plans.training_set,
+            training_steps=self.checkpoint.step,
+            threshold_source=self.threshold_source,
+        )
 
 
 def load_model(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from dal_auto.case import BoolArray, FloatArray, Grid, StandardCase
 from dal_auto.errors import CaseFailed
 from dal_auto.inference.export import to_native
-from dal_auto.inference.measure import components
+from dal_auto.inference.measure import Component, components
 from dal_auto.inference.model import Model
 from dal_auto.inference.predictor import Prediction
 from dal_auto.preprocessing.native import reference_of
@@ -45,7 +44,7 @@ class NativeMap:
     score: FloatArray
     threshold: float
     mask: BoolArray
-    components: list[dict[str, Any]]
+    components: list[Component]
     brain: BoolArray
     prediction: Prediction
     variant: str

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,13 +29,14 @@ from dal_auto.inference.native_map import JOINT, NativeMap, native_maps, stored
 from dal_auto.inference.picture import draw_map
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
-from dal_auto.inference.request import FORMAT, digests, read_record, record_path
+from dal_auto.inference.record import MapRecord, PredictionRecord, read_record, record_path
 from dal_auto.inference.sidecar import sidecar
 from dal_auto.inference.transforms import write_transform
 from dal_auto.pages.volumes import viewer_volumes
 from dal_auto.preprocessing.native import reference_of
 from dal_auto.preprocessing.quality.pictures import flags
 from dal_auto.store.atomic import write_json
+from dal_auto.store.kept import sha256_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,23 +79,22 @@ def write_outputs(export: Export) -> None:
     # From here to the end the case is not there: an old record would be trusted.
     record_path(output, case_id).unlink(missing_ok=True)
     written: set[str] = set()
-    rows, found = [], []
+    done: list[MapRecord] = []
     maps = native_maps(model, export.prepared.case, export.predictions)
     while True:
         with export.timed("export"):
             one = next(maps, None)
         if one is None:
             break
-        row, lesions, names = _write_map(export, one)
-        rows.append(row)
-        found += lesions
+        record, names = _write_map(export, one)
+        done.append(record)
         written |= names
     written |= _write_transforms(export)
     possible = _possible(model.request.layout, case_id, raw.sequences)
-    for name in {*possible, *(old or {}).get("files", ())} - written:
+    for name in {*possible, *(old.files if old else ())} - written:
         (output / name).unlink(missing_ok=True)
     with export.timed("hash of the outputs"):
-        files = digests(output, written)
+        files = {name: sha256_of(output / name) for name in sorted(written)}
     prepared = export.prepared
     write_json(
         output / "logs" / f"{case_id}.json",
@@ -107,24 +106,19 @@ def write_outputs(export: Export) -> None:
             "device": model.device,
         },
     )
-    write_json(
-        record_path(output, case_id),
-        {
-            "format": FORMAT,
-            "case": case_id,
-            "hash": prepared.hash,
-            "tools": list(prepared.tools),
-            "steps": prepared.steps.model_dump(mode="json"),
-            "done": list(prepared.case.steps),
-            "model": model.names() | {"threshold_source": model.threshold_source},
-            "warnings": list(prepared.warnings),
-            "flags": flags(prepared.case.quality),
-            "quality": dict(prepared.case.quality),
-            "rows": rows,
-            "components": found,
-            "files": files,
-        },
-    )
+    PredictionRecord(
+        case=case_id,
+        made_from=prepared.made_from,
+        tools=prepared.tools,
+        steps=prepared.steps,
+        done=prepared.case.steps,
+        model=model.names,
+        warnings=prepared.warnings,
+        flags=tuple(flags(prepared.case.quality)),
+        quality=dict(prepared.case.quality),
+        maps=tuple(done),
+        files=files,
+    ).write(record_path(output, case_id))
 
 
 def _possible(layout: LayoutName, case_id: str, sequences: Mapping[str, Path]) -> Iterator[str]:
@@ -135,10 +129,8 @@ def _possible(layout: LayoutName, case_id: str, sequences: Mapping[str, Path]) -
                 yield volume_name(layout, case_id, name, on, kind, atlas=atlas)
 
 
-def _write_map(
-    export: Export, found: NativeMap
-) -> tuple[dict[str, Any], list[dict[str, Any]], set[str]]:
-    """Maps, sidecar and picture of one map: its row, its components, the names of files."""
+def _write_map(export: Export, found: NativeMap) -> tuple[MapRecord, set[str]]:
+    """Maps, sidecar, picture and page of one map: what is kept of it, and the names of files."""
     model, case, output = export.model, export.prepared.case, export.output
     layout, cut = model.request.layout, found.threshold
     names = {"sidecar": sidecar_name(layout, case.case_id, found.name, found.on)}
@@ -169,27 +161,21 @@ def _write_map(
                 start=stored(case.case_id, found.standard_score) >= cut,
             ),
             cut,
-            model.names(),
+            model.names,
             volumes,
         )
-    row = {
-        "case": case.case_id,
-        "sequence": found.name,
-        "threshold": cut,
-        "anomaly_ml": volume_ml,
-        "components": len(found.components),
-        "largest_component_ml": found.components[0]["ml"] if found.components else 0.0,
-        "maximum_score": float(found.score.max()),
-        "mean_score": round(float(found.standard_score[case.brain_mask].mean()), 6),
-        "run": str(model.run),
-        "picture": names["picture"],
-        "viewer": names["viewer"],
-        "volumes": volumes,
-    }
-    lesions = [
-        {"case": case.case_id, "sequence": found.name, **lesion} for lesion in found.components
-    ]
-    return row, lesions, {*volumes.values(), *names.values()}
+    record = MapRecord(
+        sequence=found.name,
+        threshold=cut,
+        anomaly_ml=volume_ml,
+        components=tuple(found.components),
+        maximum_score=float(found.score.max()),
+        mean_score=round(float(found.standard_score[case.brain_mask].mean()), 6),
+        picture=names["picture"],
+        viewer=names["viewer"],
+        volumes=volumes,
+    )
+    return record, {*volumes.values(), *names.values()}
 
 
 def _write_volumes(export: Export, found: NativeMap) -> dict[str, str]:

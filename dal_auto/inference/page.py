@@ -5,30 +5,50 @@ Pictures lie beside it and are loaded when they come into view.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from dal_auto.inference.case_page import model_warnings
 from dal_auto.inference.limits import LIMITS
+from dal_auto.inference.record import MapRecord, PredictionRecord
 from dal_auto.pages import page as pages
 from dal_auto.pages.pictures import ShownPicture, shown_picture
 
-#: key of a row, heading, meaning, decimals
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of every map; the page's table has a column for it."""
+
+    title: str
+    meaning: str
+    decimals: int
+    value: Callable[[MapRecord], float]
+
+
 COLUMNS = (
-    ("anomaly_ml", "anomaly, ml", "volume of the voxels at or above the threshold", 2),
-    ("components", "components", "connected pieces of the mask, 26 neighbours", 0),
-    ("largest_component_ml", "largest, ml", "volume of the largest piece", 2),
-    ("maximum_score", "maximum", "highest score of the map", 3),
-    ("mean_score", "mean", "mean score over the brain", 4),
-    ("threshold", "threshold", "score from which on a voxel is in the mask", 4),
+    Column(
+        "anomaly, ml",
+        "volume of the voxels at or above the threshold",
+        2,
+        lambda m: m.anomaly_ml,
+    ),
+    Column(
+        "components",
+        "connected pieces of the mask, 26 neighbours",
+        0,
+        lambda m: len(m.components),
+    ),
+    Column("largest, ml", "volume of the largest piece", 2, lambda m: m.largest_component_ml),
+    Column("maximum", "highest score of the map", 3, lambda m: m.maximum_score),
+    Column("mean", "mean score over the brain", 4, lambda m: m.mean_score),
+    Column("threshold", "score from which on a voxel is in the mask", 4, lambda m: m.threshold),
 )
 
 
 @dataclass(frozen=True)
-class Map:
+class ShownMap:
     """One line of the page: a sequence of a case.
 
     Parameters
@@ -50,7 +70,7 @@ class Map:
     run: str
 
 
-def write_page(output: Path, records: Sequence[Mapping[str, Any]], failures: Sequence[str]) -> Path:
+def write_page(output: Path, records: Sequence[PredictionRecord], failures: Sequence[str]) -> Path:
     """Write the page of a folder, whole or not at all; all text is escaped. Returns its path.
 
     Parameters
@@ -58,9 +78,9 @@ def write_page(output: Path, records: Sequence[Mapping[str, Any]], failures: Seq
     records : of all cases done so far
     failures : one sentence per case that failed
     """
-    maps = [_map(output, record, row) for record in records for row in record["rows"]]
+    maps = [_shown(output, record, one) for record in records for one in record.maps]
     maps.sort(key=lambda one: (-one.cells[0][0], one.case_id, one.sequence))
-    models = {record["model"]["run"]: record["model"] for record in records}
+    models = {record.model.run: record.model for record in records}
     path = output / "index.html"
     pages.write_page(
         path,
@@ -69,7 +89,7 @@ def write_page(output: Path, records: Sequence[Mapping[str, Any]], failures: Seq
         scripts=(pages.TABLE, pages.GALLERY),
         maps=maps,
         cases=len(records),
-        flagged=sum(bool(record["flags"] or record["warnings"]) for record in records),
+        flagged=sum(bool(record.flags or record.warnings) for record in records),
         failures=failures,
         columns=COLUMNS,
         choices=_choices(),
@@ -82,25 +102,30 @@ def write_page(output: Path, records: Sequence[Mapping[str, Any]], failures: Seq
 
 def _choices() -> list[tuple[int, str, bool]]:
     """(column, name, whether it comes first) of what the table can be sorted by."""
-    names = ["case", "sequence", *(title for _, title, _, _ in COLUMNS)]
+    names = ["case", "sequence", *(column.title for column in COLUMNS)]
     return [(number, name, number == 3) for number, name in enumerate(names, start=1)]
 
 
-def _map(output: Path, record: Mapping[str, Any], row: Mapping[str, Any]) -> Map:
-    return Map(
-        row["case"],
-        row["sequence"],
+def _shown(output: Path, record: PredictionRecord, one: MapRecord) -> ShownMap:
+    return ShownMap(
+        record.case,
+        one.sequence,
         shown_picture(
-            output / row["picture"],
+            output / one.picture,
             output / "index.html",
-            f"{row['case']}, {row['sequence']}: three views of input and anomaly map, "
-            f"{row['anomaly_ml']:.2f} ml marked in {row['components']} components",
+            f"{record.case}, {one.sequence}: three views of input and anomaly map, "
+            f"{one.anomaly_ml:.2f} ml marked in {len(one.components)} components",
         ),
-        quote(row.get("viewer", "")),
-        tuple((row[key], f"{row[key]:.{decimals}f}") for key, _, _, decimals in COLUMNS),
-        record["flags"],
-        record["warnings"],
-        record["done"],
-        [(what, quote(row["volumes"][what])) for what in sorted(row["volumes"])],
-        row["run"],
+        quote(one.viewer),
+        tuple(_cell(column, one) for column in COLUMNS),
+        record.flags,
+        record.warnings,
+        record.done,
+        [(what, quote(one.volumes[what])) for what in sorted(one.volumes)],
+        record.model.run,
     )
+
+
+def _cell(column: Column, one: MapRecord) -> tuple[float, str]:
+    value = column.value(one)
+    return value, f"{value:.{column.decimals}f}"

@@ -40,15 +40,15 @@ class Prepared:
     steps : which steps it still needed, and their reasons to doubt
     tools : by which tools, with versions
     warnings : what is odd about its images, in words: for a human to look at
-    hash : of its files and of what was asked
+    made_from : hash of its files and of what was asked
     seconds : by step
     """
 
     case: StandardCase
     steps: CaseSteps
-    tools: Sequence[str]
+    tools: tuple[str, ...]
     warnings: tuple[str, ...]
-    hash: str
+    made_from: str
     seconds: Mapping[str, float]
 
 

@@ -36,7 +36,8 @@ from dal_auto.inference.prepare import (
     task_bytes,
     usable,
 )
-from dal_auto.inference.request import Request, is_done, read_records, record_path
+from dal_auto.inference.record import read_records, record_path
+from dal_auto.inference.request import Request, is_done
 from dal_auto.inference.table import write_tables
 from dal_auto.preprocessing.quality.pictures import flags
 from dal_auto.store.atomic import remove_leftovers

@@ -50,7 +50,7 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
         if joint or model.request.threshold is not None
         else scoring.false_positive_rate,
         "mask": "voxels of the map with a score at or above the threshold",
-        "model": model.names(),
+        "model": model.names.model_dump(exclude={"threshold_source"}),
         "steps": list(prepared.case.steps),
         "tools": list(prepared.tools),
         "warnings": list(prepared.warnings),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from dal_auto.inference.record import PredictionRecord
 from dal_auto.store.atomic import replacing
 
 CASES = (
@@ -22,7 +23,7 @@ SECONDS = ("case", "step", "seconds")
 
 
 def write_tables(
-    output: Path, records: Sequence[Mapping[str, Any]], failures: Iterable[Mapping[str, str]]
+    output: Path, records: Sequence[PredictionRecord], failures: Iterable[Mapping[str, str]]
 ) -> None:
     """Write ``cases.csv``, ``components.csv``, ``failures.csv`` and ``logs/seconds.csv``.
 
@@ -32,30 +33,45 @@ def write_tables(
     failures : case, step and cause
     """
     _write(output / "cases.csv", CASES, case_rows(records))
-    found = [
-        component | {"component": number}
-        for record in records
-        for sequence in [row["sequence"] for row in record["rows"]]
-        for number, component in enumerate(
-            (one for one in record["components"] if one["sequence"] == sequence), 1
-        )
-    ]
-    _write(output / "components.csv", COMPONENTS, found)
+    _write(output / "components.csv", COMPONENTS, _component_rows(records))
     _write(output / "failures.csv", FAILURES, sorted(failures, key=itemgetter("case")))
     seconds = [
-        {"case": record["case"], "step": step, "seconds": value}
+        {"case": record.case, "step": step, "seconds": value}
         for record in records
-        for step, value in _seconds(output, record["case"]).items()
+        for step, value in _seconds(output, record.case).items()
     ]
     _write(output / "logs" / "seconds.csv", SECONDS, seconds)
 
 
-def case_rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def case_rows(records: Iterable[PredictionRecord]) -> list[dict[str, Any]]:
     """One row per case and sequence, with what is said of the case as a whole."""
     return [
-        row | {name: "; ".join(record[name]) for name in ("flags", "warnings")}
+        {
+            "case": record.case,
+            "sequence": one.sequence,
+            "threshold": one.threshold,
+            "anomaly_ml": one.anomaly_ml,
+            "components": len(one.components),
+            "largest_component_ml": one.largest_component_ml,
+            "maximum_score": one.maximum_score,
+            "mean_score": one.mean_score,
+            "flags": "; ".join(record.flags),
+            "warnings": "; ".join(record.warnings),
+            "run": record.model.run,
+        }
         for record in records
-        for row in record["rows"]
+        for one in record.maps
+    ]
+
+
+def _component_rows(records: Iterable[PredictionRecord]) -> list[dict[str, Any]]:
+    """One row per component, numbered within its map."""
+    return [
+        {"case": record.case, "sequence": one.sequence, "component": number}
+        | component.model_dump()
+        for record in records
+        for one in record.maps
+        for number, component in enumerate(one.components, 1)
     ]
 
 

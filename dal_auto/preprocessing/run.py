@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import logging
 import math
@@ -34,6 +33,7 @@ from dal_auto.preprocessing.quality.pictures import flags, write_picture, write_
 from dal_auto.preprocessing.steps import CaseSteps, DatasetDecisions, decide_dataset
 from dal_auto.store.atomic import remove_leftovers, replacing, write_json
 from dal_auto.store.claim import claimed
+from dal_auto.store.kept import made_from
 from dal_auto.store.standard_cases import (
     CaseRecord,
     read_case,
@@ -115,27 +115,18 @@ def load_decisions(dataset: str) -> DatasetDecisions:
 
 def inputs_hash(task: Task) -> str:
     """Hash of everything that a case's result depends on: files, steps, plan, tool versions."""
-    digest = hashlib.sha256()
-    files = [*task.case.sequences.values(), task.case.lesion_mask, task.case.brain_mask]
-    for file in files:
-        if file is not None:
-            try:
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
-            except OSError as error:
-                raise InputError(
-                    file, f"it cannot be read ({error.strerror})", "Check the path and the link."
-                ) from error
-    content = {
-        "patient_id": task.case.patient_id,
-        "sequences": list(task.case.sequences),
-        "masks": [task.case.lesion_mask is not None, task.case.brain_mask is not None],
-        "claims": asdict(task.case.claims),
-        "steps": task.steps.model_dump(mode="json"),
-        "plan": task.plan.model_dump(mode="json"),
-        "tools": [f"dal_auto {__version__}", *tool_versions(task.steps, task.plan)],
-    }
-    digest.update(json.dumps(content, sort_keys=True).encode())
-    return digest.hexdigest()
+    case = task.case
+    return made_from(
+        {
+            "patient_id": case.patient_id,
+            "sequences": list(case.sequences),
+            "claims": asdict(case.claims),
+            "steps": task.steps.model_dump(mode="json"),
+            "plan": task.plan.model_dump(mode="json"),
+            "tools": [f"dal_auto {__version__}", *tool_versions(task.steps, task.plan)],
+        },
+        {**case.sequences, "lesion mask": case.lesion_mask, "brain mask": case.brain_mask},
+    )
 
 
 def preprocess_case(task: Task) -> tuple[bool, list[str]]:
@@ -149,7 +140,7 @@ def preprocess_case(task: Task) -> tuple[bool, list[str]]:
             with suppress(InputError):  # damaged since: done again
                 record = read_record(path)
                 if record.hash == wanted and read_case(record):
-                    return True, flags(record.content["quality"])
+                    return True, flags(record.quality)
     case = standardise(
         task.case, task.steps, task.plan, load_atlas(), threads=task.threads, watch=watch
     )

@@ -8,58 +8,45 @@ to run (seconds, dates) is never in either, so that results compare byte for byt
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import blosc2
 import numpy as np
+from pydantic import Field
 
 from dal_auto.case import Geometry, StandardCase
 from dal_auto.errors import InputError
-from dal_auto.store.atomic import replacing, write_json
+from dal_auto.store.atomic import replacing
+from dal_auto.store.kept import Kept
 
 _AGAIN = "Delete both files of the case and run dal_plan_and_preprocess again."
 
 
-@dataclass(frozen=True, eq=False)
-class CaseRecord:
-    """The JSON half of a stored case: everything but the voxels."""
+class CaseRecord(Kept):
+    """The JSON half of a stored case: everything but the voxels.
 
-    path: Path
-    content: Mapping[str, Any]
+    Parameters
+    ----------
+    path : where it was read
+    geometry, scale, percentiles, quality, steps : see `StandardCase`
+    hash : of all that the case was made from: inputs, steps, plan, versions of the tools
+    array_sha256 : of the voxels' bytes
+    """
 
-    @property
-    def case_id(self) -> str:
-        return str(self.content["case_id"])
-
-    @property
-    def patient_id(self) -> str:
-        return str(self.content["patient_id"])
-
-    @property
-    def sequences(self) -> tuple[str, ...]:
-        return tuple(self.content["sequences"])
-
-    @property
-    def has_lesion_mask(self) -> bool:
-        return bool(self.content["has_lesion_mask"])
-
-    @property
-    def percentiles(self) -> dict[str, tuple[float, ...]]:
-        return {name: tuple(values) for name, values in self.content["percentiles"].items()}
-
-    @property
-    def hash(self) -> str:
-        """Hash of the inputs, the steps and the tools' versions that made the case."""
-        return str(self.content["hash"])
-
-    @property
-    def array_sha256(self) -> str:
-        return str(self.content["array_sha256"])
+    path: Path = Field(default=Path(), exclude=True)
+    dataset: str
+    case_id: str
+    patient_id: str
+    sequences: tuple[str, ...]
+    has_lesion_mask: bool
+    geometry: Geometry
+    scale: dict[str, int | float]
+    percentiles: dict[str, tuple[float, ...]]
+    quality: dict[str, int | float]
+    steps: tuple[str, ...]
+    hash: str
+    array_sha256: str
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -95,28 +82,27 @@ def write_case(folder: Path, case: StandardCase, inputs_hash: str) -> None:
     if case.lesion_mask is not None:
         channels.append(case.lesion_mask)
     array = np.stack([np.asarray(channel, np.float16) for channel in channels])
-    record = folder / f"{case.case_id}.json"
+    path = folder / f"{case.case_id}.json"
     with replacing(folder / f"{case.case_id}.b2nd") as temporary:
         _write_blosc2(temporary, array)
         # From here to the rename of its record the case is not there: the old one describes others.
-        record.unlink(missing_ok=True)
-    write_json(
-        record,
-        {
-            "dataset": case.dataset,
-            "case_id": case.case_id,
-            "patient_id": case.patient_id,
-            "sequences": list(case.sequences),
-            "has_lesion_mask": case.lesion_mask is not None,
-            "geometry": case.geometry.to_json(),
-            "scale": dict(case.scale),
-            "percentiles": {name: list(values) for name, values in case.percentiles.items()},
-            "quality": dict(case.quality),
-            "steps": list(case.steps),
-            "hash": inputs_hash,
-            "array_sha256": hashlib.sha256(array.tobytes()).hexdigest(),
-        },
+        path.unlink(missing_ok=True)
+    record = CaseRecord(
+        path=path,
+        dataset=case.dataset,
+        case_id=case.case_id,
+        patient_id=case.patient_id,
+        sequences=case.sequences,
+        has_lesion_mask=case.lesion_mask is not None,
+        geometry=case.geometry,
+        scale=dict(case.scale),
+        percentiles=dict(case.percentiles),
+        quality=dict(case.quality),
+        steps=case.steps,
+        hash=inputs_hash,
+        array_sha256=hashlib.sha256(array.tobytes()).hexdigest(),
     )
+    record.write(path)
 
 
 def retire(record: Path) -> None:
@@ -139,8 +125,8 @@ def _retired(record: Path) -> Path:
 def read_record(path: Path) -> CaseRecord:
     """Read the JSON half of a case."""
     try:
-        return CaseRecord(path, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:  # not there, not UTF-8, or not JSON
+        return CaseRecord.read(path).model_copy(update={"path": path})
+    except (OSError, ValueError) as error:  # not there, not UTF-8, or no such record
         raise InputError(path, f"it is no record of a case ({error})", _AGAIN) from error
 
 
@@ -161,18 +147,18 @@ def read_case(record: CaseRecord) -> StandardCase:
     array = read_array(path)
     if hashlib.sha256(array.tobytes()).hexdigest() != record.array_sha256:
         raise InputError(path, "its voxels are not those its record describes", _AGAIN)
-    content, count = record.content, len(record.sequences)
+    count = len(record.sequences)
     return StandardCase(
-        dataset=content["dataset"],
+        dataset=record.dataset,
         case_id=record.case_id,
         patient_id=record.patient_id,
         sequences=record.sequences,
         images=array[:count].astype(np.float32),
         brain_mask=array[count] > 0,
         lesion_mask=array[count + 1] > 0 if record.has_lesion_mask else None,
-        geometry=Geometry.from_json(content["geometry"]),
-        scale=content["scale"],
+        geometry=record.geometry,
+        scale=record.scale,
         percentiles=record.percentiles,
-        quality=content["quality"],
-        steps=tuple(content["steps"]),
+        quality=record.quality,
+        steps=record.steps,
     )

@@ -106,7 +106,7 @@ class Cohort:
         content = [
             record.array_sha256,
             *record.sequences,
-            json.dumps(record.content["percentiles"]),
+            json.dumps(record.percentiles),
         ]
         key = hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
         return self.cache / f"{record.case_id}_{key}.b2nd"

@@ -54,7 +54,7 @@ class Selection:
 
     def __str__(self) -> str:
         if self.annotated:
-            dataset = self.cohort.records[0].content["dataset"]
+            dataset = self.cohort.records[0].dataset
             return f"{len(self.cohort)} annotated cases of {dataset}"
         return f"lesions pasted into {len(self.cohort)} held-out healthy cases"
 

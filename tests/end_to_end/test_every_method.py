@@ -56,7 +56,7 @@ def prepare_once() -> Callable[[PrepareTask], Prepared]:
     def once(task: PrepareTask) -> Prepared:
         if task.case.case_id not in prepared:
             prepared[task.case.case_id] = prepare(task)
-        return replace(prepared[task.case.case_id], hash=task.request.hash_of(task.case))
+        return replace(prepared[task.case.case_id], made_from=task.request.hash_of(task.case))
 
     return once
 

@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from dal_auto.evaluation.kept import Origin
 from dal_auto.evaluation.pictures.volumes import Volumes, write_volumes
 from dal_auto.evaluation.report.page import CaseVolumes, Picture, Report, write_report
 from dal_auto.figures.png import save_png
+from dal_auto.store.kept import Origin
 from dal_auto.store.run_identity import RunGroup, RunIdentity
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}

@@ -16,11 +16,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from dal_auto.case import Geometry, StandardCase
-from dal_auto.evaluation.kept import Origin
 from dal_auto.evaluation.pictures.volumes import read_volumes, take_volumes, write_volumes
 from dal_auto.evaluation.report.page import CaseVolumes, Picture, Report, write_report
 from dal_auto.figures.png import save_png
 from dal_auto.inference.predictor import Prediction
+from dal_auto.store.kept import Origin
 from dal_auto.store.run_identity import RunGroup, RunIdentity
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]

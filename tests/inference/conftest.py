@@ -13,7 +13,9 @@ import torch
 from dal_auto.case import Geometry, Grid, RawCase, StandardCase
 from dal_auto.images import write_image
 from dal_auto.inference.export import standard_grid
+from dal_auto.inference.measure import Component
 from dal_auto.inference.prepare import Prepared, PrepareTask
+from dal_auto.inference.record import MapRecord, ModelNames, PredictionRecord
 from dal_auto.inference.request import tools_of
 from dal_auto.inference.run import PredictionSummary, predict_cases
 from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
@@ -172,3 +174,48 @@ def predicting(monkeypatch, prepared, run, tmp_path) -> Callable[..., Prediction
         )
 
     return start
+
+
+@pytest.fixture
+def model_names() -> ModelNames:
+    return ModelNames(
+        run="IXI/DAL__a/seed_0",
+        model_sha256="ab" * 32,
+        method="DAL",
+        preset="robust",
+        configuration="paper",
+        training_set="IXI",
+        training_steps=5,
+        threshold_source="user: --threshold",
+    )
+
+
+@pytest.fixture
+def record(model_names) -> Callable[..., PredictionRecord]:
+    def make(case: str, *volumes: float, **changes: Any) -> PredictionRecord:
+        """A case with a map of each volume, in three components of which the largest is half."""
+        maps = tuple(
+            MapRecord(
+                sequence=f"T{n}",
+                threshold=0.25,
+                anomaly_ml=ml,
+                components=tuple(
+                    Component(ml=ml * share, x_mm=0, y_mm=0, z_mm=0, maximum_score=0.9)
+                    for share in (0.5, 0.25, 0.25)
+                ),
+                maximum_score=0.9,
+                mean_score=0.01,
+                picture=f"{case}_T{n}.png",
+                viewer="",
+                volumes={"anomaly": f"{case}_T{n}_anomaly.nii.gz"},
+            )
+            for n, ml in enumerate(volumes, 1)
+        )
+        steps = CaseSteps(bias_correct=True, coregister=False, register_to_atlas=False, strip=False)
+        made = PredictionRecord(
+            case=case, made_from="", tools=(), steps=steps, done=("N4",), model=model_names,
+            warnings=(), flags=(), quality={}, maps=maps, files={},
+        )  # fmt: skip
+        return made.model_copy(update=changes)
+
+    return make

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
 from dal_auto.figures.png import save_png
 from dal_auto.inference.limits import LIMITS
 from dal_auto.inference.page import write_page
+from dal_auto.inference.record import PredictionRecord
 
-MODEL = {
-    "run": "IXI/DAL__a/seed_0",
-    "model_sha256": "ab" * 32,
-    "method": "DAL",
-    "preset": "robust",
-    "configuration": "paper",
-    "training_set": "IXI",
-    "training_steps": 5,
-    "threshold_source": "user: --threshold",
-}
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -60,36 +50,21 @@ class Reader(HTMLParser):
         return [a[name] or "" for t, a in self.attributes if t == tag and name in a]
 
 
-def record(case: str, *volumes: float, **changes: Any) -> dict[str, Any]:
-    rows = [
-        {
-            "case": case, "sequence": f"T{n + 1}", "threshold": 0.25, "anomaly_ml": ml,
-            "components": 3, "largest_component_ml": ml / 2, "maximum_score": 0.9,
-            "mean_score": 0.01, "run": MODEL["run"], "picture": f"{case}_T{n + 1}.png",
-            "volumes": {"anomaly": f"{case}_T{n + 1}_anomaly.nii.gz"},
-        }
-        for n, ml in enumerate(volumes)
-    ]  # fmt: skip
-    files = {f"{case}_T{n + 1}_anomaly.nii.gz": "x" for n in range(len(volumes))}
-    content = {"case": case, "model": MODEL, "warnings": [], "flags": [], "done": ["N4"]}
-    return content | {"rows": rows, "files": files} | changes
-
-
 @pytest.fixture
 def read(tmp_path):
     from matplotlib.figure import Figure
 
-    def make(*records: dict[str, Any], failures: tuple[str, ...] = ()) -> Reader:
+    def make(*records: PredictionRecord, failures: tuple[str, ...] = ()) -> Reader:
         for one in records:
-            for row in one["rows"]:
-                save_png(Figure(figsize=(2, 3)), tmp_path / f"{one['case']}_{row['sequence']}.png")
+            for shown in one.maps:
+                save_png(Figure(figsize=(2, 3)), tmp_path / shown.picture)
         path = write_page(tmp_path, records, failures)
         return Reader(path.read_text(encoding="utf-8"))
 
     return make
 
 
-def test_the_largest_anomaly_stands_first_with_its_picture_and_figures(read):
+def test_the_largest_anomaly_stands_first_with_its_picture_and_figures(read, record):
     page = read(record("a", 1.0, 30.0), record("b", 4.0))
     cases = [re.match(r"\w", row[1].strip())[0] + row[2] for row in page.rows]
     assert cases == ["aT2", "bT1", "aT1"]
@@ -102,16 +77,16 @@ def test_the_largest_anomaly_stands_first_with_its_picture_and_figures(read):
     assert "a_T2_anomaly.nii.gz" in page.values("a", "href")
 
 
-def test_it_says_what_it_is_not_and_what_the_method_cannot_see(read):
+def test_it_says_what_it_is_not_and_what_the_method_cannot_see(read, record, model_names):
     page = read(record("a", 1.0))
     assert "not for diagnosis" in page.words
     assert all(limit in page.words for limit in LIMITS)
     assert "trained on IXI" in page.words and "user: --threshold" in page.words
-    assert MODEL["run"] in page.words
+    assert model_names.run in page.words
 
 
-def test_flags_warnings_and_failures_are_shown_and_escaped(read, tmp_path):
-    odd = record("a", 1.0, flags=["atlas_dice 0.5 <b>"], warnings=["T1 & T2 swapped"])
+def test_flags_warnings_and_failures_are_shown_and_escaped(read, tmp_path, record):
+    odd = record("a", 1.0, flags=("atlas_dice 0.5 <b>",), warnings=("T1 & T2 swapped",))
     page = read(odd, record("b", 2.0), failures=("case <c>: no & such file",))
     assert "atlas_dice 0.5 <b>" in page.rows[1][1] and "T1 & T2 swapped" in page.rows[1][1]
     assert "case <c>: no & such file" in page.words
@@ -119,7 +94,7 @@ def test_flags_warnings_and_failures_are_shown_and_escaped(read, tmp_path):
     assert "<b>" not in (tmp_path / "index.html").read_text()
 
 
-def test_nothing_is_fetched_and_only_its_own_style_and_script_count(read, tmp_path):
+def test_nothing_is_fetched_and_only_its_own_style_and_script_count(read, tmp_path, record):
     page = read(record("a", 1.0))
     links = page.values("a", "href") + page.values("img", "src") + page.values("link", "href")
     assert not [link for link in links if "//" in link]
@@ -128,24 +103,23 @@ def test_nothing_is_fetched_and_only_its_own_style_and_script_count(read, tmp_pa
     assert "unsafe" not in policy
 
 
-def test_names_that_urls_do_not_take_are_quoted(read):
+def test_names_that_urls_do_not_take_are_quoted(read, record):
     page = read(record("é #1 %", 1.0))
     assert page.values("img", "src") == ["%C3%A9%20%231%20%25_T1.png"]
     assert page.rows[0][1].strip().startswith("é #1 %")
 
 
-def test_a_picture_that_is_gone_is_said(read, tmp_path):
+def test_a_picture_that_is_gone_is_said(read, tmp_path, record):
     read(record("a", 1.0))
     (tmp_path / "a_T1.png").unlink()
     page = Reader(write_page(tmp_path, [record("a", 1.0)], []).read_text())
     assert page.rows[0][0] == "no picture" and page.values("img", "src") == []
 
 
-def test_where_there_are_maps_of_two_runs_each_names_its_own(read):
-    other = MODEL | {"run": "IXI/DAL__b/seed_1"}
-    rows = [record("b", 1.0)["rows"][0] | {"run": other["run"]}]
-    page = read(record("a", 2.0), record("b", 1.0, model=other, rows=rows))
-    assert MODEL["run"] in page.rows[0][1] and other["run"] in page.rows[1][1]
+def test_where_there_are_maps_of_two_runs_each_names_its_own(read, record, model_names):
+    other = model_names.model_copy(update={"run": "IXI/DAL__b/seed_1"})
+    page = read(record("a", 2.0), record("b", 1.0, model=other))
+    assert model_names.run in page.rows[0][1] and other.run in page.rows[1][1]
 
 
 def test_without_a_case_it_is_still_a_page(read):
@@ -153,7 +127,7 @@ def test_without_a_case_it_is_still_a_page(read):
     assert "No case was done" in page.words and "case a: broken" in page.words
 
 
-def test_equal_records_give_equal_bytes(read, tmp_path):
+def test_equal_records_give_equal_bytes(read, tmp_path, record):
     read(record("a", 1.0), record("b", 1.0))
     first = (tmp_path / "index.html").read_bytes()
     read(record("a", 1.0), record("b", 1.0))

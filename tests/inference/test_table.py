@@ -8,28 +8,20 @@ from dal_auto.inference.table import CASES, COMPONENTS, FAILURES, SECONDS, write
 from dal_auto.store.atomic import write_json
 
 
-def record(case: str, *sequences: str) -> dict:
-    row = {name: 1.5 for name in CASES if name not in ("flags", "warnings")}
-    found = {name: 2.5 for name in COMPONENTS if name != "component"}
-    return {
-        "case": case,
-        "flags": ["f 1", "f 2"],
-        "warnings": [],
-        "rows": [row | {"case": case, "sequence": s} for s in sequences],
-        "components": [found | {"case": case, "sequence": s} for s in sequences for _ in range(2)],
-    }
-
-
-def test_every_table_has_its_columns_and_rows(tmp_path):
+def test_every_table_has_its_columns_and_rows(tmp_path, record):
     write_json(tmp_path / "logs" / "a.json", {"seconds": {"N4": 3.5, "write": 0.25}})
     failures = [{"case": name, "step": "N4", "cause": "c"} for name in ("z", "y")]
-    write_tables(tmp_path, [record("a", "T1", "T2"), record("b", "T1")], failures)
+    write_tables(
+        tmp_path, [record("a", 2.0, 1.0, flags=("f 1", "f 2")), record("b", 4.0)], failures
+    )
     cases = pd.read_csv(tmp_path / "cases.csv")
     assert tuple(cases.columns) == CASES and list(cases["sequence"]) == ["T1", "T2", "T1"]
     assert cases.loc[0, "flags"] == "f 1; f 2"
     components = pd.read_csv(tmp_path / "components.csv")
     assert tuple(components.columns) == COMPONENTS
-    assert list(components["component"]) == [1, 2] * 3
+    assert list(components["component"]) == [1, 2, 3] * 3
+    assert list(components["ml"]) == [1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 2.0, 1.0, 1.0]
+    assert list(cases["largest_component_ml"]) == [1.0, 0.5, 2.0]
     seconds = pd.read_csv(tmp_path / "logs" / "seconds.csv")
     assert seconds.values.tolist() == [["a", "N4", 3.5], ["a", "write", 0.25]]
     assert list(pd.read_csv(tmp_path / "failures.csv")["case"]) == ["y", "z"]

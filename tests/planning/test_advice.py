@@ -23,16 +23,17 @@ from dal_auto.store.standard_cases import CaseRecord
 @pytest.fixture
 def plans(monkeypatch, make_plans, tmp_path) -> Plans:
     """The configuration `small`, of a preprocessed dataset with one healthy case."""
-    percentiles = [float(i) for i in range(len(PreprocessingPlan().percentiles))]
-    content = {
-        "case_id": "c",
-        "patient_id": "p",
-        "sequences": ["T1", "T2"],
-        "has_lesion_mask": False,
-        "percentiles": {"T1": percentiles, "T2": percentiles},
-    }
+    percentiles = tuple(float(i) for i in range(len(PreprocessingPlan().percentiles)))
+    record = CaseRecord.model_construct(
+        path=tmp_path / "c",
+        case_id="c",
+        patient_id="p",
+        sequences=("T1", "T2"),
+        has_lesion_mask=False,
+        percentiles={"T1": percentiles, "T2": percentiles},
+    )
     decisions = DatasetDecisions(dataset="D", preprocessing=PreprocessingPlan(), steps={})
-    monkeypatch.setattr(module, "case_records", lambda d: [CaseRecord(tmp_path / "c", content)])
+    monkeypatch.setattr(module, "case_records", lambda d: [record])
     monkeypatch.setattr(module, "load_decisions", lambda dataset: decisions)
     chosen = CONFIGURATIONS["small"].plan("small")
     settings = find_method("DAL").default_settings("robust", chosen).model_dump(mode="json")

@@ -46,15 +46,15 @@ def record(
     sequences: tuple[str, ...] = ("T1", "T2"),
     lesion: bool = False,
 ) -> CaseRecord:
-    values = {"T1": list(t1), "T2": [0.0, 2.0, 4.0]}
-    content = {
-        "case_id": patient,
-        "patient_id": patient,
-        "sequences": list(sequences),
-        "has_lesion_mask": lesion,
-        "percentiles": {name: values[name] for name in sequences},
-    }
-    return CaseRecord(Path(f"{patient}.json"), content)
+    values = {"T1": t1, "T2": (0.0, 2.0, 4.0)}
+    return CaseRecord.model_construct(
+        path=Path(f"{patient}.json"),
+        case_id=patient,
+        patient_id=patient,
+        sequences=sequences,
+        has_lesion_mask=lesion,
+        percentiles={name: values[name] for name in sequences},
+    )
 
 
 def planned(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dal_auto.errors import UsageError
 from dal_auto.store.run_identity import RunGroup, RunIdentity
 
-NAMES = st.from_regex(r"[A-Za-z0-9.-]{1,8}", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.-]{0,7}", fullmatch=True)
 
 
 @given(NAMES, NAMES, NAMES, NAMES, st.just("") | NAMES, st.integers(0, 99))

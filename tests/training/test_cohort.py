@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from dal_auto.training.cohort import cohort_of, split_by_patient
 @given(patients=st.lists(st.integers(0, 12), min_size=1, max_size=30), fraction=st.floats(0, 0.99))
 def test_a_split_keeps_patients_together_and_leaves_someone_to_train_on(patients, fraction):
     records = [
-        CaseRecord(Path(f"{index}.json"), {"case_id": str(index), "patient_id": f"p{patient}"})
+        CaseRecord.model_construct(case_id=str(index), patient_id=f"p{patient}")
         for index, patient in enumerate(patients)
     ]
     training, validation = split_by_patient(records, fraction)
@@ -102,9 +101,7 @@ def test_what_does_not_change_the_volumes_shares_the_cache(make_cohort, make_pla
 def test_a_case_that_was_made_anew_is_not_taken_from_the_cache(make_cohort, make_plans):
     cohort = make_cohort(make_plans(configuration__name="stale-test"), [0])
     cohort.fill_cache()
-    anew = CaseRecord(
-        cohort.records[0].path, cohort.records[0].content | {"array_sha256": "f" * 64}
-    )
+    anew = cohort.records[0].model_copy(update={"array_sha256": "f" * 64})
     with pytest.raises(InputError, match="not those its record describes"):
         dataclasses.replace(cohort, records=(anew,)).volumes(0)
 
@@ -119,14 +116,14 @@ def test_a_case_that_lacks_a_sequence_has_zeros_and_says_so(make_plans, incomple
 
 
 @pytest.mark.parametrize(
-    "change", [{"sequences": ["T2", "T1"]}, {"percentiles": {"T1": [1.0], "T2": [2.0]}}]
+    "change", [{"sequences": ("T2", "T1")}, {"percentiles": {"T1": (1.0,), "T2": (2.0,)}}]
 )
 def test_equal_voxels_of_which_something_else_is_said_are_another_entry(
     make_cohort, make_plans, change
 ):
     cohort = make_cohort(make_plans(), [0])
     record = cohort.records[0]
-    other = dataclasses.replace(cohort, records=(CaseRecord(record.path, record.content | change),))
+    other = dataclasses.replace(cohort, records=(record.model_copy(update=change),))
     assert cohort._path(0) != other._path(0)
 
 

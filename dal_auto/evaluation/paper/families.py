@@ -124,7 +124,9 @@ def swept_keys(plans: Iterable[Plans]) -> list[str]:
             # The same key may hold a list or nothing in another method.
             if key.startswith(_SWEPT_SECTIONS) and is_number(value):
                 points.setdefault(key, set()).add((family(one, {key}), value))
-    return sorted(key for key, values in points.items() if len({f for f, _ in values}) < len(values))
+    return sorted(
+        key for key, values in points.items() if len({f for f, _ in values}) < len(values)
+    )
 
 
 def families(infos: Mapping[Any, Plans], free: Collection[str]) -> dict[str, list[Any]]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from dal_auto.case import StandardCase
 from dal_auto.errors import InputError
-from dal_auto.evaluation.kept import Origin
 from dal_auto.inference.predictor import Prediction
 from dal_auto.pages.volumes import LAYERS, ViewerVolumes, viewer_volumes
 from dal_auto.scoring.pooled_curve import UNREADABLE
 from dal_auto.store.atomic import replacing
+from dal_auto.store.kept import Origin
 
 
 class Volumes(ViewerVolumes):

@@ -162,13 +162,13 @@ def write_quality(
     shown without.
     """
     figures = pd.DataFrame(
-        [dict(record.content["quality"]) for record in records],
+        [record.quality for record in records],
         index=[record.case_id for record in records],
         dtype=float,
     )
     figures = figures[in_order(figures.columns)]
     limits = cohort_limits(figures)
-    found = {r.case_id: findings(r.content["quality"], limits) for r in records}
+    found = {r.case_id: findings(r.quality, limits) for r in records}
     order = _worst_first(figures, found)
     table = figures.loc[order]
     with replacing(folder / "quality.csv") as temporary:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dal_auto.case import Geometry, StandardCase
 from dal_auto.errors import InputError
-from dal_auto.evaluation.kept import Origin
 from dal_auto.evaluation.pictures.volumes import read_volumes, take_volumes, write_volumes
 from dal_auto.inference.predictor import Prediction
+from dal_auto.store.kept import Origin
 
 MADE_FROM = Origin(model="hash of the checkpoint", case="hash of the case")
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from dal_auto.evaluation.kept import REVISION, Kept, Origin
+from dal_auto.store.kept import REVISION, Kept, Origin
 
 
 class Numbers(Kept):
