@@ -15,12 +15,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from dal_auto.case import Shape
+from dal_auto.choices import SkullStripper
 from dal_auto.errors import InputError, PlansError
 from dal_auto.schema import Section, ours, paper
 from dal_auto.scoring.joint import JointRule
-
-SkullStripper = Literal["deepbet", "robex", "hd-bet", "synthstrip"]
-
 
 #: A grid of fewer voxels is a demo's: 40×56×40 at 4 mm has 90,000, 80×112×80 at 2 mm 717,000.
 _SMALL_VOXELS = 200_000

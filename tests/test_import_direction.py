@@ -31,7 +31,17 @@ RANKS = {
     "networks": 5,
 }
 COMMON = {
-    *("case", "datasets", "distributed", "errors", "figures", "findings", "images", "pages"),
+    *(
+        "case",
+        "choices",
+        "datasets",
+        "distributed",
+        "errors",
+        "figures",
+        "findings",
+        "images",
+        "pages",
+    ),
     "paths",
     *("plans", "schema", "scoring", "store", "volumes", "workers"),
 }

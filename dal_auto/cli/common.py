@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import current_thread, main_thread
 from typing import NoReturn
 
@@ -104,6 +105,27 @@ def workforce(options: argparse.Namespace) -> Workforce:
         options.threads,
         options.scheduler,
         options.step_limit or None,
+    )
+
+
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """Options of the commands that make plans."""
+    parser.add_argument(
+        "--plans",
+        type=Path,
+        metavar="FILE",
+        help="plans to take over: a plans.json, or parts of it",
+    )
+    parser.add_argument(
+        "--device-memory",
+        type=number("a memory in GB"),
+        metavar="GB",
+        help="plan for a CUDA GPU with this memory, instead of this machine's device",
+    )
+    parser.add_argument(
+        "--plan-only",
+        action="store_true",
+        help="show the plans for the cases that are there, and stop",
     )
 
 

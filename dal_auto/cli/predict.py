@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from dal_auto.case import RawCase
+from dal_auto.choices import LAYOUTS, OUTPUTS
 from dal_auto.cli import common
-from dal_auto.datasets.scans import find_scans
-from dal_auto.inference.layout import LAYOUTS
-from dal_auto.inference.request import OUTPUTS
-from dal_auto.inference.run import predict_cases
-from dal_auto.planning.hardware import Hardware
-from dal_auto.store.model_files import SHIPPED, choose_model
-from dal_auto.store.runs import Run
-
-logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,39 +83,7 @@ def _outputs(text: str) -> frozenset[str]:
     return chosen
 
 
-def _claimed(case: RawCase, stripped: bool) -> RawCase:
-    return replace(case, claims=replace(case.claims, stripped=stripped))
-
-
 def _run(options: argparse.Namespace) -> int:
-    model = choose_model(options.m, options.r)
-    cases = find_scans(options.i, options.o, options.sequence)
-    if options.stripped is not None:
-        cases = [_claimed(case, options.stripped == "yes") for case in cases]
-    whose = "your own run" if isinstance(model, Run) else "a model file"
-    whose = "it comes with dal_auto" if str(model) == SHIPPED else whose
-    logger.info("%d cases; model: %s (%s)", len(cases), model, whose)
-    summary = predict_cases(
-        cases,
-        options.o,
-        model,
-        device=Hardware.measure(options.device).device,
-        save=options.save,
-        threshold=options.threshold,
-        workforce=common.workforce(options),
-        resume=options.resume,
-        layout=options.layout,
-    )
-    logger.info(
-        "%d cases done, %d kept from before, %d failed; table: %s",
-        len(summary.done),
-        len(summary.kept),
-        len(summary.failures),
-        options.o / "cases.csv",
-    )
-    logger.info("look at the maps: %s", options.o / "index.html")
-    code = common.report_failures(summary.failures)
-    if (written := len(summary.done) + len(summary.kept)) != len(cases):
-        logger.error("%d of %d cases have maps", written, len(cases))
-        return 1
-    return code
+    from dal_auto.cli.commands import predict
+
+    return predict.run(options)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
 
 import dal_auto
+from dal_auto.choices import LayoutName
 from dal_auto.errors import UsageError
 from dal_auto.inference.native_map import JOINT
 from dal_auto.store.atomic import write_json, write_text
 
-LayoutName = Literal["flat", "bids"]
-LAYOUTS: tuple[LayoutName, ...] = ("flat", "bids")
 #: Kinds of volumes, in the order in which they are listed.
 KINDS = ("anomaly", "mask", "pseudo-healthy", "brain-mask", "anatomy")
 _SUFFIXES = {"T1": "T1w", "T2": "T2w"}

@@ -12,13 +12,13 @@ import numpy as np
 
 from dal_auto import __version__
 from dal_auto.case import FloatArray, RawCase
+from dal_auto.choices import LayoutName
 from dal_auto.figures.panels import Volume
 from dal_auto.images import write_image
 from dal_auto.inference.case_page import write_case_page
 from dal_auto.inference.export import standard_grid, to_native
 from dal_auto.inference.layout import (
     KINDS,
-    LayoutName,
     picture_name,
     sidecar_name,
     transform_name,

@@ -16,9 +16,6 @@ from dal_auto.preprocessing.chain import tool_versions
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.store.kept import are_there, made_from
 
-#: What `--save` knows. Mask and pseudo-healthy image are written in any case, beside the map.
-OUTPUTS = ("pseudo-healthy", "mask", "anatomy", "atlas-space")
-
 
 @dataclass(frozen=True)
 class Request:
@@ -28,7 +25,7 @@ class Request:
     ----------
     model_sha256 : of the checkpoint, plans included
     plan : its chain
-    save : further outputs, of `OUTPUTS`
+    save : further outputs, of `choices.OUTPUTS`
     threshold : for the masks; None takes the checkpoint's practical threshold
     layout : what the files are called
     """

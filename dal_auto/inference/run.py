@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dal_auto.case import RawCase
+from dal_auto.choices import LayoutName
 from dal_auto.errors import (
     DalError,
     DiskFull,
@@ -22,7 +23,7 @@ from dal_auto.errors import (
     failure_row,
 )
 from dal_auto.inference.background import Background
-from dal_auto.inference.layout import LayoutName, claim_layout
+from dal_auto.inference.layout import claim_layout
 from dal_auto.inference.model import Model, load_model
 from dal_auto.inference.outputs import Export, write_outputs
 from dal_auto.inference.page import write_page
@@ -85,7 +86,7 @@ def predict_cases(
 
     Parameters
     ----------
-    save : further outputs, of `request.OUTPUTS`
+    save : further outputs, of `choices.OUTPUTS`
     threshold : for the binary mask; None takes the checkpoint's practical threshold
     layout : what the files of a case are called
     resume : keep what is there whole and was made of the same files, model, options and tools

@@ -11,7 +11,7 @@ from dal_auto.cli import models
 
 def test_list_says_where_nothing_is(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DAL_RESULTS", str(tmp_path))
-    monkeypatch.setattr("dal_auto.cli.models.shipped_model", lambda: None)
+    monkeypatch.setattr("dal_auto.cli.commands.models.shipped_model", lambda: None)
     assert models.main(["list"]) == 0
     assert "comes without a model" in capsys.readouterr().out
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dal_auto import paths
-from dal_auto.cli import plan_and_preprocess, planning, train
+from dal_auto.cli import common, plan_and_preprocess, train
+from dal_auto.cli.commands import planning
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.wishes import PlannedRun
@@ -61,7 +62,7 @@ def healthy(tmp_path, monkeypatch) -> Path:
 
 def options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    planning.add_planning(parser)
+    common.add_planning(parser)
     return parser.parse_args(arguments)
 
 

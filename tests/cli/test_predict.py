@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dal_auto.cli import predict as module
+from dal_auto.cli import predict
+from dal_auto.cli.commands import predict as module
 from dal_auto.inference.run import PredictionSummary
 
 Started = Callable[..., tuple[int, dict[str, Any]]]
@@ -42,7 +43,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
         monkeypatch.setattr(module, "predict_cases", predict_cases)
         monkeypatch.setattr(module, "choose_model", lambda method, name: "a model")
         out = output or tmp_path / "maps"
-        return module.main(["-i", str(source), "-o", str(out), "--device", "cpu", *options]), asked
+        return predict.main(["-i", str(source), "-o", str(out), "--device", "cpu", *options]), asked
 
     return run
 

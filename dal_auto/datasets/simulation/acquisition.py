@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from dal_auto.case import BoolArray, FloatArray, Grid
+from dal_auto.choices import POSSIBLE_SEQUENCES
 from dal_auto.datasets.simulation.anatomy import Anatomy
 from dal_auto.datasets.simulation.compartments import (
     AIR,
@@ -25,8 +26,6 @@ from dal_auto.datasets.simulation.compartments import (
 )
 from dal_auto.datasets.simulation.deformation import enlarge, smooth_noise
 
-SEQUENCES = ("T1", "T2")
-KNOWN_SEQUENCES = (*SEQUENCES, "FLAIR")
 POSE_DEGREES, POSE_MM = 10.0, 15.0
 MOTION_DEGREES, MOTION_MM = (1.0, 3.0), (1.0, 4.0)
 BIAS_BLUR_MM, BIAS_LATTICE_MM = 45.0, 10.0
@@ -135,7 +134,7 @@ def draw_acquisitions(
     head = head[head[:, 2] > brain[:, 2].min() - BELOW_BRAIN_MM]
     lattice_mm = (1000 * anatomy.voxel_ml) ** (1 / 3)
     found = {}
-    for sequence in KNOWN_SEQUENCES:
+    for sequence in POSSIBLE_SEQUENCES:
         head_there, brain_there = (
             nib.affines.apply_affine(to_scanner[sequence], part) for part in (head, brain)
         )

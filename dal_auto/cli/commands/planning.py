@@ -1,4 +1,4 @@
-"""What the commands that plan share: their options, and the plans as a table."""
+"""What the commands that plan share: what their options ask for, and the plans as a table."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import argparse
 import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from dal_auto.cli import common
 from dal_auto.cli.table import terminal_width
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.methods.registry import find_method
@@ -20,27 +18,6 @@ from dal_auto.plans import read_assignments
 
 #: Columns that suffice for the values that people read.
 _WIDEST_VALUE = 34
-
-
-def add_planning(parser: argparse.ArgumentParser) -> None:
-    """Options of the commands that make plans."""
-    parser.add_argument(
-        "--plans",
-        type=Path,
-        metavar="FILE",
-        help="plans to take over: a plans.json, or parts of it",
-    )
-    parser.add_argument(
-        "--device-memory",
-        type=common.number("a memory in GB"),
-        metavar="GB",
-        help="plan for a CUDA GPU with this memory, instead of this machine's device",
-    )
-    parser.add_argument(
-        "--plan-only",
-        action="store_true",
-        help="show the plans for the cases that are there, and stop",
-    )
 
 
 def hardware_of(options: argparse.Namespace, device: str | None = None) -> Hardware:

@@ -1,0 +1,1 @@
+"""What each command does once its options are understood; imported then, as torch takes seconds."""

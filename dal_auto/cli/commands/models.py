@@ -1,0 +1,56 @@
+"""``dal_models``: list models, write one as a file, take one over."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from dal_auto import paths
+from dal_auto.cli.table import show, table, terminal_width
+from dal_auto.store.model_files import SHIPPED, ModelFile, choose_model, shipped_model
+from dal_auto.store.runs import complete_runs
+
+logger = logging.getLogger(__name__)
+
+
+def run(options: argparse.Namespace) -> int:
+    actions = {"list": _list, "export": _export, "install": _install}
+    return actions[options.command](options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    header = ["dal_predict -r", "sequences", "voxel", "steps", "what"]
+    model, rows = shipped_model(), []
+    if model is not None:
+        card = model.card()
+        size = f"{card.size_bytes / 1e6:.1f} MB, trained on {card.training_set}"
+        rows.append(
+            [SHIPPED, " ".join(card.sequences), f"{card.spacing_mm[0]:g} mm", card.steps, size]
+        )
+    else:
+        show(["This version of dal_auto comes without a model."])
+    for run in complete_runs():
+        rows.append([str(run), "", "", "", f"in {paths.results()}"])
+    for block in table(header, rows, terminal_width()):
+        show(block)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from dal_auto.inference.packing import pack  # torch takes seconds to import
+
+    model = pack(choose_model(options.m, options.r), options.o, name=options.name)
+    card = model.card()
+    logger.info(
+        "%s: %.1f MB in %s precision; card: %s",
+        model.checkpoint_path, card.size_bytes / 1e6, card.precision, model.card_path,
+    )  # fmt: skip
+    return 0
+
+
+def _install(options: argparse.Namespace) -> int:
+    from dal_auto.inference.packing import install
+
+    run = install(ModelFile(options.file))
+    logger.info("installed; use it with `dal_predict -r %s`", run)
+    return 0
