@@ -12,11 +12,13 @@ modelled and not measured; mixed precision follows torch's published lists of op
 
 from __future__ import annotations
 
+import json
 import logging
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -82,6 +84,15 @@ def memory_of(plans: Plans, kind: str) -> Memory | None:
     None for a method that is not trained by gradients (it holds a volume or two), and for one
     whose code needs values and so does not run without them.
     """
+    content = plans.to_json()
+    content.pop("value_sources", None)  # for people: no method reads them
+    return _memory_of(json.dumps(content, sort_keys=True), kind)
+
+
+@lru_cache(maxsize=128)
+def _memory_of(content: str, kind: str) -> Memory | None:
+    """`memory_of` plans as JSON. The planner asks again and again for the same candidates."""
+    plans = Plans.parse(json.loads(content))
     if not issubclass(find_method(plans.method.name), GradientMethod):
         return None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -161,7 +162,15 @@ def test_a_device_needs_more_than_is_counted():
         assert found.prediction_gb < found.training_gb
 
 
-def test_mixed_precision_counts_on_cuda_alone(monkeypatch):
+@pytest.fixture
+def counted_anew() -> Iterator[None]:
+    """Nothing is kept from other tests, nor for them."""
+    memory._memory_of.cache_clear()
+    yield
+    memory._memory_of.cache_clear()
+
+
+def test_mixed_precision_counts_on_cuda_alone(monkeypatch, counted_anew):
     asked = []
 
     def counting(plans, *, amp):
@@ -180,7 +189,7 @@ def test_a_method_that_is_not_trained_by_gradients_has_no_such_need():
     assert memory_of(plans_of("mean-brain"), "cuda") is None
 
 
-def test_a_method_that_needs_values_is_not_counted(monkeypatch):
+def test_a_method_that_needs_values_is_not_counted(monkeypatch, counted_anew):
     def step(self, batch, step):
         return {"loss": self.network.E_A(batch.images[:, :1]).sum() * math.ceil(batch.images.max())}
 
