@@ -28,7 +28,7 @@ def is_nnunet(root: Path) -> bool:
     if (root / "imagesTr").is_dir():
         return True
     try:
-        return isinstance(json.loads(description.read_text(encoding="utf-8"))["dataset"], dict)
+        return isinstance(json.loads(description.read_text(encoding="utf-8-sig"))["dataset"], dict)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -109,7 +109,7 @@ def _listed_files(
 
 def _read(description: Path) -> dict[str, Any]:
     try:
-        content = json.loads(description.read_text(encoding="utf-8"))
+        content = json.loads(description.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(description, f"not readable as JSON ({error})", "Correct it.") from None
     if not isinstance(content, dict):

@@ -218,7 +218,7 @@ def read_record(path: Path) -> DatasetRecord:
         naming the key, the value found and the rule it breaks.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(path, f"not readable as JSON ({error})", "Correct the file.") from None
     try:

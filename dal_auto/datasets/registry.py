@@ -180,7 +180,7 @@ def is_simulated(name: str, raw: Path) -> bool:
 
 def _is_simulated(root: Path) -> bool:
     try:
-        content = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+        content = json.loads((root / "dataset_description.json").read_text(encoding="utf-8-sig"))
         makers = [str(maker["Name"]) for maker in content["GeneratedBy"]]
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -108,6 +108,18 @@ def test_a_broken_description_is_an_error_that_names_it(tree: Tree) -> None:
         find_cases(root, "Mine")
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_description_with_a_byte_order_mark_is_read_as_without(tree: Tree, listed: bool) -> None:
+    """As PowerShell and older editors on Windows write it."""
+    changes = {"dataset": {"a": {"images": ["imagesTr/case_1_0000.nii.gz"]}}} if listed else {}
+    root = dataset(tree, **changes)
+    wanted = find_cases(root, "Mine")
+    description = root / "dataset.json"
+    description.write_bytes(b"\xef\xbb\xbf" + description.read_bytes())
+    assert is_nnunet(root)
+    assert find_cases(root, "Mine") == wanted and wanted
+
+
 def test_four_dimensional_images_are_to_be_split(tree: Tree) -> None:
     with pytest.raises(InputError, match=r"BRATS_001.*4-D"):
         find_cases(dataset(tree, files=("imagesTr/BRATS_001.nii.gz",)), "Mine")

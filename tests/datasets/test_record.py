@@ -56,6 +56,13 @@ def test_what_is_no_record_at_all_is_an_error_that_names_the_file(
 
 
 @pytest.mark.parametrize("record", load_records().values(), ids=lambda record: record.name)
+def test_a_record_with_a_byte_order_mark_is_read_as_without(tmp_path: Path) -> None:
+    original = RECORDS / "ixi.json"
+    copy = tmp_path / "dal_record.json"
+    copy.write_bytes(b"\xef\xbb\xbf" + original.read_bytes())
+    assert read_record(copy) == read_record(original)
+
+
 def test_every_record_says_how_well_it_is_known_and_what_its_masks_mean(
     record: DatasetRecord,
 ) -> None:

@@ -46,9 +46,11 @@ class Check:
 #: In the order in which they are numbered; the first ten are those of the docs.
 CHECKS: tuple[Check, ...] = (
     Check("readable", images.files, (kinds.UNREADABLE,)),
-    Check("grids", images.grids, (kinds.MASK_GRID, FORMS_CONFLICT)),
+    Check("grids", images.grids, (kinds.MASK_GRID, kinds.MASK_SHIFTED, FORMS_CONFLICT)),
     Check(
-        "mask labels", masks.labels, (kinds.MASK_FRACTIONS, kinds.MASK_ROUNDED, kinds.MASK_EMPTY)
+        "mask labels",
+        masks.labels,
+        (kinds.MASK_FRACTIONS, kinds.MASK_ROUNDED, kinds.MASK_NEGATIVE, kinds.MASK_EMPTY),
     ),
     Check(
         "lesions",

@@ -31,7 +31,7 @@ from dal_auto.preprocessing.fingerprint.kinds import (
     SAME_VOXELS,
     UNREADABLE,
 )
-from dal_auto.preprocessing.fingerprint.lesion import measure_lesions
+from dal_auto.preprocessing.fingerprint.lesion import grid_findings, measure_lesions
 from dal_auto.preprocessing.fingerprint.orientation import (
     REGISTERED_DICE,
     Box,
@@ -40,11 +40,14 @@ from dal_auto.preprocessing.fingerprint.orientation import (
     orient,
     true_header_of,
 )
+from dal_auto.preprocessing.mask_grid import match_mask
 from dal_auto.schema import Section
 from dal_auto.volumes import dice
 
 #: Stripped images of one grid overlap more than this, unless one of them is moved or cut.
 _LEAST_OVERLAP = 0.8
+#: What masks are called in findings.
+_LESION, _BRAIN = "lesion mask", "brain mask"
 
 
 class CaseFingerprint(Section):
@@ -138,7 +141,11 @@ def fingerprint_case(
     atlas = load_atlas(atlas_file)
     try:
         images = {n: _Measured(n, read_scan(path), atlas) for n, path in case.sequences.items()}
-        mask = None if case.lesion_mask is None else read_volume(case.lesion_mask, constant=True)
+        masks = {
+            what: read_volume(path, constant=True)
+            for what, path in ((_LESION, case.lesion_mask), (_BRAIN, case.brain_mask))
+            if path is not None
+        }
     except DalError as error:
         return unreadable(case.case_id, error)
     found = {name: image.orientation for name, image in images.items()}
@@ -157,14 +164,7 @@ def fingerprint_case(
         words = f"its header ({headers}) is wrong: by {told_by} it is stored as {true_header}"
         doubts = [HEADER_WRONG.found(words)]
     grids = {name: true_grid(image.grid, true_header) for name, image in images.items()}
-    lesions: dict[str, Any] = {}
-    lesion_findings: tuple[Finding, ...] = ()
-    if mask is not None:
-        in_box = mask.grid.shape in {grid.shape for grid in grids.values()}
-        grid = true_grid(mask.grid, true_header if in_box else None)
-        measured = measure_lesions(mask, grid, grids, _brain(images, grids, grid))
-        lesions = {field.name: getattr(measured, field.name) for field in fields(measured)}
-        lesion_findings = lesions.pop("findings")
+    figures, mask_findings = _masks(masks, images, grids, true_header)
     reference = next((n for n in ("T1", "T2", *images) if n in images), None)
     return CaseFingerprint(
         case_id=case.case_id,
@@ -179,10 +179,37 @@ def fingerprint_case(
             *(finding for image in images.values() for finding in image.findings),
             *doubts,
             *_disagreements(images, grids, upright=not doubts or true_header is not None),
-            *lesion_findings,
+            *mask_findings,
         ),
-        **lesions,
+        **figures,
     )
+
+
+def _masks(
+    masks: Mapping[str, Volume],
+    images: Mapping[str, _Measured],
+    grids: Mapping[str, Grid],
+    true_header: Box | None,
+) -> tuple[dict[str, Any], list[Finding]]:
+    """The figures of the lesion mask, and what is odd about the masks of a case."""
+    figures: dict[str, Any] = {}
+    findings: list[Finding] = []
+    shapes = {grid.shape for grid in grids.values()}
+    for what, mask in masks.items():
+        findings += [oddity.about(what) for oddity in mask.oddities]
+        if not grids:
+            continue
+        grid = true_grid(mask.grid, true_header if mask.grid.shape in shapes else None)
+        matched = match_mask(mask.array, grid, grids)
+        if what == _BRAIN:
+            findings += [finding.about(what) for finding in grid_findings(matched, grids)]
+            continue
+        owner = matched.sequence
+        brain = None if owner is None else _brain(images, grids, grids[owner])
+        measured = measure_lesions(matched, grids, brain)
+        figures = {field.name: getattr(measured, field.name) for field in fields(measured)}
+        findings += figures.pop("findings")
+    return figures, findings
 
 
 def unreadable(case_id: str, error: DalError) -> CaseFingerprint:

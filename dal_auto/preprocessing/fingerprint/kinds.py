@@ -60,13 +60,23 @@ CONTRAST = Kind(
     "Look at T1 and T2: are they swapped, is one a FLAIR, or was a contrast agent given?",
 )
 
-# --- of the lesion mask
+# --- of masks
 
 MASK_GRID = Kind(
     "mask-grid",
-    "the lesion mask lies on the grid of none of the images",
+    "a mask lies on the grid of none of the images",
     "Use the images that the mask was drawn on (of MSLUB: coregistered/, not raw/).",
     level="error",
+)
+MASK_SHIFTED = Kind(
+    "mask-shifted",
+    "headers of masks that differ from their image's by less than a tenth of a voxel",
+    "They were rounded; nothing to do.",
+)
+MASK_NEGATIVE = Kind(
+    "mask-negative",
+    "masks with values below 0",
+    "They count as no lesion. If they mean voxels to be ignored, leave the case out of evaluation.",
 )
 MASK_FRACTIONS = Kind(
     "mask-fractions",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, Grid
 from dal_auto.findings import Finding
-from dal_auto.images import Volume
 from dal_auto.preprocessing.fingerprint.kinds import (
     LESION_FLIPPED,
     LESION_OUTSIDE,
@@ -18,16 +18,17 @@ from dal_auto.preprocessing.fingerprint.kinds import (
     MASK_EMPTY,
     MASK_FRACTIONS,
     MASK_GRID,
+    MASK_NEGATIVE,
     MASK_ROUNDED,
+    MASK_SHIFTED,
 )
+from dal_auto.preprocessing.mask_grid import SINGLE_PRECISION_MM, MatchedMask
 from dal_auto.volumes import box_around, components
 
 _MOST_LABELS = 16
 #: A label this close to a whole number is one; up to the second it is one with a rounding error;
 #: further, the mask is no label map.
 _LABEL_TOLERANCE, _ROUNDING = 1e-3, 0.1
-#: As the chain asks, when it looks for the image that a mask belongs to.
-_SAME_GRID_MM = 1e-2
 #: Lesions smaller or larger than this, in ml, are worth a look.
 _LESION_ML = (0.01, 500.0)
 #: Share of a lesion outside the brain that is said; and the least at which a mirrored mask, of
@@ -56,27 +57,26 @@ class LesionFigures:
 
 
 def measure_lesions(
-    volume: Volume, grid: Grid, grids: Mapping[str, Grid], brain: BoolArray | None
+    matched: MatchedMask[np.float32], grids: Mapping[str, Grid], brain: BoolArray | None
 ) -> LesionFigures:
     """Measure a lesion mask.
 
     Parameters
     ----------
-    volume : the mask's file; above one half is lesion
-    grid : where it truly lies
+    matched : the mask's values, above one half is lesion; and the image that it belongs to
     grids : sequence → where each image truly lies
-    brain : (x, y, z) foreground of the stripped images on the mask's grid; None where there are
+    brain : (x, y, z) foreground of the stripped images on that image's grid; None where there are
         none
     """
-    mask = volume.array > 0.5
-    inside = volume.array[mask]
-    labels, integer = _labels(volume.array[volume.array != 0])
+    values, grid, owner = matched.array, matched.grid, matched.sequence
+    mask = values > 0.5
+    inside = values[mask]
+    labels, integer = _labels(values[values != 0])
     box = box_around(mask)
     sizes = np.zeros(0, int) if box is None else components(mask[box])[1]
     count = len(sizes)
     lesion_ml = round(inside.size * grid.voxel_ml, 4)
-    owner = next((name for name, g in grids.items() if grid.equals(g, _SAME_GRID_MM)), None)
-    findings = list(volume.oddities)
+    findings = list(grid_findings(matched, grids))
     if not count:
         findings.append(MASK_EMPTY.found("it is empty", value=0))
     elif not _LESION_ML[0] <= lesion_ml <= _LESION_ML[1]:
@@ -84,9 +84,9 @@ def measure_lesions(
         findings.append(LESION_VOLUME.found(words, value=lesion_ml, limit=_LESION_ML))
     if not integer:
         findings.append(_fractions(labels))
-    if owner is None:
-        words = f"its grid {grid.shape} {grid.axcodes} is that of no image"
-        findings.append(MASK_GRID.found(words))
+    if (below := int((values < 0).sum())) > 0:
+        words = f"{below} voxels are below 0, down to {values.min():g}"
+        findings.append(MASK_NEGATIVE.found(words, value=float(values.min())))
     outside = mirrored = None
     if count and brain is not None and owner is not None:
         outside, by_axis = _outside_shares(mask, brain, grid)
@@ -103,6 +103,20 @@ def measure_lesions(
         lesion_outside_mirrored=mirrored,
         findings=tuple(finding.about("lesion mask") for finding in findings),
     )
+
+
+def grid_findings(matched: MatchedMask[Any], grids: Mapping[str, Grid]) -> Iterator[Finding]:
+    """Whether a mask lies on the grid of an image, and how far its header is off."""
+    if matched.sequence is None:
+        yield MASK_GRID.found(f"its {matched.difference(grids)}")
+        return
+    apart = matched.apart_mm[matched.sequence]
+    if apart > SINGLE_PRECISION_MM:
+        words = (
+            f"its header puts voxels up to {apart:.2g} mm from {matched.sequence}'s; they are "
+            "taken to be the same"
+        )
+        yield MASK_SHIFTED.found(words, value=apart)
 
 
 def _labels(values: np.ndarray) -> tuple[tuple[float, ...], bool]:

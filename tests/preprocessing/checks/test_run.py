@@ -182,8 +182,13 @@ def test_one_odd_case_is_found_named_and_graded(
 
 MEASURED: dict[str, tuple[Kind, ...]] = {
     "readable": (kinds.UNREADABLE,),
-    "grids": (kinds.MASK_GRID, FORMS_CONFLICT),
-    "mask labels": (kinds.MASK_FRACTIONS, kinds.MASK_ROUNDED, kinds.MASK_EMPTY),
+    "grids": (kinds.MASK_GRID, kinds.MASK_SHIFTED, FORMS_CONFLICT),
+    "mask labels": (
+        kinds.MASK_FRACTIONS,
+        kinds.MASK_ROUNDED,
+        kinds.MASK_NEGATIVE,
+        kinds.MASK_EMPTY,
+    ),
     "lesions": (kinds.LESION_VOLUME, kinds.LESION_FLIPPED, kinds.LESION_OUTSIDE),
     "stripping": (kinds.PARTLY_STRIPPED,),
     "background": (kinds.NEGATIVE,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -60,6 +61,23 @@ def case_of(folder: Path, lesion: np.ndarray | None = None, **images: np.ndarray
         {name: folder / f"{name}.nii.gz" for name in images},
         lesion_mask=None if lesion is None else folder / "lesion.nii.gz",
     )
+
+
+@pytest.mark.parametrize(
+    ("off_mm", "code"), [(0.0, None), (0.05, "mask-shifted"), (9.0, "mask-grid")]
+)
+def test_a_given_brain_mask_is_compared_with_the_images_turned_or_not(tmp_path, off_mm, code):
+    case = case_of(tmp_path, T1=brain())
+    image = nib.Nifti1Image((brain() > 0).astype(np.uint8), GRID.affine)
+    turned = nib.as_closest_canonical(image)
+    assert nib.aff2axcodes(turned.affine) != nib.aff2axcodes(GRID.affine)
+    turned.affine[0, 3] += off_mm
+    nib.save(nib.Nifti1Image(turned.dataobj, turned.affine), tmp_path / "brain.nii.gz")
+    found = fingerprint_case(replace(case, brain_mask=tmp_path / "brain.nii.gz"))
+    told = {finding.code: str(finding) for finding in found.findings}
+    assert set(told) == ({code} if code else set())
+    assert all(words.startswith("brain mask: ") for words in told.values())
+    assert code != "mask-grid" or "up to 9 mm apart" in told[code]
 
 
 def test_grid_and_intensities_are_measured():

@@ -7,8 +7,8 @@ import pytest
 from skimage import measure
 
 from dal_auto.case import Grid
-from dal_auto.images import Volume
 from dal_auto.preprocessing.fingerprint.lesion import LesionFigures, measure_lesions
+from dal_auto.preprocessing.mask_grid import match_mask
 
 GRID = Grid((40, 50, 30), np.diag([-2.0, -2, 2, 1]))
 #: A brain that is nearer to one side of its image than to the other, along every axis.
@@ -19,9 +19,14 @@ BRAIN[3:30, 5:40, 2:22] = True
 def measured(
     mask: np.ndarray, grid: Grid = GRID, brain: np.ndarray | None = BRAIN
 ) -> LesionFigures:
-    return measure_lesions(
-        Volume(mask.astype(np.float32), grid, "uint8"), grid, {"T1": GRID}, brain
-    )
+    return figures_of(mask, grid, GRID, brain)
+
+
+def figures_of(
+    mask: np.ndarray, grid: Grid, image: Grid, brain: np.ndarray | None
+) -> LesionFigures:
+    grids = {"T1": image}
+    return measure_lesions(match_mask(mask.astype(np.float32), grid, grids), grids, brain)
 
 
 def codes(found: LesionFigures) -> set[str]:
@@ -94,9 +99,36 @@ def test_a_mask_on_a_grid_of_its_own_is_said():
     shifted = Grid(GRID.shape, GRID.affine + np.outer([1, 0, 0, 0], [0, 0, 0, 1]))
     found = measured(INSIDE, shifted)
     assert found.lesion_grid_of is None and found.lesion_outside_share is None
-    assert codes(found) == {"mask-grid"}
+    (finding,) = found.findings
+    assert finding.code == "mask-grid" and finding.level == "error"
+    assert "T1 (40, 50, 30) LPS, up to 1 mm apart" in finding.words
     near = Grid(GRID.shape, GRID.affine + 0.005 * np.outer([1, 0, 0, 0], [0, 0, 0, 1]))
     assert measured(INSIDE, near).lesion_grid_of == "T1"
+
+
+def test_a_mask_with_turned_axes_is_measured_in_its_image_s_axes():
+    """As fMRIPrep writes masks: in RAS, of a scan in LAS here."""
+    upright = Grid(GRID.shape, np.diag([2.0, -2, 2, 1]))
+    upright.affine[0, 3] = -2.0 * (GRID.shape[0] - 1)
+    assert (upright.axcodes, GRID.axcodes) == ("RPS", "LPS")
+    assert measured(np.flip(INSIDE, 0), upright) == measured(INSIDE)
+
+
+def test_a_rounded_origin_is_the_same_grid_and_said_in_mm():
+    rounded = Grid(GRID.shape, GRID.affine + 0.05 * np.outer([1, 0, 0, 0], [0, 0, 0, 1]))
+    found = measured(INSIDE, rounded)
+    assert found.lesion_grid_of == "T1" and found.lesion_outside_share == 0
+    (finding,) = found.findings
+    assert (finding.code, finding.level) == ("mask-shifted", "warning")
+    assert finding.value == pytest.approx(0.05) and "0.05 mm from T1" in finding.words
+
+
+def test_values_below_zero_are_no_lesion_and_are_said():
+    mask = np.where(BRAIN, INSIDE, -1)
+    found = measured(mask)
+    assert found.lesion_ml == measured(INSIDE).lesion_ml and found.lesion_labels == (1,)
+    (finding,) = found.findings
+    assert finding.code == "mask-negative" and f"{(mask < 0).sum()} voxels" in finding.words
 
 
 def test_a_lesion_in_the_brain_raises_nothing():
@@ -118,7 +150,7 @@ def test_a_flipped_mask_is_suspected_along_any_axis_of_the_file(axis, words, ord
     mask = np.flip(INSIDE, axis).transpose(order)
     shape = tuple(np.array(GRID.shape)[list(order)])
     grid = Grid(shape, GRID.affine[:, [*order, 3]])
-    found = measure_lesions(Volume(mask, grid, "uint8"), grid, {"T1": grid}, BRAIN.transpose(order))
+    found = figures_of(mask, grid, grid, BRAIN.transpose(order))
     assert found.lesion_outside_share > 0.3
     (finding,) = found.findings
     assert finding.code == "lesion-flipped" and words in finding.words
@@ -142,5 +174,5 @@ def test_necrosis_of_value_zero_is_inside_the_brain():
 def test_implausible_volumes_are_said(size):
     grid = Grid(GRID.shape, np.diag([-5.0, -5, 5, 1]) if size[0] > 1 else np.diag([1, 1, 1, 1.0]))
     mask = block(*(slice(n) for n in size))
-    found = measure_lesions(Volume(mask, grid, "uint8"), grid, {"T1": grid}, None)
+    found = figures_of(mask, grid, grid, None)
     assert "lesion-volume" in codes(found)
