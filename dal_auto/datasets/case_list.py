@@ -78,7 +78,7 @@ def find_cases(path: Path, sequence: str | None = None) -> list[RawCase]:
         places[case.case_id] = entry.place
         cases.append(case)
         files = [*case.sequences.values(), *([case.brain_mask] if case.brain_mask else [])]
-        missing += [f"{entry.place}: {file}" for file in files if not file.is_file()]
+        missing += [f"{entry.place}: {file}" for file in files if not _is_there(file)]
     if not cases:
         raise InputError(path, "it lists no case", _KNOWN)
     if missing:
@@ -89,6 +89,13 @@ def find_cases(path: Path, sequence: str | None = None) -> list[RawCase]:
             "Paths are relative to the folder of the list.",
         )
     return cases
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name longer than any file's, a folder that may not be read
+        return False
 
 
 def _case(path: Path, entry: _Entry, sequence: str | None) -> RawCase:

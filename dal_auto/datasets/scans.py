@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 _OURS = re.compile(r".+_[^_]+_(anomaly|mask|pseudo-healthy|anatomy|brain-mask)(_space-atlas)?")
 #: Folder of the output in which converted DICOM series lie.
 CONVERTED = "scans"
-#: Of 255, with room for the sequence, the longest name of a result, and a temporary one.
-_MOST_ID_BYTES = 190
 
 
 def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[RawCase]:
@@ -46,7 +44,7 @@ def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[
     _require_apart(source, output)
     if case_list.is_list(source):
         cases = case_list.find_cases(source, sequence)
-        check_ids(source, cases)
+        _say_which_are_alike(source, cases)
         return cases
     if source.is_file():
         return [_single_file(source, sequence)]
@@ -66,27 +64,14 @@ def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[
         cases = _in_flat_folder(source, sequence)
     if not cases:
         raise InputError(source, "it holds no T1, T2 or FLAIR scan", "Name a folder that does.")
-    check_ids(source, cases)
+    _say_which_are_alike(source, cases)
     return cases
 
 
-def check_ids(source: Path, cases: Sequence[RawCase]) -> None:
-    """See that results can be named after the cases, before any work.
-
-    Raises
-    ------
-    InputError
-        if an id is so long that names of results would be longer than 255 bytes.
-    """
+def _say_which_are_alike(source: Path, cases: Sequence[RawCase]) -> None:
+    """Warn of cases whose results would have one name on some computers."""
     alike: dict[str, list[str]] = defaultdict(list)
     for case in cases:
-        if (size := len(case.case_id.encode())) > _MOST_ID_BYTES:
-            raise InputError(
-                source,
-                f"the id of case {case.case_id[:40]}… has {size} bytes: names of results would be "
-                "longer than the 255 that a file's name may have",
-                f"Give it a name of at most {_MOST_ID_BYTES} bytes.",
-            )
         alike[unicodedata.normalize("NFC", case.case_id).casefold()].append(case.case_id)
     for twins in alike.values():
         if len(twins) > 1:

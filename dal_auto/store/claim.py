@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 #: Disks allow names of 255 bytes; ours add "_FLAIR_pseudo-healthy_space-atlas.nii.gz" and the like,
 #: and ten bytes while a file is written.
 _MOST_BYTES = 190
-#: The system frees the lock of a process that was killed; the empty file stays.
+#: The system frees the lock of a process that was killed; the empty file stays until the next run.
 LOCK = ".lock"
 
 
@@ -53,7 +53,10 @@ def claimed(folder: Path, remedy: str) -> Iterator[None]:
         remove_leftovers(folder)
         yield
     finally:
-        lock.release()
+        if lock.is_locked:
+            # Before it is released: filelock lets nobody have a lock whose file is gone.
+            (folder / LOCK).unlink(missing_ok=True)
+            lock.release()
 
 
 def require_writable(folder: Path, remedy: str) -> None:

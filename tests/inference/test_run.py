@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -224,12 +225,22 @@ def test_an_interrupt_leaves_nothing_half_done_and_the_next_run_goes_on(
     with pytest.raises(KeyboardInterrupt):
         predicting(cases, prepare)
     maps = tmp_path / "maps"
-    assert [path.name for path in maps.rglob(".*")] == [".lock"], "no temporary files"
+    assert not list(maps.rglob(".*")), "no temporary files, no lock"
     records = {path.stem for path in (maps / "records").glob("*.json")}
     assert set(pd.read_csv(maps / "cases.csv")["case"]) == records
     summary = predicting(cases)
     assert set(summary.kept) == records and "c" in summary.done
     assert stored(maps) == whole
+
+
+@pytest.mark.parametrize("layout", ["flat", "bids"])
+def test_an_id_too_long_for_file_names_fails_alone(predicting, scans, tmp_path, layout):
+    good, other = scans("a", "b")
+    long = replace(other, case_id="study_" * 50)
+    summary = predicting([long, good], layout=layout)
+    assert summary.done == ["a"] and len(summary.failures) == 1
+    assert "300 bytes" in summary.failures[0] and "shorter name" in summary.failures[0]
+    assert predicting([long, good], layout=layout).kept == ["a"]
 
 
 def test_a_full_disk_ends_the_run(predicting, scans, monkeypatch, tmp_path):
