@@ -13,11 +13,14 @@ PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -
 PYTEST := PYTHONUTF8=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest \
   -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo weights test test-all lint format clean run-tests run-all-tests fuzz
+.PHONY: help demo weights docs figures dist test test-all lint format clean run-tests run-all-tests fuzz
 
 help:
 	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
 	@echo "make weights         train the model that is shipped (hours on a CPU), into ./weights"
+	@echo "make docs            the documentation as a site that opens from disk, site/index.html"
+	@echo "make figures         draw the pictures of README and docs again (wants the real cases)"
+	@echo "make dist            wheel and sdist; the wheel is installed into an empty environment and used"
 	@echo "make test            lint and the fast tests; the walks from end to end are in test-all"
 	@echo "make test-all        lint and all tests"
 	@echo "make fuzz            read thousands of damaged files: each is refused in words, or read"
@@ -58,6 +61,21 @@ weights: .venv/.ready
 	.venv/bin/dal_train -d Simulated -c demo --sequences T1 T2 FLAIR \
 	  --set training.steps=900 --set training.validations=4
 	.venv/bin/dal_models export -r Simulated/DAL --name shipped -o dal_auto/models/shipped.safetensors
+
+# The site's tools are no part of the development environment; they are added when first wanted.
+.venv/.docs: .venv/.ready
+	@$(PIP_INSTALL) -e '.[docs]'
+	@touch $@
+
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
+	@echo "open site/index.html"
+
+figures: .venv/.ready
+	.venv/bin/python benchmarks/figures.py
+
+dist: .venv/.ready
+	.venv/bin/python benchmarks/dist.py
 
 # Lint runs beside the tests, on whichever core is free.
 test: .venv/.ready

@@ -96,6 +96,7 @@ class RawCase:
     lesion_mask : file whose voxels > 0 are lesion, on the grid of one of the images
     brain_mask : file whose voxels > 0 are brain, where the dataset ships one
     claims : what the dataset's record says was already done
+    dicom : sequence → files of the DICOM series that the image was made of, in the order of z
     """
 
     dataset: str
@@ -105,6 +106,7 @@ class RawCase:
     lesion_mask: Path | None = None
     brain_mask: Path | None = None
     claims: ClaimedState = field(default_factory=ClaimedState)
+    dicom: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

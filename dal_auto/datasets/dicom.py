@@ -116,14 +116,15 @@ def sequence_of(header: Header) -> str | None:
 def _write_case(
     case_id: str, by_sequence: dict[str, list[Series]], target: Path, dataset: str
 ) -> RawCase:
-    images = {}
+    images, dicom = {}, {}
     for sequence, several in sorted(by_sequence.items()):
         taken, *others = sorted(several, key=_preference)
         logger.info("%s: %s is %s%s", case_id, sequence, taken, _besides(others))
         array, grid = read_series(taken)
         images[sequence] = target / f"{case_id}_{sequence}.nii.gz"
         write_image(images[sequence], array, grid)
-    return RawCase(dataset, case_id, case_id, images)
+        dicom[sequence] = tuple(header.file for header in taken.headers)
+    return RawCase(dataset, case_id, case_id, images, dicom=dicom)
 
 
 def _preference(series: Series) -> tuple[bool, float, int, str]:

@@ -21,6 +21,7 @@ index.html
 cases.csv
 components.csv
 failures.csv
+*.dcm
 """
 
 
@@ -49,6 +50,11 @@ def volume_name(
 def sidecar_name(layout: LayoutName, case_id: str, name: str, on: str) -> str:
     """Path of the JSON that belongs to an anomaly map."""
     return volume_name(layout, case_id, name, on, "anomaly").removesuffix(".nii.gz") + ".json"
+
+
+def segmentation_name(layout: LayoutName, case_id: str, name: str, on: str) -> str:
+    """Path of a mask as DICOM SEG."""
+    return volume_name(layout, case_id, name, on, "mask").removesuffix(".nii.gz") + ".dcm"
 
 
 def picture_name(layout: LayoutName, case_id: str, name: str) -> str:

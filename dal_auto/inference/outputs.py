@@ -12,14 +12,16 @@ import numpy as np
 
 from dal_auto import __version__
 from dal_auto.case import FloatArray, RawCase
-from dal_auto.choices import LayoutName
+from dal_auto.choices import SEGMENTATION, LayoutName
 from dal_auto.figures.panels import Volume
 from dal_auto.images import write_image
+from dal_auto.images.dicom_seg import Found, write_segmentation
 from dal_auto.inference.case_page import write_case_page
 from dal_auto.inference.export import standard_grid, to_native
 from dal_auto.inference.layout import (
     KINDS,
     picture_name,
+    segmentation_name,
     sidecar_name,
     transform_name,
     volume_name,
@@ -220,7 +222,19 @@ def _write_volumes(export: Export, found: NativeMap) -> dict[str, str]:
         write("mask", score >= found.threshold, atlas=True)
         for kind, volume in kept.items():
             write(kind, stored(case.case_id, volume), atlas=True)
+    if SEGMENTATION in save:
+        files[SEGMENTATION] = _write_segmentation(export, found)
     return files
+
+
+def _write_segmentation(export: Export, found: NativeMap) -> str:
+    """The mask on the frames of the series that its scan was made of; the file's name."""
+    model, case_id = export.model, export.prepared.case.case_id
+    name = segmentation_name(model.request.layout, case_id, found.name, found.on)
+    about = Found(f"anomaly {found.name}", model.plans.method.name, model.request.model_sha256)
+    with export.timed("DICOM SEG"):
+        write_segmentation(export.output / name, found.mask, export.raw.dicom[found.on], about)
+    return name
 
 
 def _write_transforms(export: Export) -> set[str]:

@@ -180,3 +180,11 @@ def test_maps_go_beside_the_scans_not_among_them(
     assert code == 1 and "lies inside" in said and "derivatives" in said
     code, asked = start(root, output=root / "derivatives" / "dal")
     assert code == 0 and asked["cases"]
+
+
+def test_dicom_seg_wants_dicom(
+    scans: Callable[..., Path], start: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, asked = start(scans("a_T1.nii.gz"), "--save", "dicom-seg")
+    assert (code, asked) == (1, {})
+    assert "wants scans that come as DICOM" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def write_series(folder: Path, image: sitk.Image, number: int = 1, **tags: Any) 
         "0018|0050": str(image.GetSpacing()[2]),
     }
     names = {"name": "0008|103e", "te": "0018|0081", "tr": "0018|0080", "ti": "0018|0082",
-             "agent": "0018|0010", "method": "0018|0020"}  # fmt: skip
+             "frame": "0020|0052", "agent": "0018|0010", "method": "0018|0020"}  # fmt: skip
     common |= {names[name]: str(value) for name, value in tags.items()}
     writer, files = sitk.ImageFileWriter(), []
     writer.KeepOriginalImageUIDOn()

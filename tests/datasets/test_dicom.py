@@ -124,6 +124,9 @@ def test_dal_predict_takes_a_dicom_folder_and_says_what_to_do_with_one_file(writ
     again = find_scans(tmp_path / "study", tmp_path / "out")[0]
     assert case == again and case.sequences["T1"].parent == tmp_path / "out" / "scans"
     assert case.case_id.startswith("study-")
+    assert [file.name for file in case.dicom["T1"]] == [
+        f"IM001{n:03d}.dcm" for n in range(12, 0, -1)
+    ]
     (told,) = find_scans(tmp_path / "study", tmp_path / "out", "T2")
     assert set(told.sequences) == {"T2"}
     with pytest.raises(InputError, match="Name the folder that holds them"):

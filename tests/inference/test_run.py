@@ -302,3 +302,26 @@ def test_the_mask_is_the_stored_map_from_the_threshold_on(predicting, scans, tmp
     assert mask.dtype == np.uint8 and 0 < mask.sum() < mask.size
     np.testing.assert_array_equal(mask, score >= 0.25)
     np.testing.assert_array_equal(score, score.astype(np.float16).astype(np.float32))
+
+
+def test_masks_go_onto_the_series_of_their_scans_where_that_is_asked_for(
+    predicting, scans, tmp_path, monkeypatch
+):
+    """The joint mask goes onto the series of the T1, in whose space it lies."""
+    (case,) = scans("a")
+    series = {name: (tmp_path / f"{name}.dcm",) for name in case.sequences}
+    written = {}
+
+    def write(path, mask, files, found):
+        written[path.name] = (found.label, files, mask.shape)
+        path.write_bytes(b"DICM")
+
+    monkeypatch.setattr(outputs, "write_segmentation", write)
+    predicting([replace(case, dicom=series)], save=frozenset({"dicom-seg"}))
+    assert written == {
+        "a_T1_mask.dcm": ("anomaly T1", series["T1"], (48, 48, 48)),
+        "a_T2_mask.dcm": ("anomaly T2", series["T2"], (48, 48, 48)),
+        "a_joint_mask.dcm": ("anomaly joint", series["T1"], (48, 48, 48)),
+    }
+    predicting([replace(case, dicom=series)])
+    assert not list((tmp_path / "maps").glob("*.dcm")), "they were not asked for any more"

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dal_auto.case import RawCase
+from dal_auto.choices import SEGMENTATION
 from dal_auto.cli import common
 from dal_auto.datasets.scans import find_scans
+from dal_auto.errors import UsageError
+from dal_auto.images.dicom_seg import require_highdicom
 from dal_auto.inference.run import predict_cases
 from dal_auto.planning.hardware import Hardware
 from dal_auto.store.model_files import SHIPPED, choose_model
 from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
+
+
+def _require_series(cases: Sequence[RawCase]) -> None:
+    """DICOM SEG needs the series that it refers to, and its library.
+
+    Raises
+    ------
+    UsageError, MissingDependency
+        if one of them is not there.
+    """
+    if without := [case.case_id for case in cases if set(case.sequences) - set(case.dicom)]:
+        raise UsageError(
+            f"--save {SEGMENTATION} wants scans that come as DICOM, and {without[0]} does not: "
+            "name the DICOM folder with -i, or leave it out"
+        )
+    require_highdicom()
 
 
 def _claimed(case: RawCase, stripped: bool) -> RawCase:
@@ -28,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
         cases = [_claimed(case, options.stripped == "yes") for case in cases]
     whose = "your own run" if isinstance(model, Run) else "a model file"
     whose = "it comes with dal_auto" if str(model) == SHIPPED else whose
+    if SEGMENTATION in options.save:
+        _require_series(cases)
     logger.info("%d cases; model: %s (%s)", len(cases), model, whose)
     summary = predict_cases(
         cases,
