@@ -23,6 +23,8 @@ from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
 
 CASE = "BraTS2021_00000"
+#: "steps" has all that the method makes, "glioma" input, pseudo-healthy image and map.
+WANTED = (("glioma", "T2"), ("glioma", "FLAIR"), ("steps", "T2"))
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
 
@@ -37,18 +39,17 @@ def main() -> int:
     assert lesions is not None, "it comes with the case"
     predictions = model.predict(case)
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for sequence, prediction in predictions.items():
+    for name, sequence in WANTED:
+        prediction = predictions[sequence]
         score = next(iter(prediction.anomaly.values()))
         precision = average_precision(ScoreCounts.from_volume(score, lesions))
         title = f"{CASE}, {sequence}: average precision {100 * precision:.0f} %"
         whole = panel_volumes(prediction, score)
-        for name, volumes in ((f"glioma-{sequence}", brief(whole)), (f"steps-{sequence}", whole)):
-            path = PICTURES / f"{name}.png"
-            figure = three_view_panel(
-                volumes, spacing_mm=(1.0, 1.0, 1.0), mask=lesions, title=title
-            )
-            save_png(figure, path)
-            print(f"{path.relative_to(PICTURES.parents[1])}: {title}")
+        volumes = whole if name == "steps" else brief(whole)
+        figure = three_view_panel(volumes, spacing_mm=(1.0, 1.0, 1.0), mask=lesions, title=title)
+        path = PICTURES / f"{name}-{sequence}.png"
+        save_png(figure, path)
+        print(f"{path.relative_to(PICTURES.parents[1])}: {title}")
     return 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_before_the_time_limit_training_is_ended_in_order_and_queued_again(shell
 
 @pytest.mark.parametrize("name", ["Dockerfile", "dal_auto.def"])
 def test_recipes_install_extras_that_exist_and_copy_files_that_are_there(name):
-    recipe = (ROOT / "containers" / name).read_text()
+    recipe = (ROOT / "containers" / name).read_text("utf-8")
     extras = re.search(r"\[([\w,-]+)\]\"", recipe)
     assert extras is not None and set(extras[1].split(",")) <= set(PROJECT["optional-dependencies"])
     sources = re.findall(r"^(?:COPY|   ) (\S+) /(?:opt/source|tmp)/\1$", recipe, re.M)
@@ -81,7 +81,7 @@ def test_recipes_install_extras_that_exist_and_copy_files_that_are_there(name):
 def test_the_recipes_constrain_every_package_that_is_needed():
     pinned = {
         re.sub(r"[-_.]+", "-", line.split("==")[0]).lower()
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
         if "==" in line
     }
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dicom-seg"]]

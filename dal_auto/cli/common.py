@@ -127,6 +127,9 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show the plans for the cases that are there, and stop",
     )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show every value of the plans, and its source"
+    )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,19 @@ _DEMO_CHAIN = [
     *("--set", "preprocessing.registration_iterations=100x50x0"),
     *("--set", "preprocessing.n4_spacing_mm=6.0"),
 ]
+
+Command = Callable[[Sequence[str]], int]
+
+#: Of each step with the default cohort on two cores; only their proportions matter after the first.
+_SECONDS = {
+    "simulate": 60.0,
+    "plan and preprocess": 330.0,
+    "train DAL": 400.0,
+    "train raw-intensity": 10.0,
+    "train mean-brain": 10.0,
+    "predict": 50.0,
+    "evaluate": 60.0,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,25 +83,47 @@ def _run(options: argparse.Namespace) -> int:
     steps = [] if options.steps is None else ["--set", f"training.steps={options.steps}"]
     scans, maps = paths.home() / "scans", paths.home() / "maps"
 
-    _step("simulate", datasets.main, [*simulate, *workers])
     chain = ["-d", "SimHealthy", "SimLesions", *_DEMO_CHAIN]
-    _step("plan and preprocess", plan_and_preprocess.main, [*chain, *workers])
-    for method, overrides in (("DAL", steps), ("raw-intensity", []), ("mean-brain", [])):
-        _step(f"train {method}", train.main, [*training, "-m", method, *overrides])
-    _collect_scans(scans)
-    _step("predict", predict.main, ["-i", str(scans), "-o", str(maps), "-m", "DAL", *workers])
-    _step("evaluate", evaluate.main, ["-d", "SimLesions", "-m", "ALL"])
+    predicting = ["-i", str(scans), "-o", str(maps), "-m", "DAL", *workers]
+    walk: list[tuple[str, Command, list[str]]] = [
+        ("simulate", datasets.main, [*simulate, *workers]),
+        ("plan and preprocess", plan_and_preprocess.main, [*chain, *workers]),
+        ("train DAL", train.main, [*training, "-m", "DAL", *steps]),
+        ("train raw-intensity", train.main, [*training, "-m", "raw-intensity"]),
+        ("train mean-brain", train.main, [*training, "-m", "mean-brain"]),
+        ("predict", predict.main, predicting),
+        ("evaluate", evaluate.main, ["-d", "SimLesions", "-m", "ALL"]),
+    ]
+    start = time.perf_counter()
+    for number, (title, command, arguments) in enumerate(walk):
+        spent = time.perf_counter() - start
+        left = _minutes_left(spent, [title for title, _, _ in walk[:number]])
+        logger.info("\nstep %d/%d: %s (%s)", number + 1, len(walk), title, left)
+        if command is predict.main:
+            _collect_scans(scans)
+        _step(title, command, arguments)
+    logger.info("all %d steps: %.0f s", len(walk), time.perf_counter() - start)
     logger.info("anomaly maps: %s", maps.resolve())
     logger.info("report: %s", (paths.results() / "report" / "index.html").resolve())
     return 0
 
 
-def _step(title: str, command: Callable[[Sequence[str]], int], arguments: list[str]) -> None:
-    """Run one command as a user would type it."""
-    logger.info("\n=== %s: %s", title, " ".join(arguments))
+def _minutes_left(spent_s: float, done: Sequence[str]) -> str:
+    """How long the rest takes: the known seconds, scaled by how long the steps so far took."""
+    known = sum(_SECONDS[title] for title in done)
+    rest = sum(_SECONDS.values()) - known
+    minutes = rest * (spent_s / known if known else 1.0) / 60
+    return f"about {max(1, round(minutes))} min to the end"
+
+
+def _step(title: str, command: Command, arguments: list[str]) -> None:
+    """Run one command; what is printed can be pasted into a shell."""
+    name = f"dal_{command.__module__.rpartition('.')[2]}"
+    home = shlex.quote(str(paths.home()))
+    logger.info("DAL_HOME=%s %s", home, shlex.join([name, *arguments]))
     start = time.perf_counter()
     code = command(arguments)
-    logger.info("=== %s: %.0f s", title, time.perf_counter() - start)
+    logger.info("%s: %.0f s", title, time.perf_counter() - start)
     if code != 0:
         raise DalError(f"{title} ended with exit code {code}")
 

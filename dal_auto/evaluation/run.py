@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dal_auto.case import BoolArray, StandardCase
 from dal_auto.errors import CaseFailed, DalError, UsageError, case_line
@@ -60,6 +59,7 @@ from dal_auto.store.atomic import write_json
 from dal_auto.store.kept import Origin
 from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import CaseRecord, read_case
+from dal_auto.workers.bars import progress
 from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def _evaluate_run(
         title = f"{run.method} on {run.training_set if dataset == HELD_OUT else dataset}"
         failed: list[str] = []
         try:
-            for record in tqdm(records, desc=title, unit="case", dynamic_ncols=True):
+            for record in progress(title, "case", records):
                 failed += _score_case(work, record, dataset)
         finally:
             write_failures(work.folder, failed)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from dal_auto import distributed
 from dal_auto.datasets.registry import load_records
@@ -34,6 +33,7 @@ from dal_auto.training.drawn.dataset import drawn_cohort
 from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
 from dal_auto.training.validation import CALIBRATION_CASES, practical_thresholds
+from dal_auto.workers.bars import progress
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def _require_same_plans(run: Run, plans: Plans) -> None:
 
 def _one_by_one(cohort: Cohort) -> Any:
     """Every case once, as batches of one subject."""
-    for index in tqdm(range(len(cohort)), desc="fit", unit="case", dynamic_ncols=True):
+    for index in progress("fit", "case", range(len(cohort))):
         batch: Batch = cohort.batch([index])
         yield batch
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from dal_auto import distributed
 from dal_auto.errors import DalError
@@ -38,6 +37,7 @@ from dal_auto.training.optimisation import Optimiser
 from dal_auto.training.selection import Selection, selection_precision
 from dal_auto.training.tensorboard import Board
 from dal_auto.training.validation import first_pair, validate
+from dal_auto.workers.bars import progress
 
 logger = logging.getLogger(__name__)
 
@@ -165,13 +165,8 @@ class Trainer:
                 else None
             )
             bar = stack.enter_context(
-                tqdm(
-                    total=training.steps,
-                    initial=self.step,
-                    desc="train",
-                    unit="step",
-                    dynamic_ncols=True,
-                    disable=not first,
+                progress(
+                    "train", "step", total=training.steps, initial=self.step, disable=not first
                 )
             )
             while self.step < training.steps and not self.standing.stopped:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
-from tqdm import tqdm
-
 from dal_auto.errors import DalError, DiskFull
+from dal_auto.workers.bars import progress
 from dal_auto.workers.cluster import cluster
 from dal_auto.workers.memory import affordable
 from dal_auto.workers.process import Casualty, Crew, Job, Surroundings, attempt
@@ -129,7 +128,7 @@ def run_tasks(
             for task, name in zip(tasks, names, strict=True)
         ]
         outcomes = _guarded(jobs, workforce.scheduler, processes)
-    bar = tqdm(total=len(tasks), desc=title, unit="case", dynamic_ncols=True)
+    bar = progress(title, "case", total=len(tasks))
     with closing(outcomes), bar:
         for name, outcome in outcomes:
             if isinstance(outcome, DiskFull):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 
+import pandas as pd
+
 from dal_auto import paths
 from dal_auto.cli import common
+from dal_auto.cli.table import table, terminal_width
 from dal_auto.evaluation.datasets import absent_datasets, annotated_datasets
 from dal_auto.evaluation.left_out import LeftOut, case_ids, overlapping
 from dal_auto.evaluation.pictures.viewed_cases import keep_volumes
@@ -57,5 +60,29 @@ def _evaluate(options: argparse.Namespace) -> int:
             with_paper_tables=options.paper_tables,
             left_out=left_out,
         )
+        for line in scores(summary.tables["results"]):
+            logger.info(line)
         logger.info("report: %s", summary.page.resolve())
     return common.report_failures(summary.failures)
+
+
+def scores(results: pd.DataFrame) -> list[str]:
+    """The scores in percent as lines for a terminal; the intervals are in the report.
+
+    Parameters
+    ----------
+    results : of `results.csv`
+    """
+    rows = [
+        [
+            *(str(row[name]) for name in ("dataset", "sequence", "method", "seed")),
+            *(f"{row[name]:5.1f}" for name in ("AP", "DSC", "DSC practical")),
+            str(row["cases"]),
+        ]
+        for row in results.to_dict("records")
+    ]
+    if not rows:
+        return []
+    header = ("dataset", "sequence", "method", "seed", "AP %", "DSC %", "practical", "cases")
+    blocks = table(header, rows, terminal_width())
+    return ["", *(line for block in blocks for line in block), ""]

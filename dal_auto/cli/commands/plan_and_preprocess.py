@@ -140,9 +140,14 @@ def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) 
         logger.warning("warning: %s", warning)
     if options.device_memory is None:
         write_json(folder_of(name) / "plans.json", run.plans.to_json())
-    logger.info("plans for training on %s (dal_train's options choose again):", name)
-    for line in planning.plans_table(run):
-        logger.info(line)
+    if options.plan_only or options.verbose:
+        logger.info("plans for training on %s (dal_train's options choose again):", name)
+        for line in planning.plans_table(run):
+            logger.info(line)
+        return
+    logger.info("plans: %s", planning.plans_line(run))
+    logger.info("to see every value and its source: dal_train -d %s --plan-only", name)
+    logger.info("to train: dal_train -d %s", name)
 
 
 def _require_as_preprocessed(

@@ -86,6 +86,16 @@ def wishes_of(
     )
 
 
+def plans_line(run: PlannedRun) -> str:
+    """What the plans come to, in one line."""
+    plans = run.plans
+    return (
+        f"{plans.method.name} on {plans.training_set}, {', '.join(plans.sequences)}, configuration "
+        f"{plans.configuration.name} ({plans.value_sources['configuration.name']}), preset "
+        f"{plans.method.preset}, {_text(plans.training.steps)} steps"
+    )
+
+
 def plans_table(run: PlannedRun, columns: int | None = None) -> list[str]:
     """The plans by section: key, value, source; then what follows from them.
 

@@ -39,9 +39,10 @@ def run(options: argparse.Namespace) -> int:
     )
     for warning in run.warnings:
         logger.warning("warning: %s", warning)
-    if options.plan_only:
+    if options.plan_only or options.verbose:
         for line in planning.plans_table(run):
             logger.info(line)
+    if options.plan_only:
         return 0
     device = Hardware.measure(options.device).device
     if options.device_memory is not None and run.hardware.kind != device.split(":")[0]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from dal_auto.case import BoolArray, FloatArray, StandardCase
 from dal_auto.errors import InputError
@@ -40,6 +39,7 @@ from dal_auto.preprocessing.quality.page import CaseQuality, write_page
 from dal_auto.store.atomic import replacing
 from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.volumes import block_mean, correlation, dice
+from dal_auto.workers.bars import progress
 
 __all__ = ["LIMITS", "flags", "quality_figures", "write_picture", "write_quality"]
 
@@ -196,7 +196,7 @@ def _draw_missing(
     folder: Path, dataset: str, records: Sequence[CaseRecord], atlas: Atlas | None
 ) -> None:
     missing = [record for record in records if not _is_drawn(folder, record)]
-    for record in tqdm(missing, f"{dataset}: pictures", unit="case", disable=len(missing) < 20):
+    for record in progress(f"{dataset}: pictures", "case", missing, disable=len(missing) < 20):
         try:
             write_picture(folder, read_case(record), record.hash, atlas or load_atlas())
         except InputError as error:
