@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import sys
-import time
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any
 
 from tqdm import tqdm
@@ -42,7 +42,7 @@ class _Lines(tqdm):
     """A line in the log at most every 30 s, and one at the end if there was any before."""
 
     def __init__(self, *items: Any, **settings: Any) -> None:
-        self._said = time.monotonic()
+        self._said = monotonic()
         self._lines = 0
         # tqdm's own writing, a line break at the end, goes nowhere.
         super().__init__(*items, **settings, file=io.StringIO(), bar_format=_LINE)
@@ -50,7 +50,7 @@ class _Lines(tqdm):
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Called by tqdm whenever it would draw the bar."""
         done = self._lines > 0 and self.n == self.total
-        if done or time.monotonic() - self._said >= _SPARSE_S:
+        if done or monotonic() - self._said >= _SPARSE_S:
             logger.info(str(self))
-            self._said, self._lines = time.monotonic(), 0 if done else self._lines + 1
+            self._said, self._lines = monotonic(), 0 if done else self._lines + 1
         return True
