@@ -45,12 +45,13 @@ class _Lines(tqdm):
         self._said = monotonic()
         self._lines = 0
         # tqdm's own writing, a line break at the end, goes nowhere.
-        super().__init__(*items, **settings, file=io.StringIO(), bar_format=_LINE)
+        super().__init__(  # type: ignore[call-overload]
+            *items, **settings, file=io.StringIO(), bar_format=_LINE
+        )
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Called by tqdm whenever it would draw the bar."""
         done = self._lines > 0 and self.n == self.total
         if done or monotonic() - self._said >= _SPARSE_S:
             logger.info(str(self))
             self._said, self._lines = monotonic(), 0 if done else self._lines + 1
-        return True
