@@ -140,6 +140,8 @@ class StandardCase:
     percentiles : sequence → intensities of `images` inside the brain at the plans' percentiles
     quality : figure name → value (brain volume in ml, overlap with the atlas, …)
     steps : what was done to the case, in order, with tool versions
+    shown : sequence → (x, y, z) bool, the part of the brain that it shows; none for the sequences
+        whose field of view holds the whole brain. Outside of it `images` is 0, which means nothing
     """
 
     dataset: str
@@ -154,6 +156,11 @@ class StandardCase:
     percentiles: Mapping[str, tuple[float, ...]]
     quality: Mapping[str, float]
     steps: tuple[str, ...]
+    shown: Mapping[str, BoolArray] = field(default_factory=dict)
+
+    def brain_of(self, sequence: str) -> BoolArray:
+        """(x, y, z) bool, the brain as far as a sequence shows it."""
+        return self.shown.get(sequence, self.brain_mask)
 
     def image(self, sequence: str) -> FloatArray:
         """(x, y, z) image of one sequence."""

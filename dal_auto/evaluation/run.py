@@ -204,7 +204,7 @@ def keep_case(
 ) -> ScoreRecord:
     """Write counts, pictures, and last the record that makes them count; returns the record."""
     stem = f"{case.case_id}_{sequence}"
-    brain = case.brain_mask
+    brain = case.brain_of(sequence)
     lesion = np.zeros_like(brain) if case.lesion_mask is None else case.lesion_mask
     variants: dict[str, VariantScore] = {}
     for variant, score in prediction.anomaly.items():

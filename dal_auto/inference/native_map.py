@@ -76,22 +76,23 @@ def native_maps(
         )
     if len(predictions) > 1:
         reference = reference_of(predictions)
-        joint = joint_prediction(model, predictions, predictions[reference])
+        joint = joint_prediction(model, case, predictions, predictions[reference])
         yield _brought_home(model, case, JOINT, reference, joint, "", 1.0)
 
 
 def joint_prediction(
-    model: Model, predictions: Mapping[str, Prediction], like: Prediction
+    model: Model, case: StandardCase, predictions: Mapping[str, Prediction], like: Prediction
 ) -> Prediction:
     """All sequences' maps as one, on the standard grid; image and restoration are those of `like`.
 
-    The first score of the method counts, as everywhere in the outputs.
+    The first score of the method counts, as everywhere in the outputs. Where a sequence does not
+    show the brain, the others have the say.
     """
     scores, thresholds = {}, {}
     for sequence, prediction in predictions.items():
         variant, scores[sequence] = next(iter(prediction.anomaly.items()))
         thresholds[sequence] = model.threshold(sequence, variant)
-    score = joint_score(scores, thresholds, model.plans.scoring.joint)
+    score = joint_score(scores, thresholds, model.plans.scoring.joint, case.shown)
     return replace(like, anomaly={"": score}, extras={}, vectors={})
 
 

@@ -172,7 +172,7 @@ def _write_map(export: Export, found: NativeMap) -> tuple[MapRecord, set[str]]:
         anomaly_ml=volume_ml,
         components=tuple(found.components),
         maximum_score=float(found.score.max()),
-        mean_score=round(float(found.standard_score[case.brain_mask].mean()), 6),
+        mean_score=round(float(found.standard_score[case.brain_of(found.name)].mean()), 6),
         picture=names["picture"],
         viewer=names["viewer"],
         volumes=volumes,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal_auto.case import FloatArray, StandardCase
+from dal_auto.case import BoolArray, FloatArray, StandardCase
 from dal_auto.inference.sliding_window import tile
 from dal_auto.methods.method import Method, Tile
 from dal_auto.networks.precision import half_precision
@@ -50,7 +50,8 @@ def predict(
     """Ask `method` for the anomalies of one sequence of `case`.
 
     The score is taken on the configuration's grid, brought to 1 mm, and filtered there with the
-    plans' kernels in mm (the paper leaves open on which grid it filters).
+    plans' kernels in mm (the paper leaves open on which grid it filters). The method sees the brain
+    as far as the sequence shows it; elsewhere the score is 0.
 
     Parameters
     ----------
@@ -58,11 +59,11 @@ def predict(
         the name of such a variant ends in "own"
     """
     plans = method.plans
-    image = matched_image(case, sequence, plans)
+    image, shown = matched_image(case, sequence, plans), case.brain_of(sequence)
     found = method.detect(
-        *_on_the_grid(case, image, plans, device), sequence, windows_of(plans, device)
+        *_on_the_grid(image, shown, plans, device), sequence, windows_of(plans, device)
     )
-    brain = torch.from_numpy(case.brain_mask).to(device)
+    brain = torch.from_numpy(shown).to(device)
     scores = {variant: to_standard(score, plans) for variant, score in found.scores.items()}
     anomaly = {variant: _filtered(score, brain, method) for variant, score in scores.items()}
     if compare and method.own_postprocessing:
@@ -87,17 +88,18 @@ def look_closer(
     if not method.viewer:
         return {}
     plans = method.plans
-    given = _on_the_grid(case, matched_image(case, sequence, plans), plans, device)
+    image = matched_image(case, sequence, plans)
+    given = _on_the_grid(image, case.brain_of(sequence), plans, device)
     found = method.look_closer(*given, sequence, windows_of(plans, device))
     return {name: _array(to_standard(volume, plans)) for name, volume in found.items()}
 
 
 def _on_the_grid(
-    case: StandardCase, image: Tensor, plans: Plans, device: str
+    image: Tensor, brain: BoolArray, plans: Plans, device: str
 ) -> tuple[Tensor, Tensor]:
     """Image and brain mask as the method sees them."""
-    small = image_to_configuration(image, case.brain_mask, plans)
-    return small.to(device), mask_to_configuration(case.brain_mask, plans).to(device)
+    small = image_to_configuration(image, brain, plans)
+    return small.to(device), mask_to_configuration(brain, plans).to(device)
 
 
 def windows_of(plans: Plans, device: str) -> Tile:

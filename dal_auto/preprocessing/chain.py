@@ -16,6 +16,7 @@ from dal_auto.case import BoolArray, FloatArray, Geometry, Grid, RawCase, Standa
 from dal_auto.errors import CaseFailed
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas
+from dal_auto.preprocessing.coverage import coverage, in_words, parts_shown
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
 from dal_auto.preprocessing.lesions import move_lesion_mask
@@ -97,7 +98,10 @@ def standardise(
             name: _standard_image(image, native.grids[name], target, atlas_to_native[name], brain)
             for name, image in placed.images.items()
         }
-        _check_contrast(case, standard, brain)
+        shown = parts_shown(native, standard, target, atlas_to_native, brain)
+        inside = {name: shown.get(name, brain) for name in standard}
+        _check_contrast(case, standard, inside)
+        figures |= coverage(native, target, atlas_to_native, inside, brain, atlas)
         lesion = None
         if native.lesion is not None:
             name = native.lesion.sequence
@@ -107,7 +111,7 @@ def standardise(
             figures |= moved
     with watch.step("percentiles and quality"):
         scale = {
-            name: float(np.percentile(image[brain], _SCALE_PERCENTILE)) or 1.0
+            name: float(np.percentile(image[inside[name]], _SCALE_PERCENTILE)) or 1.0
             for name, image in standard.items()
         }
         # Rounded as it is stored, so that percentiles and voxels belong together.
@@ -115,7 +119,7 @@ def standardise(
             name: (image / scale[name]).astype(np.float16).astype(np.float32)
             for name, image in standard.items()
         }
-        figures |= quality_figures(scaled, brain, placed.fit.volume_ml, atlas)
+        figures |= quality_figures(scaled, brain, placed.fit.volume_ml, atlas, inside)
     return StandardCase(
         dataset=case.dataset,
         case_id=case.case_id,
@@ -127,11 +131,12 @@ def standardise(
         geometry=Geometry(native.homes, atlas_to_native),
         scale=scale,
         percentiles={
-            name: brain_percentiles(image, brain, plan.percentiles)
+            name: brain_percentiles(image, inside[name], plan.percentiles)
             for name, image in scaled.items()
         },
         quality=figures,
-        steps=(*mask_steps, *_steps_after_the_mask(steps, plan)),
+        steps=(*mask_steps, *_steps_after_the_mask(steps, plan), *in_words(shown, brain)),
+        shown=shown,
     )
 
 
@@ -143,10 +148,15 @@ def _standard_image(
     return np.where(brain, np.maximum(moved, 0), np.float32(0))
 
 
-def _check_contrast(case: RawCase, images: Mapping[str, FloatArray], brain: BoolArray) -> None:
+def _check_contrast(
+    case: RawCase, images: Mapping[str, FloatArray], brains: Mapping[str, BoolArray]
+) -> None:
     """Refuse what no landmarks can be learned from: they would not be numbers."""
     for name, image in images.items():
-        inside, image_file = image[brain], case.sequences[name]
+        inside, image_file = image[brains[name]], case.sequences[name]
+        if not inside.size:
+            cause = f"{name} shows no part of the brain ({image_file})"
+            raise CaseFailed(case.case_id, "resample", cause)
         if not np.isfinite(inside).all():
             cause = f"{name} is not finite inside the brain ({image_file})"
             raise CaseFailed(case.case_id, "resample", cause)

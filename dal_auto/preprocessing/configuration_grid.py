@@ -17,7 +17,8 @@ from dal_auto.preprocessing.histogram_matching import match_histogram
 
 
 def matched_image(case: StandardCase, sequence: str, plans: Plans) -> Tensor:
-    """One image matched to the plans' landmarks: (x, y, z) in [0, 1] on the standard grid.
+    """One image matched to the plans' landmarks: (x, y, z) in [0, 1] on the standard grid, 0 where
+    it does not show the brain.
 
     Raises
     ------
@@ -34,7 +35,7 @@ def matched_image(case: StandardCase, sequence: str, plans: Plans) -> Tensor:
         raise UsageError(f"case {case.case_id} has no {sequence}")
     matched = match_histogram(
         case.image(sequence),
-        case.brain_mask,
+        case.brain_of(sequence),
         case.percentiles[sequence],
         plans.intensity.landmarks[sequence],
     )

@@ -32,7 +32,7 @@ def resample(
     (x, y, z) float32 on `target`
     """
     array = np.asarray(array, np.float32)
-    voxel_map = _voxel_map(source, target, target_to_source)
+    voxel_map = map_of_voxels(source, target, target_to_source)
     result = np.zeros(target.shape, np.float32)
     content, box = _content(array, voxel_map, target.shape)
     if all(part.start < part.stop for part in box):
@@ -76,7 +76,7 @@ def _content(array: FloatArray, voxel_map: FloatArray, target_shape: Shape) -> t
     return tuple(content), box
 
 
-def _voxel_map(source: Grid, target: Grid, target_to_source: FloatArray) -> FloatArray:
+def map_of_voxels(source: Grid, target: Grid, target_to_source: FloatArray) -> FloatArray:
     """(4, 4), voxels of `target` → voxels of `source`."""
     # Rounding keeps a lattice that coincides from being interpolated by 1e-13 of a voxel.
     return np.round(np.linalg.inv(source.affine) @ target_to_source @ target.affine, 9)
@@ -91,6 +91,12 @@ def _covered(voxel_map: FloatArray, source_shape: Shape, box: Box) -> BoolArray:
         place = row[0] * index[0] + row[1] * index[1] + row[2] * index[2] + row[3]
         inside &= (place >= -0.5) & (place <= size - 0.5)
     return inside
+
+
+def field_of_view(source: Grid, target: Grid, target_to_source: FloatArray) -> BoolArray:
+    """(x, y, z) bool: the voxels of `target` that an image on `source` reaches, rim included."""
+    whole = tuple(slice(0, size) for size in target.shape)
+    return _covered(map_of_voxels(source, target, target_to_source), source.shape, whole)
 
 
 def resample_mask(
@@ -120,7 +126,7 @@ def resample_lesions(
     there and back      Dice 0.977             Dice 0.945
     ==================  =====================  ==============================
     """
-    voxel_map = _voxel_map(source, target, target_to_source)
+    voxel_map = map_of_voxels(source, target, target_to_source)
     sampled = ndimage.affine_transform(
         mask.astype(np.uint8),
         voxel_map[:3, :3],
@@ -130,5 +136,4 @@ def resample_lesions(
         mode="nearest",
         prefilter=False,
     )
-    whole = tuple(slice(0, size) for size in target.shape)
-    return sampled.astype(bool) & _covered(voxel_map, source.shape, whole)
+    return sampled.astype(bool) & field_of_view(source, target, target_to_source)

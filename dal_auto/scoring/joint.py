@@ -7,13 +7,16 @@ from typing import Literal
 
 import numpy as np
 
-from dal_auto.case import FloatArray
+from dal_auto.case import BoolArray, FloatArray
 
 JointRule = Literal["mean", "max"]
 
 
 def joint_score(
-    scores: Mapping[str, FloatArray], thresholds: Mapping[str, float], rule: JointRule
+    scores: Mapping[str, FloatArray],
+    thresholds: Mapping[str, float],
+    rule: JointRule,
+    shown: Mapping[str, BoolArray] | None = None,
 ) -> FloatArray:
     """The scores of several sequences as one, in multiples of their thresholds.
 
@@ -25,6 +28,8 @@ def joint_score(
     scores : sequence → (x, y, z) ≥ 0, all on one grid
     thresholds : sequence → practical threshold, > 0
     rule : "mean" of the calibrated scores, or their "max"
+    shown : sequence → (x, y, z) where it has a score; sequences that are not named have one
+        everywhere
 
     Returns
     -------
@@ -40,5 +45,11 @@ def joint_score(
     calibrated = [
         score.astype(np.float32) / np.float32(thresholds[name]) for name, score in scores.items()
     ]
-    joined = np.maximum.reduce(calibrated) if rule == "max" else np.mean(calibrated, axis=0)
-    return np.asarray(joined, np.float32)
+    if rule == "max":
+        return np.asarray(np.maximum.reduce(calibrated), np.float32)
+    parts = {name: part for name, part in (shown or {}).items() if name in scores}
+    if not parts:
+        return np.asarray(np.mean(calibrated, axis=0), np.float32)
+    whole = len(scores) - len(parts)
+    count = whole + np.sum([*parts.values()], axis=0, dtype=np.float32)
+    return np.asarray(np.sum(calibrated, axis=0) / np.maximum(count, 1), np.float32)

@@ -1,7 +1,8 @@
 """Standard cases on disk: one ``.b2nd`` (blosc2) with the voxels and one ``.json`` per case.
 
 The array is float16 (channel, x, y, z): the sequences, then the brain mask, then the lesion mask
-where there is one. The JSON is written last: a case without it is not there. What differs from run
+where there is one, then the part of the brain that is shown by each sequence that does not show all
+of it. The JSON is written last: a case without it is not there. What differs from run
 to run (seconds, dates) is never in either, so that results compare byte for byte.
 """
 
@@ -30,6 +31,7 @@ class CaseRecord(Kept):
     ----------
     path : where it was read
     geometry, scale, percentiles, quality, steps : see `StandardCase`
+    partial : the sequences that do not show the whole brain
     hash : of all that the case was made from: inputs, steps, plan, versions of the tools
     array_sha256 : of the voxels' bytes
     """
@@ -45,6 +47,7 @@ class CaseRecord(Kept):
     percentiles: dict[str, tuple[float, ...]]
     quality: dict[str, int | float]
     steps: tuple[str, ...]
+    partial: tuple[str, ...] = ()
     hash: str
     array_sha256: str
 
@@ -81,6 +84,7 @@ def write_case(folder: Path, case: StandardCase, inputs_hash: str) -> None:
     channels = [*case.images, case.brain_mask]
     if case.lesion_mask is not None:
         channels.append(case.lesion_mask)
+    channels += case.shown.values()
     array = np.stack([np.asarray(channel, np.float16) for channel in channels])
     path = folder / f"{case.case_id}.json"
     with replacing(folder / f"{case.case_id}.b2nd") as temporary:
@@ -99,6 +103,7 @@ def write_case(folder: Path, case: StandardCase, inputs_hash: str) -> None:
         percentiles=dict(case.percentiles),
         quality=dict(case.quality),
         steps=case.steps,
+        partial=tuple(case.shown),
         hash=inputs_hash,
         array_sha256=hashlib.sha256(array.tobytes()).hexdigest(),
     )
@@ -148,17 +153,19 @@ def read_case(record: CaseRecord) -> StandardCase:
     if hashlib.sha256(array.tobytes()).hexdigest() != record.array_sha256:
         raise InputError(path, "its voxels are not those its record describes", _AGAIN)
     count = len(record.sequences)
+    masks = array[count:] > 0
     return StandardCase(
         dataset=record.dataset,
         case_id=record.case_id,
         patient_id=record.patient_id,
         sequences=record.sequences,
         images=array[:count].astype(np.float32),
-        brain_mask=array[count] > 0,
-        lesion_mask=array[count + 1] > 0 if record.has_lesion_mask else None,
+        brain_mask=masks[0],
+        lesion_mask=masks[1] if record.has_lesion_mask else None,
         geometry=record.geometry,
         scale=record.scale,
         percentiles=record.percentiles,
         quality=record.quality,
         steps=record.steps,
+        shown=dict(zip(record.partial, masks[1 + record.has_lesion_mask :], strict=True)),
     )

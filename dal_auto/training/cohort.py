@@ -124,7 +124,7 @@ def _make_entry(alone: Cohort) -> None:
     plans = alone.plans
     case = read_case(alone.records[0])
     channels = [
-        image_to_configuration(matched_image(case, name, plans), case.brain_mask, plans)
+        image_to_configuration(matched_image(case, name, plans), case.brain_of(name), plans)
         if name in case.sequences
         else torch.zeros(plans.configuration.input_shape)
         for name in plans.sequences

@@ -66,8 +66,8 @@ def practical_thresholds(method: Method, cohort: Cohort, device: str) -> dict[st
             found = predict(method, case, sequence, device, compare=True)
             for variant, score in found.anomaly.items():
                 key = threshold_key(sequence, variant)
-                lesion = case.brain_mask & False
-                one = ScoreCounts.from_volume(score, lesion, within=case.brain_mask)
+                brain = case.brain_of(sequence)
+                one = ScoreCounts.from_volume(score, brain & False, within=brain)
                 counts[key] = counts.get(key, ScoreCounts.empty()) + one
     rate = method.plans.scoring.false_positive_rate
     return {key: threshold_at_false_positive_rate(value, rate) for key, value in counts.items()}

@@ -57,6 +57,20 @@ def test_the_input_is_carried_onto_the_landmarks_of_the_plans(make_plans, case):
     assert (prediction.image[~case.brain_mask] == 0).all()
 
 
+def test_where_a_sequence_does_not_show_the_brain_nothing_is_seen_or_marked(make_plans, case):
+    part = case.brain_mask.copy()
+    part[:, :, 24:] = False
+    method = Recorder(make_plans(**OFF))
+    slab = dataclasses.replace(case, shown={"T2": part})
+    prediction = predict(method, slab, "T2", "cpu")
+    image, mask, _ = method.given
+    assert not mask[:, :, 12:].any() and not image[:, :, 12:].any() and mask[:, :, :12].any()
+    (score,) = prediction.anomaly.values()
+    assert not score[~part].any() and score[part].any() and not prediction.image[~part].any()
+    whole = predict(method, case, "T1", "cpu")
+    np.testing.assert_array_equal(predict(method, slab, "T1", "cpu").image, whole.image)
+
+
 def test_networks_run_in_the_windows_of_the_plans(make_plans, case):
     method = Recorder(make_plans(configuration__window_overlap=0.5))
     predict(method, case, "T1", "cpu")

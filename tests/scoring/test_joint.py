@@ -8,6 +8,18 @@ import pytest
 from dal_auto.scoring.joint import joint_score
 
 
+def test_where_a_sequence_does_not_show_the_brain_the_others_have_the_say():
+    scores = {"T1": np.array([[[1.0, 1.0]]]), "T2": np.array([[[4.0, 0.0]]])}
+    thresholds = {"T1": 0.5, "T2": 2.0}
+    shown = {"T2": np.array([[[True, False]]]), "FLAIR": np.array([[[False, False]]])}
+    for rule, expected in (("mean", [[[2.0, 2.0]]]), ("max", [[[2.0, 2.0]]])):
+        np.testing.assert_allclose(joint_score(scores, thresholds, rule, shown), expected)
+    np.testing.assert_allclose(joint_score(scores, thresholds, "mean"), [[[2.0, 1.0]]])
+    nowhere = dict.fromkeys(scores, np.zeros((1, 1, 2), bool))
+    zero = {name: np.zeros((1, 1, 2)) for name in scores}
+    assert not joint_score(zero, thresholds, "mean", nowhere).any()
+
+
 def test_each_score_counts_in_multiples_of_its_threshold():
     scores = {"T1": np.array([[[0.2, 0.0]]]), "T2": np.array([[[3.0, 6.0]]])}
     thresholds = {"T1": 0.1, "T2": 3.0}

@@ -71,6 +71,20 @@ def test_a_case_comes_back_as_it_was_written(tmp_path, case):
     assert geometry.dump_json(again.geometry) == geometry.dump_json(case.geometry)
 
 
+@pytest.mark.parametrize("annotated", [False, True])
+def test_the_part_that_a_sequence_shows_comes_back(tmp_path, case, annotated):
+    part = case.brain_mask.copy()
+    part[:, :, 8:] = False
+    lesion = case.lesion_mask if annotated else None
+    write_case(tmp_path, replace(case, lesion_mask=lesion, shown={"T2": part}), "hash")
+    (record,) = read_records(tmp_path)
+    assert record.partial == ("T2",)
+    again = read_case(record)
+    np.testing.assert_array_equal(again.brain_of("T2"), part)
+    np.testing.assert_array_equal(again.brain_of("T1"), case.brain_mask)
+    assert (again.lesion_mask is not None) is annotated
+
+
 def test_a_case_without_lesion_mask_comes_back_without(tmp_path, case):
     write_case(tmp_path, replace(case, lesion_mask=None), "hash")
     (record,) = read_records(tmp_path)

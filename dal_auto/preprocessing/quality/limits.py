@@ -60,6 +60,10 @@ FIGURES: Mapping[str, Figure] = {
     "brain_outside_share": Figure(
         "cut off", "share of the brain that the crop cut off", "high", (0.0, 0.02), 0.001, 4
     ),
+    "coverage": Figure(
+        "{} coverage", "share of the atlas's brain in the image's field of view", "low",
+        (0.95, 1.0), 0.005,
+    ),
     "mask_beyond_ml": Figure(
         "beyond, ml", "of the brain mask, clearly outside the atlas's brain, before resampling",
         "high", least_sigma=2.0, decimals=1,

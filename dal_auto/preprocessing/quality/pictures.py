@@ -53,7 +53,11 @@ _IMAGE_DESCRIPTION = 0x010E  # of Exif
 
 
 def quality_figures(
-    images: Mapping[str, FloatArray], brain_mask: BoolArray, native_brain_ml: float, atlas: Atlas
+    images: Mapping[str, FloatArray],
+    brain_mask: BoolArray,
+    native_brain_ml: float,
+    atlas: Atlas,
+    inside: Mapping[str, BoolArray] | None = None,
 ) -> dict[str, float]:
     """Figures of one case on the target grid.
 
@@ -62,6 +66,7 @@ def quality_figures(
     images : sequence → (x, y, z) on the target grid, stripped
     brain_mask : (x, y, z) bool
     native_brain_ml : volume of the brain mask before resampling and cropping
+    inside : by sequence: (x, y, z) bool, the brain as far as it shows it; by default all of it
 
     Returns
     -------
@@ -70,7 +75,7 @@ def quality_figures(
     """
     x, y, z = brain_mask.shape
     template = atlas_on_grid(atlas, (x, y, z))
-    common = brain_mask & template.brain
+    brains = {name: (inside or {}).get(name, brain_mask) for name in images}
     count, blocks = float(brain_mask.sum()), block_mean(brain_mask, 2)
     kept_ml = count * atlas.grid.voxel_ml
     wrong = {name: ~(np.isfinite(image) & (image >= 0)) for name, image in images.items()}
@@ -82,29 +87,33 @@ def quality_figures(
         "brain_outside_share": max(0.0, 1 - kept_ml / native_brain_ml) if native_brain_ml else 1.0,
         "bad_voxels": float(sum(int(voxels.sum()) for voxels in wrong.values())),
     }
-    atlas_blocks, inside = masked_block_mean(template.image, common, 4)
     for sequence, image in images.items():
-        if inside.any():
-            pair = masked_block_mean(image, common, 4)[0][inside], atlas_blocks[inside]
+        common = brains[sequence] & template.brain
+        atlas_blocks, solid = masked_block_mean(template.image, common, 4)
+        if solid.any():
+            pair = masked_block_mean(image, common, 4)[0][solid], atlas_blocks[solid]
             if sequence == "T1":
                 figures["atlas_correlation_T1"] = correlation(*pair)
             else:
                 figures[f"atlas_nmi_{sequence}"] = normalised_mutual_information(*pair)
-        bias = residual_bias(image, brain_mask, template.white)
+        bias = residual_bias(image, brains[sequence], template.white)
         if bias is not None:
             figures[f"bias_{sequence}"] = bias
-    figures |= _alignments(images, brain_mask, atlas.grid.spacing_mm[0])
+    figures |= _alignments(images, brains, atlas.grid.spacing_mm[0])
     return {name: round(value, 4) for name, value in figures.items()}
 
 
 def _alignments(
-    images: Mapping[str, FloatArray], brain: BoolArray, voxel_mm: float
+    images: Mapping[str, FloatArray], brains: Mapping[str, BoolArray], voxel_mm: float
 ) -> dict[str, float]:
     """Every sequence against T1, or against the first where there is none."""
     figures = {}
     first = "T1" if "T1" in images else next(iter(images), "")
     for sequence, image in images.items():
-        if sequence != first and (found := alignment(images[first], image, brain, voxel_mm)):
+        if sequence == first:
+            continue
+        common = brains[first] & brains[sequence]
+        if found := alignment(images[first], image, common, voxel_mm):
             figures[f"alignment_nmi_{sequence}"], figures[f"alignment_mm_{sequence}"] = found
     return figures
 
