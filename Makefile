@@ -57,7 +57,7 @@ demo: .venv/.ready
 # Every step goes on where it was, so that it may be stopped at any time.
 weights: export DAL_HOME := ./weights
 weights: .venv/.ready
-	.venv/bin/dal_plan_and_preprocess -d Simulated --sequences T1 T2 FLAIR
+	.venv/bin/dal_plan_and_preprocess -d Simulated
 	.venv/bin/dal_train -d Simulated -c demo --sequences T1 T2 FLAIR \
 	  --set training.steps=900 --set training.validations=4
 	.venv/bin/dal_models export -r Simulated/DAL --name shipped -o dal_auto/models/shipped.safetensors
