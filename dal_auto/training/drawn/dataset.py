@@ -25,7 +25,7 @@ from dal_auto.workers import Workforce, run_tasks
 
 SIMULATED = DRAWN
 #: Changes whenever the same label map gives other cases.
-_FORMAT = 1
+_FORMAT = 2
 _CASES_PER_HEAD = 2
 #: Memory of one head on its way: distances and a case's shares at 1 mm.
 _TASK_BYTES = 2_000_000_000
