@@ -155,6 +155,10 @@ class TrainingPlan(Section):
     patience: int | None = ours(
         None, "validations without a better one after which training ends; null: never", ge=1
     )
+    pretrained: str = ours(
+        "", "a model whose weights training starts from, as a file; empty: random weights"
+    )
+    pretrained_sha256: str = ours("", "the hash of that file: another one is refused")
     augmentation: AugmentationPlan = AugmentationPlan()
     corruption: float = ours(
         0.0, "off as in the paper; share of drawn subjects with blobs pasted in", ge=0, le=1

@@ -35,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="preprocessed dataset with lesion masks whose AP chooses the best weights, as the "
         "paper does on BraTS-GLI; default: lesions pasted into held-out healthy cases",
     )
+    parser.add_argument(
+        "--pretrained",
+        metavar="MODEL",
+        help="start from the weights of this model: a .safetensors file, or shipped",
+    )
     common.add_planning(parser)
     common.add_seeds(parser, "0")
     common.add_device(parser)

@@ -11,13 +11,6 @@ from dal_auto.inference.native_map import JOINT, NativeMap
 from dal_auto.inference.prepare import Prepared
 from dal_auto.plans import ScoringPlan
 
-_SCORES = {
-    "l1": "|x − x_r| of the image x, matched to [0, 1], and its pseudo-healthy restoration x_r",
-    "ssim": "1 − SSIM of the image, matched to [0, 1], and its pseudo-healthy restoration",
-    "hybrid": "|x − x_r| · (1 − SSIM) of the image x, matched to [0, 1], and its pseudo-healthy "
-    "restoration x_r (Eq. 15)",
-}
-
 
 def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) -> dict[str, Any]:
     """What belongs beside an anomaly map; keys are BIDS' where it has one."""
@@ -34,8 +27,7 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
         "Sources": [raw.sequences[name].name for name in sources],
         "score": {
             "meaning": meaning,
-            "plans_score": f"{scoring.score}: {_SCORES[scoring.score]}",
-            "plans_score_note": "methods with a score of their own do not use it",
+            "formula": {name: model.method.score_words(name) for name in sources},
             "range": "0 and above; the higher, the more unlike the healthy training set. One scale "
             "for all cases of a model, and none common to several",
             "variant": found.variant,

@@ -174,6 +174,10 @@ class Method(ABC):
     def tensors(self) -> dict[str, Tensor]:
         """What was learned, to be saved."""
 
+    def score_words(self, sequence: str) -> str:
+        """What the score of a sequence is, for people who read it beside a map."""
+        return f"as {self.name} defines it; see the method's documentation"
+
     @abstractmethod
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` gave."""

@@ -9,10 +9,20 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dal_auto.scoring.separable import gaussian_kernel, mean_and_variance
 
 ScoreKind = Literal["hybrid", "l1", "ssim"]
+Polarity = Literal["bright", "dark"]
+
+#: What each score is, in words; x is the image, matched to [0, 1], and x_r its restoration.
+SCORE_WORDS: dict[ScoreKind, str] = {
+    "hybrid": "|x − x_r| · (1 − SSIM) of the matched image x and its restoration x_r (Eq. 15)",
+    "l1": "|x − x_r| of the matched image x and its restoration x_r",
+    "ssim": "1 − SSIM of the matched image x and its restoration x_r",
+}
+TOLERANT_WORDS = "distance of the matched image from the range of what is restored within one voxel"
 
 K1, K2 = 0.01, 0.03
 # Where scikit-image cuts the Gaussian window of its SSIM: 11 voxels wide at Wang's sigma of 1.5.
@@ -67,6 +77,45 @@ def l1_map(image: Tensor, restored: Tensor) -> Tensor:
 def hybrid_map(image: Tensor, restored: Tensor, *, sigma_voxels: float = 1.5) -> Tensor:
     """|x − r|·(1 − SSIM(x, r)) (Eq. 15), (..., x, y, z) float32; images in [0, 1]."""
     return _dissimilarity(image, restored, sigma_voxels).mul_(l1_map(image, restored))
+
+
+@torch.no_grad()
+def tolerant_map(image: Tensor, restored: Tensor, brain_mask: Tensor) -> Tensor:
+    """How far the image lies outside what is restored within one voxel.
+
+    A border that is restored half a voxel away from its place costs nothing.
+
+    Parameters
+    ----------
+    image, restored : (n, 1, x, y, z), in [0, 1]
+    brain_mask : (n, 1, x, y, z), 0 or 1
+
+    Returns
+    -------
+    (n, 1, x, y, z) float32, ≥ 0, 0 outside the brain
+    """
+    image, restored = _as_float32(image, restored)
+    inside = brain_mask > 0
+    highest = F.max_pool3d(restored.masked_fill(~inside, -torch.inf), 3, 1, 1)
+    lowest = -F.max_pool3d((-restored).masked_fill(~inside, -torch.inf), 3, 1, 1)
+    outside = (image - image.clamp(lowest, highest)).abs_()
+    return outside.masked_fill_(~inside, 0)
+
+
+@torch.no_grad()
+def one_sided(score: Tensor, image: Tensor, restored: Tensor, polarity: Polarity | None) -> Tensor:
+    """The score where the image is brighter, or darker, than its restoration, 0 elsewhere.
+
+    Parameters
+    ----------
+    score, image, restored : (..., x, y, z)
+    polarity : None keeps both
+    """
+    if polarity is None:
+        return score
+    difference = image - restored
+    counts = difference > 0 if polarity == "bright" else difference < 0
+    return score * counts
 
 
 def anomaly_score(

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from dal_auto import distributed
 from dal_auto.datasets.registry import load_records
-from dal_auto.errors import UsageError
+from dal_auto.errors import InputError, UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod
 from dal_auto.methods.registry import find_method
@@ -26,6 +27,7 @@ from dal_auto.plans import Plans
 from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
 from dal_auto.store.atomic import write_json
 from dal_auto.store.claim import claimed
+from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
@@ -120,7 +122,7 @@ def _train(run: Run, plans: Plans, seed: int, device: str, first: bool) -> None:
         logger.info("the best weights are %s", chosen)
         with advice_on_memory(plans, device):
             if not trainer.resume():
-                trainer.begin()
+                trainer.begin(pretrained_model(plans))
             trainer.run()
         if not first:
             return
@@ -136,6 +138,29 @@ def _train(run: Run, plans: Plans, seed: int, device: str, first: bool) -> None:
         best = Checkpoint(plans, method.tensors(), progress={"seed": seed})
     with distributed.solo():
         _finish(run, best, training, validation, device)
+
+
+def pretrained_model(plans: Plans) -> Checkpoint | None:
+    """The model whose weights training starts from, where the plans name one.
+
+    Raises
+    ------
+    InputError
+        if it is not there, is no checkpoint, or has another hash than the plans say.
+    """
+    training = plans.training
+    if not training.pretrained:
+        return None
+    file = ModelFile(Path(training.pretrained))
+    found = load_checkpoint(file.checkpoint_path)
+    if training.pretrained_sha256 and file.checkpoint_sha256() != training.pretrained_sha256:
+        raise InputError(
+            file.checkpoint_path,
+            f"its SHA-256 is {file.checkpoint_sha256()}, and the plans want "
+            f"{training.pretrained_sha256}",
+            "Name the model again with --pretrained.",
+        )
+    return found
 
 
 def _usable(plans: Plans) -> list[CaseRecord]:

@@ -128,12 +128,26 @@ class Trainer:
         logger.info("resumed at step %d", self.step)
         return True
 
-    def begin(self) -> None:
+    def begin(self, pretrained: Checkpoint | None = None) -> None:
         """What a method learns of the cohort before its first step: `Method.learn_atlas`, and
         `GradientMethod.prepare`.
 
         One process learns it and keeps it; all others read it.
+
+        Parameters
+        ----------
+        pretrained : weights to start from
+
+        Raises
+        ------
+        InputError
+            if they are of another architecture.
         """
+        if pretrained is not None:
+            require_same_architecture(self.method, pretrained)
+            self.method.load_tensors(
+                {name: tensor.to(self.device) for name, tensor in pretrained.tensors.items()}
+            )
         if distributed.rank() == 0:
             with distributed.solo():
                 torch.manual_seed(self.seed)

@@ -133,7 +133,7 @@ def test_the_sidecar_says_what_the_numbers_mean_and_where_the_threshold_is_from(
     assert beside["model"]["run"] == str(run)
     assert beside["model"]["model_sha256"] == run.checkpoint_sha256()
     assert beside["score"]["meaning"] == "anomaly score of mean-brain"
-    assert beside["score"]["plans_score"].startswith("hybrid: |x − x_r|")
+    assert set(beside["score"]["formula"]) == {"T1"}
     assert beside["Units"] == "arbitrary" and beside["Sources"] == ["a_T1.nii.gz"]
     assert beside["steps"] == ["N4: by nobody"]
     assert any(tool.startswith("dal_auto ") for tool in beside["tools"])

@@ -153,6 +153,20 @@ def test_scores_are_not_negative_and_0_outside_the_brain(
     assert (anatomy[:, None] - thirds).abs().amin(dim=1).max() < 1e-6
 
 
+def test_each_sequence_has_its_polarity_and_its_score(plain_plans, phantom_batch, in_windows):
+    method = DAL(plain_plans(polarity={"T1": "dark", "T2": "bright"}, tolerant=("T2",)))
+    batch = phantom_batch(0)
+    mask = batch.brain_mask[0, 0]
+    for place, (name, side) in enumerate({"T1": -1, "T2": 1}.items()):
+        image = batch.images[0, place]
+        found = method.detect(image, mask, name, in_windows)
+        score = found.scores[""]
+        assert score.max() > 0 and (score[side * (image - found.pseudo_healthy) <= 0] == 0).all()
+    assert method.score_words("T1").endswith("darker; 0 elsewhere")
+    assert method.score_words("T2").startswith("distance")
+    assert (score <= (image - found.pseudo_healthy).abs() + 1e-6).all()
+
+
 @pytest.mark.parametrize("key", ["input_shape", "window"])
 def test_sizes_that_would_not_come_back_are_refused_by_name(plain_plans, key):
     plans = plain_plans()

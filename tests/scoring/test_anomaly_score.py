@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from dal_auto.scoring.anomaly_score import anomaly_score, hybrid_map, l1_map, ssim_map
+from dal_auto.scoring.anomaly_score import (
+    anomaly_score,
+    hybrid_map,
+    l1_map,
+    one_sided,
+    ssim_map,
+    tolerant_map,
+)
 
 CONTENTS = ["noise", "smooth", "bright and flat", "nearly equal", "zero outside"]
 
@@ -126,3 +133,28 @@ def test_different_shapes_are_refused_rather_than_broadcast():
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="hybrid, l1, ssim"):
         anomaly_score(torch.rand(6, 6, 6), torch.rand(6, 6, 6), kind="l2", sigma_voxels=1.5)
+
+
+def test_the_tolerant_score_is_the_distance_from_what_is_restored_within_a_voxel():
+    random = np.random.default_rng(5)
+    image, restored = random.random((2, 9, 8, 7)).astype(np.float32)
+    brain = ndimage.binary_dilation(random.random((9, 8, 7)) > 0.9)
+    highest = ndimage.maximum_filter(np.where(brain, restored, -1), 3, mode="nearest")
+    lowest = ndimage.minimum_filter(np.where(brain, restored, 2), 3, mode="nearest")
+    wanted = np.maximum(np.maximum(image - highest, lowest - image), 0) * brain
+    tensors = (torch.from_numpy(a)[None, None] for a in (image, restored, brain))
+    np.testing.assert_allclose(tolerant_map(*tensors)[0, 0], wanted, atol=1e-6)
+
+
+def test_a_border_that_is_restored_a_voxel_away_costs_nothing():
+    image = torch.zeros(1, 1, 8, 8, 8)
+    image[:, :, 4:] = 0.7
+    assert tolerant_map(image, image.roll(1, 2), torch.ones_like(image))[:, :, 1:].max() == 0
+
+
+def test_one_sided_scores_keep_what_is_brighter_or_darker():
+    image, restored = torch.tensor([0.2, 0.5, 0.9]), torch.tensor([0.6, 0.5, 0.4])
+    score = l1_map(image, restored)
+    assert one_sided(score, image, restored, "bright").tolist() == pytest.approx([0, 0, 0.5])
+    assert one_sided(score, image, restored, "dark").tolist() == pytest.approx([0.4, 0, 0])
+    assert one_sided(score, image, restored, None) is score

@@ -99,6 +99,16 @@ def _no_drawing(monkeypatch) -> None:
     monkeypatch.setattr(Log, "draw", lambda self: None)
 
 
+def test_training_starts_from_another_model_s_weights(one_weight_plans, make_trainer, tmp_path):
+    method = OneWeight(one_weight_plans)
+    trainer = make_trainer(method, tmp_path)
+    trainer.begin(Checkpoint(one_weight_plans, {"weight": torch.tensor([[0.7]])}))
+    assert method.network.weight.item() == pytest.approx(0.7)
+    assert load_checkpoint(trainer.last_path).tensors["weight"].item() == pytest.approx(0.7)
+    with pytest.raises(InputError, match="another architecture"):
+        trainer.begin(Checkpoint(one_weight_plans, {"weight": torch.zeros(2, 1)}))
+
+
 class Killed(Exception):
     """What a kill looks like from inside."""
 

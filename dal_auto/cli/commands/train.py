@@ -13,6 +13,7 @@ from dal_auto.errors import UsageError
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.wishes import PlannedRun
 from dal_auto.plans import Plans, parse_assignment
+from dal_auto.store.model_files import choose_model
 from dal_auto.training.run import plan_training, train
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,10 @@ def run(options: argparse.Namespace) -> int:
     assignments = dict(parse_assignment(text) for text in options.set)
     if options.select_on is not None:
         assignments["training.select_on"] = options.select_on
+    if options.pretrained is not None:
+        model = choose_model(name=options.pretrained)
+        assignments["training.pretrained"] = str(model.checkpoint_path)
+        assignments["training.pretrained_sha256"] = model.checkpoint_sha256()
 
     run = plan_training(
         planning.settled("-d", options.d, from_file, "training_set", "IXI"),

@@ -25,7 +25,13 @@ from dal_auto.methods.dal.watching import figures_of, warnings_about
 from dal_auto.methods.method import Batch, Detection, GradientMethod, Tile
 from dal_auto.networks.anatomy import halve
 from dal_auto.plans import ConfigurationPlan, Plans
-from dal_auto.scoring.anomaly_score import anomaly_score
+from dal_auto.scoring.anomaly_score import (
+    SCORE_WORDS,
+    TOLERANT_WORDS,
+    anomaly_score,
+    one_sided,
+    tolerant_map,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -164,10 +170,7 @@ class DAL(GradientMethod):
         restored = found.image
         if self.settings.fitted_contrast:
             restored = fitted_contrast(restored, x, mask)
-        scoring = self.plans.scoring
-        score = anomaly_score(
-            x, restored, kind=scoring.score, sigma_voxels=scoring.ssim_sigma_voxels
-        )
+        score = self._score(x, restored, mask, sequence)
         extras = {"anatomy": found.anatomy, "edges": found.edges}
         vectors = {}
         if found.modality is not None:
@@ -179,6 +182,24 @@ class DAL(GradientMethod):
             extras={name: volume[0, 0] for name, volume in extras.items() if volume is not None},
             vectors=vectors,
         )
+
+    def _score(self, image: Tensor, restored: Tensor, mask: Tensor, sequence: str) -> Tensor:
+        """Eq. 15, or what the settings say for this sequence; (1, 1, x, y, z)."""
+        if sequence in self.settings.tolerant:
+            score = tolerant_map(image, restored, mask)
+        else:
+            scoring = self.plans.scoring
+            score = anomaly_score(
+                image, restored, kind=scoring.score, sigma_voxels=scoring.ssim_sigma_voxels
+            )
+        return one_sided(score, image, restored, self.settings.polarity.get(sequence))
+
+    def score_words(self, sequence: str) -> str:
+        is_tolerant = sequence in self.settings.tolerant
+        words = TOLERANT_WORDS if is_tolerant else SCORE_WORDS[self.plans.scoring.score]
+        polarity = self.settings.polarity.get(sequence)
+        side = {"bright": "brighter", "dark": "darker"}
+        return words + (f", where the image is {side[polarity]}; 0 elsewhere" if polarity else "")
 
     def _encoded_by(self, found: Restored) -> tuple[str, Tensor]:
         """Which network makes the code of a restoration, and from what."""

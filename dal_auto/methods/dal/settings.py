@@ -10,6 +10,7 @@ from dal_auto.case import Shape
 from dal_auto.errors import PlansError
 from dal_auto.plans import ConfigurationPlan
 from dal_auto.schema import Section, ours, paper
+from dal_auto.scoring.anomaly_score import Polarity
 
 #: The code's grid stays at this or finer: at 16 mm the restored image was a smooth blur.
 _COARSEST_CODE_MM = 6.0
@@ -90,6 +91,17 @@ class DalSettings(Section):
         True, "the restored image's grey values are fitted to the scan's, by medians"
     )
 
+    polarity: dict[str, Polarity] = ours(
+        {"T1": "dark", "T2": "bright", "FLAIR": "bright"},
+        "what counts as anomalous: lesions are dark on T1 and bright on T2 and FLAIR; both, for a "
+        "sequence without an entry",
+    )
+    tolerant: tuple[str, ...] = ours(
+        ("FLAIR",),
+        "sequences scored by how far the image lies outside what is restored within a voxel, in "
+        "place of Eq. 15: on FLAIR a sulcus that is restored too wide is as bright as a plaque",
+    )
+
     loss_terms: tuple[LossTerm, ...] = paper(
         ("con_A", "sim_A", "con_M", "sim_M", "con_AE"),
         "Eq. 13; Table 6 leaves some out, never Eq. 9 and 11",
@@ -167,6 +179,8 @@ _PAPER: Mapping[str, Any] = {
     "combinations": "all",
     "modality_pull": 0.0,
     "fitted_contrast": False,
+    "polarity": {},
+    "tolerant": (),
     "edge_noise": 0.0,
 }
 
