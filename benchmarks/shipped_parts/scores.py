@@ -1,0 +1,118 @@
+"""What a model and the plain intensity find in a case, and in a group of cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dal_auto.case import FloatArray, StandardCase
+from dal_auto.inference.predictor import Prediction, predict
+from dal_auto.methods.method import Method
+from dal_auto.scoring.bootstrap import interval, resampled_average_precision
+from dal_auto.scoring.case_counts import CaseCounts
+from dal_auto.scoring.metrics import average_precision, false_positive_voxels
+from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.scoring.postprocessing import postprocess
+
+JOINT = "joint"
+_VOXELS_PER_ML = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The scores of one case and sequence, counted on the standard grid of 1 mm.
+
+    Parameters
+    ----------
+    method, bright, dark : the model's score; the filtered intensity in both polarities
+    error : mean |x_r − x| of the normal voxels
+    """
+
+    group: str
+    case: str
+    sequence: str
+    lesion_ml: float
+    method: ScoreCounts
+    bright: ScoreCounts
+    dark: ScoreCounts
+    error: float
+
+
+def scored(
+    group: str, case: StandardCase, method: Method, sequence: str
+) -> tuple[Found, Prediction]:
+    """One sequence of a case."""
+    prediction = predict(method, case, sequence, "cpu")
+    lesion = case.lesion_mask
+    lesion = np.zeros_like(case.brain_mask) if lesion is None else lesion
+    image, brain = prediction.image, case.brain_mask
+    assert prediction.pseudo_healthy is not None, "DAL restores"
+    normal = brain & ~lesion
+    found = Found(
+        group=group,
+        case=case.case_id,
+        sequence=sequence,
+        lesion_ml=float(lesion.sum()) / _VOXELS_PER_ML,
+        method=ScoreCounts.from_volume(prediction.anomaly[""], lesion),
+        bright=ScoreCounts.from_volume(_filtered(image, brain, method), lesion),
+        dark=ScoreCounts.from_volume(_filtered((1 - image) * brain, brain, method), lesion),
+        error=float(np.abs(prediction.pseudo_healthy - image)[normal].mean()),
+    )
+    return found, prediction
+
+
+def marked_ml(found: Found, threshold: float) -> float:
+    """Millilitres of normal voxels at or above the threshold."""
+    return false_positive_voxels(found.method, threshold) / _VOXELS_PER_ML
+
+
+def percent(counts: ScoreCounts) -> float:
+    """Average precision in %."""
+    return 100 * average_precision(counts)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A group's figures in one sequence, in % of average precision.
+
+    Parameters
+    ----------
+    gain : 95 % interval of the model's gain over the better polarity; NaN for a single case
+    """
+
+    method: float
+    bright: float
+    dark: float
+    gain: tuple[float, float]
+
+
+def pooled(cases: Sequence[Found]) -> Pooled:
+    """All voxels of several cases of one sequence together."""
+    packed: Mapping[str, CaseCounts] = {
+        kind: CaseCounts.pack(getattr(one, kind) for one in cases)
+        for kind in ("method", "bright", "dark")
+    }
+    figures = {kind: percent(counts.pooled()) for kind, counts in packed.items()}
+    better = max("bright", "dark", key=figures.__getitem__)
+    names = [one.case for one in cases]
+    resampled = {
+        kind: resampled_average_precision(packed[kind], names) for kind in ("method", better)
+    }
+    low, high = interval(resampled["method"] - resampled[better])
+    return Pooled(**figures, gain=(100 * low, 100 * high))
+
+
+def _filtered(image: FloatArray, brain: np.ndarray, method: Method) -> FloatArray:
+    scoring = method.plans.scoring
+    score = postprocess(
+        torch.from_numpy(np.ascontiguousarray(image, np.float32)),
+        torch.from_numpy(brain),
+        spacing_mm=(1.0, 1.0, 1.0),
+        min_filter_mm=scoring.min_filter_mm,
+        mean_filter_mm=scoring.mean_filter_mm,
+        erosion_mm=scoring.erosion_mm,
+    )
+    return score.numpy()
