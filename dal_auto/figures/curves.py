@@ -20,11 +20,13 @@ WIDTH, DPI = 9.0, 100  # inches, dots per inch
 
 _SMOOTHED = 40  # running medians over a curve
 
+_VALIDATED, _WATCHED = "validation: losses", "validation: what is watched"
+
 Curve = tuple[npt.ArrayLike, npt.ArrayLike]
 
 
 def training_curves(log: pd.DataFrame) -> Figure:
-    """Losses over the steps, one above the other: the total, its parts, and what was validated.
+    """Losses over the steps: the total, its parts, and below them what was validated.
 
     Losses are drawn as running medians over 1/40 of the steps, their single values faint behind.
 
@@ -39,8 +41,10 @@ def training_curves(log: pd.DataFrame) -> Figure:
     groups = {
         "total": [name for name in names if name == "loss"],
         "parts": [name for name in names if name != "loss" and not name.startswith("val_")],
-        "validation": [name for name in names if name.startswith("val_")],
+        _VALIDATED: [name for name in names if name.removeprefix("val_") in {*names} - {name}],
+        _WATCHED: [name for name in names if name.startswith("val_")],
     }
+    groups[_WATCHED] = [name for name in groups[_WATCHED] if name not in groups[_VALIDATED]]
     groups = {title: columns for title, columns in groups.items() if numeric[columns].size}
     height = 3.2 * max(1, len(groups))
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
@@ -53,7 +57,10 @@ def training_curves(log: pd.DataFrame) -> Figure:
         for number, column in enumerate(columns):
             values = numeric[["step", column]].dropna()
             style = _line(number)
-            if title != "validation":  # the noise of batches stays in sight, but does not lead
+            if title not in (
+                _VALIDATED,
+                _WATCHED,
+            ):  # the noise of batches stays in sight, but does not lead
                 axes.plot(values["step"], values[column], linewidth=0.5, alpha=0.3, **style)
                 span = max(1, len(values) // _SMOOTHED)
                 values = values.rolling(span, center=True, min_periods=1).median()
@@ -62,7 +69,7 @@ def training_curves(log: pd.DataFrame) -> Figure:
                 values[column],
                 label=column.removeprefix("val_"),
                 linewidth=1.5,
-                marker="." if title == "validation" else "",
+                marker="." if title in (_VALIDATED, _WATCHED) else "",
                 **style,
             )
         if numeric[columns].min().min() > 0:

@@ -230,19 +230,22 @@ def test_a_panel_at_full_size_is_900_pixels_wide_and_below_250_kb_with_true_colo
 
 def test_curves_have_a_panel_each_for_total_parts_and_validation():
     log = pd.DataFrame({"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "rec": [2.0, 0.0, 0.5]})
-    log["val_ap"] = [np.nan, 0.2, np.nan]
+    log["val_rec"] = [np.nan, 0.2, np.nan]
+    log["val_ap"] = [np.nan, 0.3, np.nan]
     log["note"] = "text"
-    total, parts, validation = training_curves(log).axes
-    assert [axes.get_title(loc="left") for axes in (total, parts, validation)] == [
+    total, parts, losses, watched = training_curves(log).axes
+    assert [axes.get_title(loc="left") for axes in (total, parts, losses, watched)] == [
         "total",
         "parts",
-        "validation",
+        "validation: losses",
+        "validation: what is watched",
     ]
     assert total.get_yscale() == "log"
     assert parts.get_yscale() == "linear", "a zero cannot be drawn on a logarithmic axis"
-    assert [len(axes.lines) for axes in (total, parts, validation)] == [2, 2, 1]
-    np.testing.assert_array_equal(validation.lines[0].get_xydata(), [[2, 0.2]])
-    assert validation.get_yscale() == "log"
+    assert [len(axes.lines) for axes in (total, parts, losses, watched)] == [2, 2, 1, 1]
+    np.testing.assert_array_equal(losses.lines[0].get_xydata(), [[2, 0.2]])
+    np.testing.assert_array_equal(watched.lines[0].get_xydata(), [[2, 0.3]])
+    assert losses.get_yscale() == "log"
 
 
 def test_absent_columns_have_no_panel_and_an_empty_log_says_so():
