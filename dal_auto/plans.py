@@ -83,12 +83,6 @@ class ConfigurationPlan(Section):
     spacing_mm: tuple[float, float, float]
     downsampling: Literal["trilinear", "area"] = paper("trilinear", "§4.2.1")
     window: Shape
-    window_overlap: float = ours(
-        0.75,
-        "at 0.5 steps between windows were up to 10 % larger than inside, at 0.75 4 %",
-        ge=0,
-        lt=1,
-    )
     width: float = ours(1.0, "the method's own widths; less where memory asks", gt=0, le=1)
     batch_subjects: int = paper(2, "§4.2.1: 2 subjects × 2 sequences", ge=2)
 
@@ -181,6 +175,10 @@ class ScoringPlan(Section):
     )
 
 
+#: (section, key) of plans that earlier versions wrote, and that decide nothing any more.
+_RETIRED = {("configuration", "window_overlap")}
+
+
 class Plans(Section):
     """Everything that one training run needs to know."""
 
@@ -242,6 +240,20 @@ class Plans(Section):
         return rows
 
 
+def stored_plans(content: Mapping[str, Any]) -> Plans:
+    """Plans that were stored with a run, by this version or an earlier one.
+
+    Raises
+    ------
+    PlansError
+        if a value breaks a rule; the message names its key.
+    """
+    known = {name: dict(part) if isinstance(part, dict) else part for name, part in content.items()}
+    for section, key in _RETIRED:
+        known.get(section, {}).pop(key, None)
+    return Plans.parse(known)
+
+
 def read_assignments(path: Path) -> dict[str, Any]:
     """Dotted key → JSON value of a plans file: a whole ``plans.json``, or some of its sections.
 
@@ -260,7 +272,8 @@ def read_assignments(path: Path) -> dict[str, Any]:
         raise InputError(path, f"it cannot be read as JSON ({error})", remedy) from error
     if not isinstance(content, dict):
         raise InputError(path, "it holds no JSON object", remedy)
-    return dict(_leaves({key: value for key, value in content.items() if key != "value_sources"}))
+    leaves = dict(_leaves({key: value for key, value in content.items() if key != "value_sources"}))
+    return {key: value for key, value in leaves.items() if tuple(key.split(".")) not in _RETIRED}
 
 
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

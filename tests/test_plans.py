@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dal_auto.errors import InputError, PlansError
-from dal_auto.plans import Plans, ScoringPlan, TrainingPlan, parse_assignment, read_assignments
+from dal_auto.plans import (
+    Plans,
+    ScoringPlan,
+    TrainingPlan,
+    parse_assignment,
+    read_assignments,
+    stored_plans,
+)
 from dal_auto.schema import Section, ours, paper
 
 CONTENT: dict[str, Any] = {
@@ -275,3 +282,17 @@ def test_a_plans_file_that_is_no_json_object_is_refused(tmp_path, text):
         file.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"mine\.json"):
         read_assignments(file)
+
+
+def test_a_key_that_decides_nothing_any_more_is_read_where_it_was_stored_and_nowhere_else(
+    plans, tmp_path
+):
+    content = plans.to_json()
+    content["configuration"]["window_overlap"] = 0.75
+    assert stored_plans(content) == stored_plans(plans.to_json())
+    assert content["configuration"]["window_overlap"] == 0.75, "the content is left as it was"
+    file = tmp_path / "plans.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert "configuration.window_overlap" not in read_assignments(file)
+    with pytest.raises(PlansError, match="no such key"):
+        plans.override({"configuration.window_overlap": 0.5}, "user")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dal_auto.case import BoolArray, FloatArray, StandardCase
-from dal_auto.inference.sliding_window import tile
+from dal_auto.inference.sliding_window import in_windows
 from dal_auto.methods.method import Method, Tile
 from dal_auto.networks.precision import half_precision
 from dal_auto.plans import Plans
@@ -103,22 +103,16 @@ def _on_the_grid(
 
 
 def windows_of(plans: Plans, device: str) -> Tile:
-    """How a network runs over a volume on `device`: in the plans' windows, as many at once as a
-    training step holds images, in half precision where it was trained so."""
-    configuration, cuda = plans.configuration, device.startswith("cuda")
+    """How a network runs over a volume on `device`: in the plans' windows, in half precision where
+    it was trained so."""
+    cuda = device.startswith("cuda")
     half = half_precision(device) if cuda else torch.float16  # elsewhere it is off
 
-    def in_windows(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
+    def run(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
         with torch.autocast(device.split(":")[0], half, enabled=plans.training.amp and cuda):
-            return tile(
-                network,
-                volume,
-                window=configuration.window,
-                overlap=configuration.window_overlap,
-                at_once=configuration.batch_subjects * len(plans.sequences),
-            )
+            return in_windows(network, volume, plans.configuration.window)
 
-    return in_windows
+    return run
 
 
 def _filtered(score: Tensor, brain: Tensor, method: Method) -> FloatArray:

@@ -24,7 +24,7 @@ import dal_auto
 from dal_auto.errors import InputError
 from dal_auto.methods.method import GradientMethod, Method
 from dal_auto.methods.registry import find_method
-from dal_auto.plans import Plans
+from dal_auto.plans import Plans, stored_plans
 from dal_auto.store.atomic import replacing
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     # Half precision is for storage only.
     weights = {n: t.float() if t.dtype == torch.half else t for n, t in under("method.").items()}
     return Checkpoint(
-        plans=Plans.parse(content["plans"]),
+        plans=stored_plans(content["plans"]),
         tensors=weights,
         step=content["step"],
         thresholds=content["thresholds"],

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.overrides import handle_torch_function, has_torch_function
 
 from dal_auto.networks.region import Region
 
@@ -68,19 +67,11 @@ def modulated_norm(
 def region_norm(features: Tensor, inside: Tensor) -> Tensor:
     """(F − μ(F)) / σ(F), mean and deviation over the voxels inside; in float32 at least.
 
-    Open to torch's function modes, as `group_norm` is, so that windows can be given the statistics
-    of the whole volume.
-
     Parameters
     ----------
     features : (N, c, x, y, z)
     inside : (N, 1, x, y, z), 0 or 1
     """
-    if has_torch_function((features, inside)):
-        found: Tensor = handle_torch_function(
-            region_norm, (features, inside), features, inside=inside
-        )
-        return found
     centred, inverse, _ = _centred(_at_least_float32(features), inside)
     return centred * _spread(inverse)
 

@@ -154,18 +154,13 @@ def count_prediction(plans: Plans) -> int:
 
 
 def _first_window(plans: Plans) -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]:
-    """A stand-in for the sliding window: as many windows at once as a training step has images,
-    and all such calls take as much memory as the first."""
-    configuration = plans.configuration
+    """A stand-in for the windows, which takes no less: all of a network on one window, where there
+    one convolution at a time runs on it."""
+    x, y, z = plans.configuration.window
 
     def tile(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
-        x, y, z = configuration.window
-        whole = all(w >= s for w, s in zip((x, y, z), volume.shape[2:], strict=True))
-        at_once = 1 if whole else configuration.batch_subjects * len(plans.sequences)
-        windows = volume[..., :x, :y, :z].expand(at_once, -1, -1, -1, -1)
-        result = network(windows)[:1]
-        stitched = result.new_empty(1, result.shape[1] + 1, *volume.shape[2:])
-        return stitched[:, :-1]
+        result = network(volume[..., :x, :y, :z])
+        return result.new_empty(1, result.shape[1], *volume.shape[2:])
 
     return tile
 

@@ -72,9 +72,6 @@ class PlannedRun:
                 ("memory to predict", f"{self.memory.prediction_gb:.1f} GB", self.memory.source),
             ]
         configuration, scoring = plans.configuration, plans.scoring
-        if configuration.window != configuration.input_shape:
-            stride = [round(w * (1 - configuration.window_overlap)) for w in configuration.window]
-            rows.append(("stride of windows", stride, "from window and window_overlap"))
         for name in ("min_filter", "mean_filter", "erosion"):
             kernel = kernel_voxels(getattr(scoring, f"{name}_mm"), (1.0, 1.0, 1.0))
             rows.append((f"{name} in voxels", list(kernel), f"{name}_mm on the 1 mm grid"))

@@ -23,7 +23,7 @@ from dal_auto.planning.advice import advice_on_memory
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.training_plans import plan_run
 from dal_auto.planning.wishes import PlannedRun, Wishes
-from dal_auto.plans import Plans
+from dal_auto.plans import Plans, stored_plans
 from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
 from dal_auto.store.atomic import write_json
 from dal_auto.store.claim import claimed
@@ -188,7 +188,7 @@ def _require_same_plans(run: Run, plans: Plans) -> None:
     """See that ``plans.json``, where there is one, is the same."""
     path = run.folder / "plans.json"
     if path.is_file():
-        there = Plans.parse(json.loads(path.read_text(encoding="utf-8")))
+        there = stored_plans(json.loads(path.read_text(encoding="utf-8")))
         old, new = ({key: value for key, value, _ in p.flat()} for p in (there, plans))
         changed = [key for key in new if old.get(key) != new[key]]
         if changed:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dal_auto.inference.sliding_window import tile
+from dal_auto.inference import sliding_window
 from dal_auto.methods.method import Batch, Tile
 from dal_auto.methods.registry import find_method
 from dal_auto.networks.backbone import Trunk
@@ -159,4 +159,4 @@ def narrow() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def in_windows() -> Tile:
     """Windows of half the phantom along x."""
-    return partial(tile, window=(SIZE // 2, SIZE, SIZE), overlap=0.5)
+    return partial(sliding_window.in_windows, window=(SIZE // 2, SIZE, SIZE))

@@ -363,10 +363,6 @@ def test_kernels_in_voxels_and_memory_stand_beside_the_plans():
     assert rows["mean_filter in voxels"][0] == [9, 9, 9]
     assert rows["SSIM's σ in mm"][0] == [6.0, 6.0, 6.0]
     assert rows["memory to train"] == ("1.0 of 16.0 GB", "measured: by the test")
-    assert "stride of windows" not in rows
-    windows = {"configuration.window": [96, 128, 96]}
-    fullres = planned(configuration="fullres", assignments=windows).derived()
-    assert {key: value for key, value, _ in fullres}["stride of windows"] == [24, 32, 24]
 
 
 def test_a_method_has_its_papers_optimiser_but_for_what_the_grid_asks_for():
