@@ -26,17 +26,6 @@ _DEMO_CHAIN = [
 
 Command = Callable[[Sequence[str]], int]
 
-#: Of each step with the default cohort on two cores; only their proportions matter after the first.
-_SECONDS = {
-    "simulate": 60.0,
-    "plan and preprocess": 330.0,
-    "train DAL": 400.0,
-    "train raw-intensity": 10.0,
-    "train mean-brain": 10.0,
-    "predict": 50.0,
-    "evaluate": 60.0,
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.StrictParser(
@@ -95,10 +84,9 @@ def _run(options: argparse.Namespace) -> int:
         ("evaluate", evaluate.main, ["-d", "SimLesions", "-m", "ALL"]),
     ]
     start = time.perf_counter()
-    for number, (title, command, arguments) in enumerate(walk):
-        spent = time.perf_counter() - start
-        left = _minutes_left(spent, [title for title, _, _ in walk[:number]])
-        logger.info("\nstep %d/%d: %s (%s)", number + 1, len(walk), title, left)
+    for number, (title, command, arguments) in enumerate(walk, start=1):
+        minutes = (time.perf_counter() - start) / 60
+        logger.info("\nstep %d/%d: %s (%.0f min so far)", number, len(walk), title, minutes)
         if command is predict.main:
             _collect_scans(scans)
         _step(title, command, arguments)
@@ -106,14 +94,6 @@ def _run(options: argparse.Namespace) -> int:
     logger.info("anomaly maps: %s", maps.resolve())
     logger.info("report: %s", (paths.results() / "report" / "index.html").resolve())
     return 0
-
-
-def _minutes_left(spent_s: float, done: Sequence[str]) -> str:
-    """How long the rest takes: the known seconds, scaled by how long the steps so far took."""
-    known = sum(_SECONDS[title] for title in done)
-    rest = sum(_SECONDS.values()) - known
-    minutes = rest * (spent_s / known if known else 1.0) / 60
-    return f"about {max(1, round(minutes))} min to the end"
 
 
 def _step(title: str, command: Command, arguments: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,6 +78,12 @@ def native_maps(
         reference = reference_of(predictions)
         joint = joint_prediction(model, case, predictions, predictions[reference])
         yield _brought_home(model, case, JOINT, reference, joint, "", 1.0)
+
+
+def map_names(sequences: Iterable[str]) -> tuple[str, ...]:
+    """What the maps of a case are called: its sequences, and of several the joint one."""
+    names = tuple(sequences)
+    return (*names, JOINT) if len(names) > 1 else names
 
 
 def joint_prediction(

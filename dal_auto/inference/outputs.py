@@ -27,7 +27,7 @@ from dal_auto.inference.layout import (
     volume_name,
 )
 from dal_auto.inference.model import Model
-from dal_auto.inference.native_map import JOINT, NativeMap, native_maps, stored
+from dal_auto.inference.native_map import JOINT, NativeMap, map_names, native_maps, stored
 from dal_auto.inference.picture import draw_map
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
@@ -154,7 +154,7 @@ def _write_map(export: Export, found: NativeMap) -> tuple[MapRecord, set[str]]:
             output,
             case.case_id,
             found.name,
-            export.predictions.keys(),
+            map_names(export.predictions),
             viewer_volumes(
                 found.prediction.image,
                 found.standard_score,

@@ -325,3 +325,13 @@ def test_masks_go_onto_the_series_of_their_scans_where_that_is_asked_for(
     }
     predicting([replace(case, dicom=series)])
     assert not list((tmp_path / "maps").glob("*.dcm")), "they were not asked for any more"
+
+
+def test_every_viewer_leads_to_the_other_maps_of_its_case(predicting, scans, tmp_path):
+    predicting(scans("a"))
+    names = {name: f'href="a_{name}_viewer.html"' for name in ("T1", "T2", "joint")}
+    for own in names:
+        page = (tmp_path / "maps" / f"a_{own}_viewer.html").read_text("utf-8")
+        assert [name for name, link in names.items() if link in page] == sorted(
+            set(names) - {own}, key=list(names).index
+        )
