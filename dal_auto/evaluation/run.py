@@ -47,7 +47,7 @@ from dal_auto.figures.panels import three_view_panel
 from dal_auto.figures.png import save_png
 from dal_auto.inference.model import check_atlas
 from dal_auto.inference.outputs import panel_volumes
-from dal_auto.inference.predictor import Prediction, look_closer, predict
+from dal_auto.inference.predictor import Prediction, figure_volumes, predict
 from dal_auto.methods.checkpoint import load_checkpoint, threshold_key
 from dal_auto.methods.method import Method
 from dal_auto.preprocessing.run import case_records
@@ -225,7 +225,7 @@ def keep_case(
     if prediction.pseudo_healthy is not None:
         _draw(work.folder / f"{stem}.png", case, sequence, prediction, work.run.method)
     if case.case_id in work.shown:
-        closer = look_closer(work.method, case, sequence, work.device)
+        closer = figure_volumes(work.method, case, sequence, work.device)
         keep_slices(work.folder / slices_name(stem), case, prediction, closer)
     if case.case_id in work.embedded:
         keep_vectors(work.folder / vectors_name(stem), prediction)

@@ -51,7 +51,7 @@ def pack(source: Run | ModelFile, target: Path, *, name: str | None = None) -> M
     whole = load_checkpoint(source.checkpoint_path)
     if not whole.thresholds:
         raise UsageError(f"{source} has no practical thresholds: resume its training first")
-    lean = replace(whole, optimiser={}, progress={}, viewer={})
+    lean = replace(whole, optimiser={}, progress={}, figures={})
     halved = replace(lean, tensors={n: _halved(tensor) for n, tensor in lean.tensors.items()})
     difference = half_difference(lean, halved)
     equal = difference <= _EQUAL

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dal_auto.case import BoolArray, FloatArray, StandardCase
 from dal_auto.inference.sliding_window import in_windows
-from dal_auto.methods.method import Method, Tile
+from dal_auto.methods.method import Illustrated, Method, Tile
 from dal_auto.networks.precision import half_precision
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.configuration_grid import (
@@ -80,17 +80,17 @@ def predict(
 
 
 @torch.no_grad()
-def look_closer(
+def figure_volumes(
     method: Method, case: StandardCase, sequence: str, device: str
 ) -> dict[str, FloatArray]:
     """Volumes that only figures want, by name, as `Prediction.extras`; of a method that learned
     nothing for them, none."""
-    if not method.viewer:
+    if not isinstance(method, Illustrated) or not method.figure_tensors:
         return {}
     plans = method.plans
     image = matched_image(case, sequence, plans)
     given = _on_the_grid(image, case.brain_of(sequence), plans, device)
-    found = method.look_closer(*given, sequence, windows_of(plans, device))
+    found = method.figure_volumes(*given, sequence, windows_of(plans, device))
     return {name: _array(to_standard(volume, plans)) for name, volume in found.items()}
 
 

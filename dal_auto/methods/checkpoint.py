@@ -22,7 +22,7 @@ from torch.torch_version import TorchVersion
 
 import dal_auto
 from dal_auto.errors import InputError
-from dal_auto.methods.method import GradientMethod, Method
+from dal_auto.methods.method import GradientMethod, Illustrated, Method
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans, stored_plans
 from dal_auto.store.atomic import replacing
@@ -47,7 +47,7 @@ class Checkpoint:
     threshold_source : which cases gave the thresholds, in words
     optimiser : the optimiser's tensors, in ``last.safetensors`` only
     progress : what else a resumed training must know
-    viewer : tensors that only figures want (`Method.fit_viewer`)
+    figures : tensors that only figures want (`Illustrated.fit_figures`); in the file, "viewer.…"
     path : the file that it was read from
     """
 
@@ -58,7 +58,7 @@ class Checkpoint:
     threshold_source: str = ""
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
-    viewer: Mapping[str, Tensor] = field(default_factory=dict)
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
     path: Path | None = None
 
     def build(self, device: str) -> Method:
@@ -73,7 +73,8 @@ class Checkpoint:
         if isinstance(method, GradientMethod):
             require_same_architecture(method, self)
         method.load_tensors({name: tensor.to(device) for name, tensor in self.tensors.items()})
-        method.viewer = dict(self.viewer)
+        if isinstance(method, Illustrated):
+            method.figure_tensors = dict(self.figures)
         return method.to(device)
 
 
@@ -126,7 +127,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     tensors = {f"method.{name}": tensor for name, tensor in checkpoint.tensors.items()}
     tensors |= {f"optimiser.{name}": tensor for name, tensor in checkpoint.optimiser.items()}
-    tensors |= {f"viewer.{name}": tensor for name, tensor in checkpoint.viewer.items()}
+    tensors |= {f"viewer.{name}": tensor for name, tensor in checkpoint.figures.items()}
     whole = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -174,7 +175,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         threshold_source=content["threshold_source"],
         optimiser=under("optimiser."),
         progress=content["progress"],
-        viewer=under("viewer."),
+        figures=under("viewer."),
         path=path,
     )
 

@@ -1,4 +1,4 @@
-"""The seam: what a method must offer to be trained, asked for anomaly maps, saved and loaded.
+"""The interface: what a method must offer to be trained, asked for anomaly maps, saved and loaded.
 
 The trainer calls the method, never the other way round. Post-processing, resampling between grids
 and the choice of cases are outside; a method sees volumes on the configuration's grid only.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import Section
 
-#: Runs a network over a volume (1, C, x, y, z) in the windows of the plans, and stitches.
+#: Runs a network over a volume (1, C, x, y, z) in the windows of the plans.
 Tile = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 
 
@@ -70,6 +70,26 @@ class Detection:
     vectors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Ablations:
+    """Settings by which a method's paper takes it apart: tables and curves are made of such runs.
+
+    Keys are those of the method's own settings.
+
+    Parameters
+    ----------
+    modules : setting → what a run is without where it is false
+    loss_weights : setting → loss terms that are off where it is 0
+    loss_terms : the setting that lists the loss terms that are on, if there is one
+    swept : hyper-parameters that the paper draws curves of
+    """
+
+    modules: Mapping[str, str] = field(default_factory=dict)
+    loss_weights: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    loss_terms: str | None = None
+    swept: tuple[str, ...] = ()
+
+
 class Method(ABC):
     """One way to detect anomalies.
 
@@ -91,10 +111,11 @@ class Method(ABC):
     #: Keys of the plans' `training` that its robust preset sets → (value, reason).
     robust_training: ClassVar[Mapping[str, tuple[Any, str]]] = MappingProxyType({})
 
+    #: What its paper leaves out or varies to see what it is worth.
+    ablations: ClassVar[Ablations] = Ablations()
+
     def __init__(self, plans: Plans) -> None:
         self.plans = plans
-        #: What `fit_viewer` gave; no map depends on it.
-        self.viewer: Mapping[str, Tensor] = {}
         self.settings = self.parse_settings(plans)
 
     @classmethod
@@ -152,24 +173,6 @@ class Method(ABC):
         """
         return  # most have none
 
-    def fit_viewer(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
-        """Learn what only figures want, after training, with the weights as they are.
-
-        Parameters
-        ----------
-        batches : some training cases, one subject each
-        """
-        return {}
-
-    def look_closer(
-        self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile
-    ) -> dict[str, Tensor]:
-        """Further volumes (x, y, z) for figures, by name; not made at every prediction.
-
-        Parameters are those of `detect`.
-        """
-        return {}
-
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """What was learned, to be saved."""
@@ -186,6 +189,33 @@ class Method(ABC):
         """Move to a device; returns itself."""
         self.load_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()})
         return self
+
+
+class Illustrated(ABC):
+    """Beside `Method`: one that can show more of itself in figures than its maps do, by what it
+    learned for them alone."""
+
+    #: What `fit_figures` gave; no map depends on it.
+    figure_tensors: Mapping[str, Tensor] = MappingProxyType({})
+
+    @abstractmethod
+    def fit_figures(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
+        """Learn what only figures want, after training, with the weights as they are.
+
+        Parameters
+        ----------
+        batches : some training cases, one subject each
+        """
+
+    @abstractmethod
+    def figure_volumes(
+        self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile
+    ) -> dict[str, Tensor]:
+        """Further volumes (x, y, z) for figures, by name, where `figure_tensors` are there; not
+        made at every prediction.
+
+        Parameters are those of `Method.detect`.
+        """
 
 
 class GradientMethod(Method):

@@ -17,7 +17,7 @@ from dal_auto import distributed
 from dal_auto.datasets.registry import load_records
 from dal_auto.errors import InputError, UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
-from dal_auto.methods.method import Batch, CohortMethod, GradientMethod
+from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Illustrated
 from dal_auto.methods.registry import find_method
 from dal_auto.planning.advice import advice_on_memory
 from dal_auto.planning.hardware import Hardware
@@ -40,7 +40,7 @@ from dal_auto.workers.bars import progress
 logger = logging.getLogger(__name__)
 
 #: Enough for what only figures want.
-_VIEWER_CASES = 16
+_FIGURE_CASES = 16
 
 
 def plan_training(training_set: str, *, wishes: Wishes, hardware: Hardware) -> PlannedRun:
@@ -216,9 +216,11 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
     method.calibrate(calibration.batch([index]).to(device) for index in few)
     best = replace(best, tensors=method.tensors())
     thresholds = practical_thresholds(method, calibration, device)
-    some = range(min(len(training), _VIEWER_CASES))
-    viewer = method.fit_viewer(training.batch([index]).to(device) for index in some)
-    finished = replace(best, thresholds=thresholds, threshold_source=source, viewer=viewer)
+    some = range(min(len(training), _FIGURE_CASES))
+    figures = {}
+    if isinstance(method, Illustrated):
+        figures = method.fit_figures(training.batch([index]).to(device) for index in some)
+    finished = replace(best, thresholds=thresholds, threshold_source=source, figures=figures)
     save_checkpoint(run.checkpoint_path, finished)
     write_json(
         run.folder / "complete.json",

@@ -136,7 +136,7 @@ def score(run: Run, dataset: str, cases: list[StandardCase]) -> None:
     checkpoint = load_checkpoint(run.checkpoint_path)
     work = RunOnDataset(
         run=run,
-        method=SimpleNamespace(plans=checkpoint.plans, viewer={}),  # all that is asked of it
+        method=SimpleNamespace(plans=checkpoint.plans),  # all that is asked of it
         model=run.checkpoint_sha256(),
         thresholds=checkpoint.thresholds,
         device="cpu",

@@ -59,7 +59,7 @@ def test_an_anatomy_that_the_code_holds_comes_back(factor):
 def fitted(plain_plans, phantom_batch) -> DAL:
     torch.manual_seed(0)
     method = DAL(plain_plans())
-    method.viewer = method.fit_viewer(phantom_batch(seed) for seed in range(3))
+    method.figure_tensors = method.fit_figures(phantom_batch(seed) for seed in range(3))
     return method
 
 
@@ -74,7 +74,7 @@ def test_what_the_code_holds_is_nearer_to_the_anatomy_than_its_mean_is(fitted, p
         mask = batch.brain_mask[0, 0]
         for place, sequence in enumerate(fitted.plans.sequences):
             given = batch.images[0, place], mask, sequence, whole
-            found = fitted.look_closer(*given)["code decoded"]
+            found = fitted.figure_volumes(*given)["code decoded"]
             assert found.shape == mask.shape and (found[mask == 0] == 0).all()
             inside = blocks(mask.numpy(), factor).min(axis=1) > 0
             decoded.append(blocks(found.numpy(), factor)[inside])
@@ -95,18 +95,18 @@ def test_it_touches_no_weight_and_no_map(fitted, plain_plans, phantom_batch, in_
     ]
     assert torch.equal(maps[0].scores[""], maps[1].scores[""])
     assert maps[0].extras.keys() == maps[1].extras.keys()
-    assert bare.look_closer(batch.images[0, 0], batch.brain_mask[0, 0], "T1", in_windows) == {}
+    assert bare.figure_volumes(batch.images[0, 0], batch.brain_mask[0, 0], "T1", in_windows) == {}
 
 
 def test_it_travels_with_the_checkpoint(fitted, phantom_batch, in_windows, tmp_path):
     path = tmp_path / "best.safetensors"
-    save_checkpoint(path, Checkpoint(fitted.plans, fitted.tensors(), viewer=fitted.viewer))
+    save_checkpoint(path, Checkpoint(fitted.plans, fitted.tensors(), figures=fitted.figure_tensors))
     batch = phantom_batch(7)
     given = batch.images[0, 0], batch.brain_mask[0, 0], "T1", in_windows
-    again = load_checkpoint(path).build("cpu").look_closer(*given)["code decoded"]
-    torch.testing.assert_close(again, fitted.look_closer(*given)["code decoded"])
+    again = load_checkpoint(path).build("cpu").figure_volumes(*given)["code decoded"]
+    torch.testing.assert_close(again, fitted.figure_volumes(*given)["code decoded"])
 
 
 def test_without_disentangling_there_is_no_anatomy_to_show(plain_plans, phantom_batch):
     method = DAL(plain_plans(disentangling=False))
-    assert method.fit_viewer([phantom_batch(0)]) == {}
+    assert method.fit_figures([phantom_batch(0)]) == {}

@@ -6,21 +6,22 @@ Rows are compared within a family of runs: those that differ in nothing else (`a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 import pandas as pd
 
 from dal_auto.evaluation.averages import ALL_SEQUENCES
 from dal_auto.evaluation.paper import reference
 from dal_auto.evaluation.paper.families import (
-    LOSS_KEYS,
-    MODULE_KEYS,
-    SCORE_KEYS,
     families,
     flat,
     is_ablation,
     is_number,
     left_out_of,
+    loss_keys,
     loss_terms_of,
+    module_keys,
+    score_keys,
     score_of,
     swept_keys,
 )
@@ -58,7 +59,7 @@ def table_5(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """Anomaly scores, over all datasets."""
     rows = Rows()
     for score, paper in reference.TABLE_5.items():
-        for name, title, _ in _variants(infos, SCORE_KEYS, score_of, score):
+        for name, title, _ in _variants(infos, score_keys, score_of, score):
             mine = comparable(of_runs(results, [name]))
             _add(rows, {"score": score, "source": OURS, "run": title}, mine)
         _add_paper(rows, {"score": score, "source": PAPERS}, paper)
@@ -79,7 +80,7 @@ def table_6(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     printed = [row.terms for row in reference.TABLE_6 if row.terms is not None]
     settings = sorted({*found, *printed}, key=lambda terms: (len(terms or ()), _ticks(terms)))
     for terms in settings:
-        for name, title, compares in _variants(infos, LOSS_KEYS, loss_terms_of, terms):
+        for name, title, compares in _variants(infos, loss_keys, loss_terms_of, terms):
             for dataset, mine in _by_dataset(of_runs(results, [name]), compares):
                 keys: dict[str, Value] = {"loss terms": _ticks(terms), "dataset": dataset}
                 _add(rows, keys | {"source": OURS, "run": title}, mine)
@@ -105,7 +106,7 @@ def table_7(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTable:
     """Modules left out, on each dataset."""
     rows = Rows()
     for left_out, paper in reference.TABLE_7.items():
-        for name, title, compares in _variants(infos, MODULE_KEYS, left_out_of, left_out):
+        for name, title, compares in _variants(infos, module_keys, left_out_of, left_out):
             for dataset, mine in _by_dataset(of_runs(results, [name]), compares):
                 keys: dict[str, Value] = {"left out": left_out, "dataset": dataset}
                 _add(rows, keys | {"source": OURS, "run": title}, mine)
@@ -122,7 +123,7 @@ def sweeps_table(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTa
     plans, rows = _trained(infos), Rows()
     for key in swept_keys(plans.values()):
         numeric = {n: one for n, one in plans.items() if is_number(flat(one).get(key))}
-        for members in families(numeric, {key}).values():
+        for members in families(numeric, partial(_only, key)).values():
             if len({flat(plans[name])[key] for name in members}) < 2:
                 continue
             for name in sorted(members, key=lambda one: (flat(plans[one])[key], one)):
@@ -143,6 +144,10 @@ def sweeps_table(results: pd.DataFrame, infos: Mapping[Run, RunInfo]) -> PaperTa
     )
 
 
+def _only(key: str, _: Plans) -> frozenset[str]:
+    return frozenset({key})
+
+
 def _trained(infos: Mapping[Run, RunInfo]) -> dict[RunGroup, Plans]:
     """Runs of methods that learn something of anatomy."""
     return plans_by_group({run: one for run, one in infos.items() if not one.trivial})
@@ -150,7 +155,7 @@ def _trained(infos: Mapping[Run, RunInfo]) -> dict[RunGroup, Plans]:
 
 def _variants(
     infos: Mapping[Run, RunInfo],
-    free: Collection[str],
+    free: Callable[[Plans], Collection[str]],
     variant_of: Callable[[Plans], object],
     wanted: object,
 ) -> list[tuple[RunGroup, str, bool]]:

@@ -7,38 +7,18 @@ and are compared only within it.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from dal_auto.errors import DalError
-from dal_auto.evaluation.paper.reference import LOSS_TERMS
+from dal_auto.methods.method import Ablations
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans, ScoringPlan
+from dal_auto.store.run_identity import RunGroup
 
 SETTINGS = "method.settings."
-SCORE_KEYS = frozenset({"scoring.score"})
-#: Weight of loss terms (Eq. 13): a weight of 0 switches them off.
-_WEIGHTS = {
-    f"{SETTINGS}weight_anatomy": ("con_A", "sim_A"),
-    f"{SETTINGS}weight_modality": ("con_M", "sim_M"),
-    f"{SETTINGS}weight_code": ("con_AE",),
-}
-#: The loss terms that are on, where a method's settings list them.
-_TERMS = f"{SETTINGS}loss_terms"
-LOSS_KEYS = frozenset({*_WEIGHTS, _TERMS})
-#: Key → what is left out where it is false. A method without the key has the module.
-_MODULES = {
-    f"{SETTINGS}edge_to_image": "edge-to-image",
-    f"{SETTINGS}disentangling": "disentangling",
-    f"{SETTINGS}modality_reuse": "modality reuse",
-}
-MODULE_KEYS = frozenset(_MODULES)
-#: Hyper-parameters of the paper's Appendices C and D.
-_SWEPT = (
-    *(f"{SETTINGS}margin_anatomy", f"{SETTINGS}margin_modality"),
-    *(f"{SETTINGS}weight_reconstruction", *_WEIGHTS),
-    *("scoring.min_filter_mm", "scoring.mean_filter_mm", "scoring.erosion_mm"),
-)
+#: The filters, of which the paper draws curves as well.
+_FILTERS = ("scoring.min_filter_mm", "scoring.mean_filter_mm", "scoring.erosion_mm")
 _SWEPT_SECTIONS = (SETTINGS, "scoring.", "training.")
 _FAMILY_SECTIONS = ("training_set", "sequences", "configuration.", "method.", *_SWEPT_SECTIONS[1:])
 
@@ -63,24 +43,52 @@ def family(plans: Plans, free: Collection[str]) -> str:
 
 def differences(plans: Plans) -> dict[str, Any]:
     """Settings of method and scoring that are not the preset's defaults: dotted key → value."""
-    defaults = {f"scoring.{key}": v for key, v in ScoringPlan().model_dump(mode="json").items()}
+    method = plans.method
     try:
-        settings = find_method(plans.method.name).default_settings(
-            plans.method.preset, plans.configuration
-        )
-        defaults |= {SETTINGS + key: v for key, v in settings.model_dump(mode="json").items()}
+        settings = find_method(method.name).default_settings(method.preset, plans.configuration)
     except DalError:  # not installed here: only the user's own changes tell
         sources = plans.all_sources()
-        defaults |= {
+        return {
             key: value
             for key, value in flat(plans).items()
-            if key.startswith(SETTINGS) and not sources.get(key, "").startswith("user")
-        }
+            if key.startswith(SETTINGS) and sources.get(key, "").startswith("user")
+        } | _unlike(plans, plans.model_copy(update={"scoring": ScoringPlan()}))
+    preset = method.model_copy(update={"settings": settings.model_dump(mode="json")})
+    return _unlike(plans, plans.model_copy(update={"scoring": ScoringPlan(), "method": preset}))
+
+
+def _unlike(plans: Plans, others: Plans) -> dict[str, Any]:
+    """Settings of method and scoring that others have otherwise, or lack."""
+    theirs = flat(others)
     return {
         key: value
         for key, value in flat(plans).items()
-        if key.startswith((SETTINGS, "scoring.")) and value != defaults.get(key, object())
+        if key.startswith((SETTINGS, "scoring.")) and value != theirs.get(key, object())
     }
+
+
+def score_keys(plans: Plans) -> frozenset[str]:
+    """The key that Table 5 varies."""
+    return frozenset({"scoring.score"})
+
+
+def loss_keys(plans: Plans) -> frozenset[str]:
+    """The keys that Table 6 varies, of a run's method."""
+    declared = ablations_of(plans)
+    return _keys((*declared.loss_weights, *filter(None, [declared.loss_terms])))
+
+
+def module_keys(plans: Plans) -> frozenset[str]:
+    """The keys that Table 7 varies, of a run's method."""
+    return _keys(ablations_of(plans).modules)
+
+
+def ablations_of(plans: Plans) -> Ablations:
+    """What a run's method declares; nothing where it is not installed."""
+    try:
+        return find_method(plans.method.name).ablations
+    except DalError:
+        return Ablations()
 
 
 def is_ablation(plans: Plans, free: Collection[str] = ()) -> bool:
@@ -90,8 +98,9 @@ def is_ablation(plans: Plans, free: Collection[str] = ()) -> bool:
     ----------
     free : keys that may be ablated all the same
     """
-    keys = SCORE_KEYS | LOSS_KEYS | MODULE_KEYS | set(_SWEPT)
-    return bool((keys - set(free)) & set(differences(plans)))
+    varied = {*score_keys(plans), *loss_keys(plans), *module_keys(plans), *_FILTERS}
+    varied |= _keys(ablations_of(plans).swept)
+    return bool((varied - set(free)) & set(differences(plans)))
 
 
 def score_of(plans: Plans) -> str:
@@ -100,20 +109,28 @@ def score_of(plans: Plans) -> str:
 
 
 def loss_terms_of(plans: Plans) -> frozenset[str] | None:
-    """The loss terms of Table 6 that are on; None for a method that has none of them."""
-    values = flat(plans)
-    if not set(_WEIGHTS) <= set(values):
+    """The loss terms that are on; None for a method that declares none, or lacks one of them."""
+    declared, values = ablations_of(plans), plans.method.settings
+    if not declared.loss_weights or not set(declared.loss_weights) <= set(values):
         return None
-    off = {term for key, terms in _WEIGHTS.items() if values[key] == 0 for term in terms}
-    listed = values.get(_TERMS, LOSS_TERMS)
-    return frozenset(term for term in LOSS_TERMS if term in listed and term not in off)
+    known = {term for terms in declared.loss_weights.values() for term in terms}
+    off = {
+        term for key, terms in declared.loss_weights.items() if values[key] == 0 for term in terms
+    }
+    listed = values.get(declared.loss_terms, known) if declared.loss_terms else known
+    return frozenset(known & set(listed) - off)
 
 
 def left_out_of(plans: Plans) -> str | None:
-    """What of Table 7's modules a run leaves out; None for several, which the paper has not."""
-    values = flat(plans)
-    found = [name for key, name in _MODULES.items() if values.get(key, True) is False]
+    """The module that a run leaves out; None for several, which the paper has not."""
+    values = plans.method.settings
+    modules = ablations_of(plans).modules
+    found = [name for key, name in modules.items() if values.get(key, True) is False]
     return "nothing" if not found else found[0] if len(found) == 1 else None
+
+
+def _keys(settings: Iterable[str]) -> frozenset[str]:
+    return frozenset(SETTINGS + key for key in settings)
 
 
 def swept_keys(plans: Iterable[Plans]) -> list[str]:
@@ -129,11 +146,13 @@ def swept_keys(plans: Iterable[Plans]) -> list[str]:
     )
 
 
-def families(infos: Mapping[Any, Plans], free: Collection[str]) -> dict[str, list[Any]]:
-    """Family → the runs (or whatever keys `infos` has) that are in it."""
-    found: dict[str, list[Any]] = {}
-    for one, plans in infos.items():
-        found.setdefault(family(plans, free), []).append(one)
+def families(
+    plans: Mapping[RunGroup, Plans], free: Callable[[Plans], Collection[str]]
+) -> dict[str, list[RunGroup]]:
+    """Family → the runs that are in it; `free` gives the keys that may differ, of each."""
+    found: dict[str, list[RunGroup]] = {}
+    for group, one in plans.items():
+        found.setdefault(family(one, free(one)), []).append(group)
     return found
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dal_auto.evaluation.averages import ALL_SEQUENCES, WEIGHTED
 from dal_auto.evaluation.paper import reference
-from dal_auto.evaluation.paper.families import MODULE_KEYS, is_ablation, left_out_of
+from dal_auto.evaluation.paper.families import is_ablation, left_out_of, module_keys
 from dal_auto.evaluation.paper.formats import PaperTable, Value
 from dal_auto.evaluation.paper.rows import (
     OURS,
@@ -203,7 +203,7 @@ def similarity_table(similarities: pd.DataFrame, infos: Mapping[Run, RunInfo]) -
     plans = {
         name: one
         for name, one in plans_by_group(infos).items()
-        if left_out_of(one) in reference.SIMILARITY and not is_ablation(one, MODULE_KEYS)
+        if left_out_of(one) in reference.SIMILARITY and not is_ablation(one, module_keys(one))
     }
     rows = Rows()
     for name, label in sorted(labels(plans).items(), key=lambda item: item[1]):

@@ -80,7 +80,7 @@ def keep_slices(
 
     Parameters
     ----------
-    closer : further volumes for figures (`predictor.look_closer`)
+    closer : further volumes for figures (`predictor.figure_volumes`)
     """
     _, _, z = view_point(case.lesion_mask, None, case.brain_mask)
     lesion = case.lesion_mask if case.lesion_mask is not None else np.zeros_like(case.brain_mask)

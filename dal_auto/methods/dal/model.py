@@ -19,10 +19,10 @@ from dal_auto.methods.dal import losses
 from dal_auto.methods.dal.code_decoder import decode, fit_decoder
 from dal_auto.methods.dal.contrast import fitted_contrast
 from dal_auto.methods.dal.objective import Objective
-from dal_auto.methods.dal.settings import PAIR_TERMS, DalSettings, settings_for
+from dal_auto.methods.dal.settings import ABLATIONS, PAIR_TERMS, DalSettings, settings_for
 from dal_auto.methods.dal.sub_networks import Restored, SubNetworks, restore
 from dal_auto.methods.dal.watching import figures_of, warnings_about
-from dal_auto.methods.method import Batch, Detection, GradientMethod, Tile
+from dal_auto.methods.method import Batch, Detection, GradientMethod, Illustrated, Tile
 from dal_auto.networks.anatomy import halve
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.scoring.anomaly_score import (
@@ -36,7 +36,7 @@ from dal_auto.scoring.anomaly_score import (
 logger = logging.getLogger(__name__)
 
 
-class DAL(GradientMethod):
+class DAL(Illustrated, GradientMethod):
     """The method; see the paper's Fig. 1."""
 
     name = "DAL"
@@ -45,6 +45,7 @@ class DAL(GradientMethod):
     network: SubNetworks
     memory_saver = "checkpoint_activations"
     preliminary_loss = "warm_start"
+    ablations = ABLATIONS
     robust_training = MappingProxyType(
         {"corruption": (0.6, "lesions that are pasted in, and not wanted in the restored image")}
     )
@@ -123,7 +124,7 @@ class DAL(GradientMethod):
         }
 
     @torch.no_grad()
-    def fit_viewer(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
+    def fit_figures(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
         """The decoder of Fig. 4, from the code that a restoration starts from."""
         self.network.eval()
 
@@ -140,11 +141,11 @@ class DAL(GradientMethod):
         return {"code_decoder": fit_decoder(pairs())} if self.settings.disentangling else {}
 
     @torch.no_grad()
-    def look_closer(
+    def figure_volumes(
         self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile
     ) -> dict[str, Tensor]:
         """The anatomical image that R_E's code holds, by the decoder that was fitted apart."""
-        weights = self.viewer.get("code_decoder")
+        weights = self.figure_tensors.get("code_decoder")
         if weights is None:
             return {}
         self.network.eval()

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from dal_auto.case import Shape
 from dal_auto.errors import PlansError
+from dal_auto.methods.method import Ablations
 from dal_auto.plans import ConfigurationPlan
 from dal_auto.schema import Section, ours, paper
 from dal_auto.scoring.anomaly_score import Polarity
@@ -165,6 +166,25 @@ class DalSettings(Section):
             found -= set(PAIR_TERMS)
         return frozenset(found)
 
+
+#: Tables 6 and 7, and the curves of Appendices C and D.
+ABLATIONS = Ablations(
+    modules={
+        "edge_to_image": "edge-to-image",
+        "disentangling": "disentangling",
+        "modality_reuse": "modality reuse",
+    },
+    loss_weights={
+        "weight_anatomy": ("con_A", "sim_A"),
+        "weight_modality": ("con_M", "sim_M"),
+        "weight_code": ("con_AE",),
+    },
+    loss_terms="loss_terms",
+    swept=(
+        *("margin_anatomy", "margin_modality"),
+        *("weight_reconstruction", "weight_anatomy", "weight_modality", "weight_code"),
+    ),
+)
 
 #: What the preset `paper` has otherwise: each step of the recipe that is ours is left out.
 _PAPER: Mapping[str, Any] = {
