@@ -21,6 +21,7 @@ def correct_bias_field(
     estimate_spacing_mm: float,
     iterations: tuple[int, ...],
     threads: int,
+    estimate_in: BoolArray | None = None,
 ) -> FloatArray:
     """Divide `image` by the smooth multiplicative field that N4 estimates inside `mask`.
 
@@ -34,6 +35,7 @@ def correct_bias_field(
     estimate_spacing_mm : the field is estimated on every n-th voxel, n chosen for each axis so that
         their distance comes nearest to this
     iterations : most iterations at each level
+    estimate_in : (x, y, z) part of the mask that alone takes part in the estimate; None for all
 
     Returns
     -------
@@ -48,8 +50,9 @@ def correct_bias_field(
     box = box_around(mask, _MARGIN)
     if box is None:
         raise ValueError("the brain mask is empty")
+    taking_part = (mask if estimate_in is None else estimate_in) & (image > 0)
     itk_image = sitk.GetImageFromArray(np.maximum(image, 0).astype(np.float32).T)
-    itk_mask = sitk.GetImageFromArray((mask & (image > 0)).astype(np.uint8).T)
+    itk_mask = sitk.GetImageFromArray(taking_part.astype(np.uint8).T)
     for itk in (itk_image, itk_mask):
         itk.SetSpacing(grid.spacing_mm)
     factors = [max(1, round(estimate_spacing_mm / mm)) for mm in grid.spacing_mm]

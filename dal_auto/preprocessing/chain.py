@@ -1,8 +1,9 @@
 """RawCase → StandardCase: the one chain, for training, evaluation and prediction alike.
 
-The brain mask is estimated first, since N4 and the registration want it, and applied last; each
-image is interpolated once, through the composed matrices. To the images it is the paper's order:
-N4, rigid to SRI24, skull strip, crop. Histogram matching waits until a case is read.
+The brain mask is estimated first, since the registration wants it; each image is interpolated
+once, through the composed matrices. N4 comes after, where the atlas tells which tissue is healthy;
+a field is smooth, so that to the images it is the paper's order: N4, rigid to SRI24, skull strip,
+crop. Histogram matching waits until a case is read.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from dal_auto.case import BoolArray, FloatArray, Geometry, Grid, RawCase, Standa
 from dal_auto.errors import CaseFailed
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas
+from dal_auto.preprocessing.bias_correction import correct_bias_fields
 from dal_auto.preprocessing.coverage import coverage, in_words, parts_shown
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
 from dal_auto.preprocessing.lesions import move_lesion_mask
 from dal_auto.preprocessing.native import Job, coregister, read_native
 from dal_auto.preprocessing.placement import place
+from dal_auto.preprocessing.quality.measures import atlas_on_grid
 from dal_auto.preprocessing.quality.pictures import quality_figures
 from dal_auto.preprocessing.registration.backends import backend_settings
 from dal_auto.preprocessing.resampling import resample, resample_mask
@@ -51,13 +54,14 @@ def tool_versions(steps: CaseSteps, plan: PreprocessingPlan) -> tuple[str, ...]:
 
 def _steps_after_the_mask(steps: CaseSteps, plan: PreprocessingPlan) -> tuple[str, ...]:
     done = []
-    if steps.bias_correct:
-        done.append(f"N4: SimpleITK {sitk.Version.VersionString()}, at {plan.n4_spacing_mm:g} mm")
     if steps.coregister:
         done.append(f"rigid between sequences: {backend_settings(plan)}")
     if steps.register_to_atlas:
         done.append(f"{plan.atlas_transform} to {plan.atlas}: {backend_settings(plan)}")
-    return (*done, "one linear resampling, brain mask applied, centre crop/pad")
+    done.append("one linear resampling, brain mask applied, centre crop/pad")
+    if steps.bias_correct:
+        done.append(f"N4: SimpleITK {sitk.Version.VersionString()}, at {plan.n4_spacing_mm:g} mm")
+    return tuple(done)
 
 
 def standardise(
@@ -96,7 +100,7 @@ def standardise(
             raise CaseFailed(case.case_id, "registration", "the brain left the standard grid")
         standard = {
             name: _standard_image(image, native.grids[name], target, atlas_to_native[name], brain)
-            for name, image in placed.images.items()
+            for name, image in native.images.items()
         }
         shown = parts_shown(native, standard, target, atlas_to_native, brain)
         inside = {name: shown.get(name, brain) for name in standard}
@@ -109,6 +113,13 @@ def standardise(
                 native.lesion.mask, native.grids[name], target, atlas_to_native[name], brain
             )
             figures |= moved
+    template = atlas_on_grid(atlas, plan.target_shape)
+    with watch.step("N4"):
+        even = correct_bias_fields(
+            standard, inside, target, template,
+            plan=plan, threads=threads, wanted=steps.bias_correct,
+        )  # fmt: skip
+        standard = dict(even.images)
     with watch.step("percentiles and quality"):
         scale = {
             name: float(np.percentile(image[inside[name]], _SCALE_PERCENTILE)) or 1.0
@@ -120,6 +131,10 @@ def standardise(
             for name, image in standard.items()
         }
         figures |= quality_figures(scaled, brain, placed.fit.volume_ml, atlas, inside)
+        figures["unlike_atlas_share"] = round(float(even.unlike.sum() / brain.sum()), 4)
+        typical = dict(inside)
+        if plan.percentiles_of == "like the atlas":
+            typical = {name: part & ~even.unlike for name, part in inside.items()}
     return StandardCase(
         dataset=case.dataset,
         case_id=case.case_id,
@@ -131,11 +146,16 @@ def standardise(
         geometry=Geometry(native.homes, atlas_to_native),
         scale=scale,
         percentiles={
-            name: brain_percentiles(image, inside[name], plan.percentiles)
+            name: brain_percentiles(image, typical[name], plan.percentiles)
             for name, image in scaled.items()
         },
         quality=figures,
-        steps=(*mask_steps, *_steps_after_the_mask(steps, plan), *in_words(shown, brain)),
+        steps=(
+            *mask_steps,
+            *_steps_after_the_mask(steps, plan),
+            *even.done,
+            *in_words(shown, brain),
+        ),
         shown=shown,
     )
 

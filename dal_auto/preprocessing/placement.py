@@ -1,7 +1,7 @@
 """A case laid on the atlas by the first brain mask that may be a brain's.
 
-N4 and the registration want a mask, and whether a mask is sound shows after the registration. So
-they run with one mask after the other until one is: almost always once.
+The registration wants a mask, and whether a mask is sound shows after the registration. So it runs
+with one mask after the other until one is: almost always once.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import numpy as np
 
 from dal_auto.case import BoolArray, FloatArray
 from dal_auto.errors import CaseFailed
-from dal_auto.preprocessing.bias_field import correct_bias_field
 from dal_auto.preprocessing.brain_mask import BrainMask, MaskFit, candidate_masks, fit_to_atlas
 from dal_auto.preprocessing.native import Job, NativeCase
-from dal_auto.preprocessing.resampling import resample_mask
 from dal_auto.preprocessing.skull_strip.estimate import planned_tools
 
 logger = logging.getLogger(__name__)
@@ -30,13 +28,11 @@ class Placement:
     Parameters
     ----------
     mask : (x, y, z) the brain on the reference image's grid
-    images : by sequence, corrected inside the mask, each on its own grid
     atlas_to_reference : (4, 4), atlas mm → mm in the reference image's world
     fit : how the mask compares with the atlas's brain
     """
 
     mask: BoolArray
-    images: Mapping[str, FloatArray]
     atlas_to_reference: FloatArray
     fit: MaskFit
 
@@ -61,7 +57,7 @@ class _Try:
 def place(
     native: NativeCase, reference_to: Mapping[str, FloatArray], job: Job
 ) -> tuple[Placement, tuple[str, ...], dict[str, float]]:
-    """Correct the images and lay them on the atlas.
+    """Lay the case on the atlas.
 
     Of masks that are all doubtful the one that overlaps most with the atlas's brain is taken.
 
@@ -79,12 +75,12 @@ def place(
     Raises
     ------
     CaseFailed
-        if no brain is found, or a sequence shows no part of it.
+        if no brain is found.
     """
     tries: list[_Try] = []
     for brain in candidate_masks(native, reference_to, job):
         if brain.mask.any():
-            placement = _place_by(brain.mask, native, reference_to, job)
+            placement = _place_by(brain.mask, native, job)
             tries.append(_Try(brain, placement, placement.fit.doubts(job.plan)))
         else:
             tries.append(_Try(brain, None, ["no brain was found"]))
@@ -107,50 +103,18 @@ def place(
     return chosen.placement, _steps_taken(tries, chosen, job), figures
 
 
-def _place_by(
-    mask: BoolArray, native: NativeCase, reference_to: Mapping[str, FloatArray], job: Job
-) -> Placement:
-    atlas, plan, images = job.atlas, job.plan, native.images
-    with job.watch.step("N4"):
-        if job.steps.bias_correct:
-            images = _corrected(mask, native, reference_to, job)
+def _place_by(mask: BoolArray, native: NativeCase, job: Job) -> Placement:
+    atlas, plan = job.atlas, job.plan
     grid = native.grids[native.reference]
     atlas_to_reference: FloatArray = np.eye(4)
     with job.watch.step(f"{plan.atlas_transform} to {plan.atlas}"):
         if job.steps.register_to_atlas:
-            masked = np.where(mask, images[native.reference], 0)
+            masked = np.where(mask, native.images[native.reference], 0)
             atlas_to_reference = job.register(
                 atlas.image, atlas.grid, masked, grid, plan.atlas_transform
             )
     fit = fit_to_atlas(mask, grid, atlas, atlas_to_reference, plan.mask_reach_mm)
-    return Placement(mask, images, atlas_to_reference, fit)
-
-
-def _corrected(
-    mask: BoolArray, native: NativeCase, reference_to: Mapping[str, FloatArray], job: Job
-) -> dict[str, FloatArray]:
-    """Every image divided by its bias field, estimated inside the brain as that image shows it."""
-    images = {}
-    for name, image in native.images.items():
-        own_mask = mask
-        if name != native.reference:
-            own_mask = resample_mask(
-                mask,
-                native.grids[native.reference],
-                native.grids[name],
-                np.linalg.inv(reference_to[name]),
-            )
-        if not own_mask.any():
-            raise CaseFailed(native.case_id, "N4", f"{name} shows no part of the brain")
-        images[name] = correct_bias_field(
-            image,
-            own_mask,
-            native.grids[name],
-            estimate_spacing_mm=job.plan.n4_spacing_mm,
-            iterations=job.plan.n4_iterations,
-            threads=job.threads,
-        )
-    return images
+    return Placement(mask, atlas_to_reference, fit)
 
 
 def _steps_taken(tries: Sequence[_Try], chosen: _Try, job: Job) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from dal_auto.case import Grid, RawCase, StandardCase
 from dal_auto.errors import CaseFailed, InputError
 from dal_auto.images import write_image
 from dal_auto.plans import PreprocessingPlan
-from dal_auto.preprocessing import native, placement
+from dal_auto.preprocessing import chain, native
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
+from dal_auto.preprocessing.bias_correction import Corrected
 from dal_auto.preprocessing.chain import standardise, tool_versions
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.registration.backends import backend_settings
@@ -229,26 +230,27 @@ def test_matrices_are_composed_in_the_right_direction(scanner, run, about_middle
     assert case.quality["lesion_ml"] == pytest.approx(case.quality["lesion_ml_native"], rel=0.05)
 
 
-def test_the_bias_field_is_corrected_inside_each_sequences_own_brain(
-    scanner, run, monkeypatch, about_middle
+def test_the_bias_fields_are_corrected_on_the_target_grid_and_what_was_done_is_said(
+    scanner, run, monkeypatch
 ):
-    masks = {}
+    def correct(images, brains, grid, template, *, plan, threads, wanted):
+        brain = brains["T1"]
+        assert grid.shape == template.image.shape == brain.shape == PLAN.target_shape
+        assert (plan, wanted) == (PLAN, True)
+        unlike = brain & (images["T1"] > np.percentile(images["T1"][brain], 60))
+        return Corrected({n: i * 2 for n, i in images.items()}, unlike, ("N4 left out on T2",))
 
-    def correct(image, mask, grid, **settings):
-        masks[grid.shape] = mask
-        assert settings["estimate_spacing_mm"] == PLAN.n4_spacing_mm
-        return image * 2
-
-    moved = about_middle((-9, 6, 8), (-4, 5, 3))
-    monkeypatch.setattr(placement, "correct_bias_field", correct)
-    monkeypatch.setattr(native, "register", lambda *_, **__: moved)
-    raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T2_GRID, moved))
-    case = run(raw, steps("bias_correct", "coregister"))
-    for grid, pose in ((T1_GRID, np.eye(4)), (T2_GRID, moved)):
-        brain = scanner.brain(scanner.home(grid, pose))
-        assert (masks[grid.shape] != brain).sum() < 0.1 * brain.sum()
-    plain = run(raw, steps("coregister"))
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T1_GRID, np.eye(4)))
+    plain = run(raw, steps())
+    monkeypatch.setattr(chain, "correct_bias_fields", correct)
+    case = run(raw, steps("bias_correct"))
     assert case.scale["T1"] == pytest.approx(2 * plain.scale["T1"])
+    assert case.steps[-1] == "N4 left out on T2"
+    assert case.quality["unlike_atlas_share"] == pytest.approx(0.4, abs=0.02)
+    # Percentiles are of what is like the atlas: the brightest voxels took no part.
+    brain = case.brain_mask
+    assert case.percentiles["T1"][-1] < np.percentile(case.image("T1")[brain], 61)
+    assert plain.percentiles["T1"][-1] > np.percentile(plain.image("T1")[brain], 98)
 
 
 def test_the_brain_is_estimated_on_t1_in_its_own_space_and_carried_to_t2(
@@ -372,31 +374,26 @@ def test_a_brain_that_leaves_the_grid_fails(scanner, run, rigid, monkeypatch):
         run(scanner.case(T1=(T1_GRID, np.eye(4))), steps("register_to_atlas"))
 
 
-@pytest.mark.parametrize(
-    ("todo", "reason"),
-    [
-        (("coregister", "bias_correct"), "T2 shows no part of the brain"),
-        (("coregister",), "T2 shows no part of the brain"),
-    ],
-)
-def test_a_sequence_that_shows_another_place_fails(scanner, run, rigid, monkeypatch, todo, reason):
+@pytest.mark.parametrize("todo", [("coregister", "bias_correct"), ("coregister",)])
+def test_a_sequence_that_shows_another_place_fails(scanner, run, rigid, monkeypatch, todo):
     monkeypatch.setattr(native, "register", lambda *_, **__: rigid(shift_mm=(500, 0, 0)))
     raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T1_GRID, np.eye(4)))
-    with pytest.raises(CaseFailed, match=reason):
+    with pytest.raises(CaseFailed, match="T2 shows no part of the brain"):
         run(raw, steps(*todo))
 
 
 def test_the_steps_are_named_in_their_order_with_tools_and_versions():
     done = tool_versions(steps(*NOTHING), PLAN)
-    assert [step.split(":")[0] for step in done[:4]] == [
+    assert [step.split(":")[0] for step in done] == [
         "brain mask",
-        "N4",
         "rigid between sequences",
         "rigid to SRI24",
+        "one linear resampling, brain mask applied, centre crop/pad",
+        "N4",
     ]
-    assert f"SimpleITK {version('SimpleITK')[:3]}" in done[1]
-    assert done[3].endswith(backend_settings(PLAN))
-    assert PLAN.registration_iterations in done[3]
+    assert f"SimpleITK {version('SimpleITK')[:3]}" in done[4]
+    assert done[2].endswith(backend_settings(PLAN))
+    assert PLAN.registration_iterations in done[2]
     assert len(tool_versions(steps(), PLAN)) == 1
 
 

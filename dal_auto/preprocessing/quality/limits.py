@@ -98,6 +98,11 @@ FIGURES: Mapping[str, Figure] = {
         "{} bias", "coefficient of variation of the smooth field left in the white matter", "high",
         (0.0, 0.12), 0.003,
     ),
+    "unlike_atlas_share": Figure(
+        "unlike atlas", "share of the brain that was left out of the bias field and of the "
+        "percentiles, since it is unlike the atlas's tissue: large lesions, wide ventricles",
+        "high", least_sigma=0.01,
+    ),
     "bad_voxels": Figure("bad voxels", "negative, infinite or not a number", None, (0, 0), 0, 0),
     "lesion_ml_native": Figure("lesion, ml", "volume of the lesion mask as it came", decimals=2),
     "lesion_ml": Figure("lesion kept, ml", "the same after resampling and crop", decimals=2),
