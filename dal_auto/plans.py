@@ -65,7 +65,7 @@ class PreprocessingPlan(Section):
         0.03, "as uneven as white matter is on a T2 without a field; less is left alone", ge=0
     )
     percentiles_of: Literal["brain", "like the atlas"] = ours(
-        "like the atlas", "percentiles of the whole brain (Nyúl's) move with large lesions"
+        "brain", "Nyúl's; without what is unlike the atlas, large lesions move them less"
     )
     percentiles: tuple[float, ...] = ours(
         (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99), "Nyúl & Udupa 1999; Shah et al. 2011"

@@ -26,7 +26,7 @@ class CaseSteps(Section):
 
     Parameters
     ----------
-    bias_correct : N4 inside the brain mask
+    bias_correct : N4, where the image shows a field
     coregister : each further sequence is registered rigidly to the reference sequence
     register_to_atlas : the reference sequence is registered rigidly to the atlas
     strip : the brain mask is estimated; otherwise it is what is not zero
@@ -47,8 +47,8 @@ def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
     """What is still to be done to one case: a claim and a measurement that disagree are said.
 
     Of the skull the claim wins, since heads and brains come in all forms; of the place on the atlas
-    the measurement. Whether the bias field was corrected cannot be measured reliably; there the
-    claim is believed, and without one N4 runs, since on a corrected image it changes little.
+    the measurement. Whether the bias field was corrected, the claim is believed; without one N4 is
+    asked for, and leaves an image alone that shows no field (`bias_correction`).
     """
     claims, warnings = case.claims, []
     stripped = measured.stripped if claims.stripped is None else claims.stripped
