@@ -29,6 +29,7 @@ PLAN = PreprocessingPlan(
     target_shape=(56, 64, 48),
     n4_iterations=(5,),
     n4_spacing_mm=8.0,
+    percentiles_of="like the atlas",
     mask_limits_ml=(20.0, 60.0),  # a toy's brain
 )
 TARGET = centre_crop_or_pad(ATLAS_GRID, PLAN.target_shape)
