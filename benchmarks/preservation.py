@@ -49,7 +49,13 @@ FORMER = {"estimate_spacing_mm": 4.0, "iterations": (50, 50, 50, 50)}
 def new_way(images: Mapping[str, FloatArray], brain: BoolArray, threads: int) -> Corrected:
     """N4 as the plans have it."""
     return correct_bias_fields(
-        images, dict.fromkeys(images, brain), GRID, TEMPLATE, plan=PLAN, threads=threads, wanted=True
+        images,
+        dict.fromkeys(images, brain),
+        GRID,
+        TEMPLATE,
+        plan=PLAN,
+        threads=threads,
+        wanted=True,
     )
 
 
