@@ -211,7 +211,7 @@ def run_command(
         stream=sys.stderr,
         force=True,
     )
-    for chatty in ("matplotlib", "PIL", "nibabel", "h5py"):
+    for chatty in ("matplotlib", "PIL", "nibabel", "h5py", "numexpr", "highdicom", "pydicom"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     with logging_redirect_tqdm(), _terminated_in_order():

@@ -43,7 +43,7 @@ class _Lines(tqdm):
 
     def __init__(self, *items: Any, **settings: Any) -> None:
         self._said = monotonic()
-        self._lines = 0
+        self._shown: int | None = None  # units of the last line
         # tqdm's own writing, a line break at the end, goes nowhere.
         super().__init__(  # type: ignore[call-overload]
             *items, **settings, file=io.StringIO(), bar_format=_LINE
@@ -51,7 +51,7 @@ class _Lines(tqdm):
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Called by tqdm whenever it would draw the bar."""
-        done = self._lines > 0 and self.n == self.total
-        if done or monotonic() - self._said >= _SPARSE_S:
+        due = monotonic() - self._said >= _SPARSE_S
+        if (due or (self._shown is not None and self.n == self.total)) and self.n != self._shown:
             logger.info(str(self))
-            self._said, self._lines = monotonic(), 0 if done else self._lines + 1
+            self._said, self._shown = monotonic(), self.n

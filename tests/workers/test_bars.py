@@ -39,8 +39,10 @@ def test_in_a_log_there_is_a_line_every_half_minute_and_one_at_the_end(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     run(clock, 10, 10.0)
+    run(clock, 1, 60.0)
     assert [line.split(",")[0] for line in caplog.messages] == [
-        *("chain: 3/10 case", "chain: 6/10 case", "chain: 9/10 case", "chain: 10/10 case")
+        *("chain: 3/10 case", "chain: 6/10 case", "chain: 9/10 case", "chain: 10/10 case"),
+        "chain: 1/1 case",
     ]
     assert all(" so far, " in line and line.endswith(" left") for line in caplog.messages)
     assert "case/s" not in sys.stderr.getvalue()
