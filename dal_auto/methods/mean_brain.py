@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from dal_auto.methods.method import Batch, CohortMethod, Detection, Tile
+from dal_auto.methods.method import Batch, CohortMethod, Detection, Tile, mean_images
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import Section
 
@@ -32,12 +32,7 @@ class MeanBrain(CohortMethod):
         return MeanBrainSettings()
 
     def fit_cohort(self, batches: Iterable[Batch]) -> None:
-        total, count = torch.zeros_like(self._mean), torch.zeros_like(self._mean)
-        for batch in batches:
-            present = batch.present[..., None, None, None]
-            total += torch.where(present, batch.images, 0).sum(dim=0)
-            count += (batch.brain_mask * present).sum(dim=0)
-        self._mean = total / count.clamp(min=1)
+        self._mean = mean_images(batches)
 
     def detect(self, image: Tensor, brain_mask: Tensor, sequence: str, tile: Tile) -> Detection:
         mean = self._mean[self.plans.sequences.index(sequence)] * brain_mask

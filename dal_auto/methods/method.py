@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from dal_auto.plans import ConfigurationPlan, Plans
@@ -48,6 +49,26 @@ class Batch:
             for tensor in (self.images, self.brain_mask, self.present, self.clean, self.tissue)
         )
         return Batch(*moved)  # type: ignore[arg-type]
+
+
+def mean_images(batches: Iterable[Batch]) -> Tensor:
+    """(sequence, x, y, z) mean over the subjects whose brains cover the voxel; 0 where none does.
+
+    Raises
+    ------
+    ValueError
+        if there is no batch.
+    """
+    total = count = None
+    for batch in batches:
+        present = batch.present[..., None, None, None]
+        images = torch.where(present, batch.images, 0).sum(dim=0)
+        covered = (batch.brain_mask * present).sum(dim=0)
+        total = images if total is None else total + images
+        count = covered if count is None else count + covered
+    if total is None or count is None:
+        raise ValueError("the mean of no subjects")
+    return total / count.clamp(min=1)
 
 
 @dataclass(frozen=True, eq=False)

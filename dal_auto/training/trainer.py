@@ -13,10 +13,12 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dal_auto import distributed
 from dal_auto.errors import DalError
@@ -36,7 +38,12 @@ from dal_auto.training.malloc import keep_freed_memory
 from dal_auto.training.optimisation import Optimiser
 from dal_auto.training.selection import Selection, selection_precision
 from dal_auto.training.tensorboard import Board
-from dal_auto.training.validation import first_pair, validate
+from dal_auto.training.validation import (
+    beside_the_mean_brain,
+    first_pair,
+    mean_of_training,
+    validate,
+)
 from dal_auto.workers.bars import progress
 
 logger = logging.getLogger(__name__)
@@ -87,6 +94,10 @@ class Trainer:
         """What chooses the best weights; None where the last are taken for the best."""
         by_losses = self.plans.training.keep == "best" and len(self.validation) > 0
         return self.selection or ("losses" if by_losses else None)
+
+    @cached_property
+    def _mean_images(self) -> Tensor:
+        return mean_of_training(self.training, self.device)
 
     @property
     def last_path(self) -> Path:
@@ -262,7 +273,9 @@ class Trainer:
             )
 
     def _validate(self, board: Board) -> dict[str, float]:
-        figures = validate(self.method, self.validation, self.training, self.device)
+        figures = validate(
+            self.method, self.validation, self.training, self._mean_images, self.device
+        )
         self._require_finite(self.step, {"validation loss": figures["loss"]})
         preliminary = self._in_preliminary_phase()
         if self.selection is not None and not preliminary:
@@ -274,7 +287,16 @@ class Trainer:
             warnings = self.method.warnings(figures) + self.standing.warnings(figures)
             for warning in warnings:
                 logger.warning("WARNING, step %d: %s", self.step, warning)
+            self._say_how_good(figures)
         return figures
+
+    def _say_how_good(self, figures: Mapping[str, float]) -> None:
+        if (said := beside_the_mean_brain(figures)) is None:
+            return
+        words, no_better = said
+        if no_better:
+            words += ": no better yet. Until it is, the model finds what the mean brain finds"
+        logger.log(logging.WARNING if no_better else logging.INFO, "step %d: %s", self.step, words)
 
     def _in_preliminary_phase(self) -> bool:
         """Whether the last step belonged to what the method does before its training proper."""

@@ -8,11 +8,12 @@ import scipy.ndimage as ndi
 import torch
 
 from dal_auto.methods.dal.model import DAL
-from dal_auto.networks.anatomy import differentiable_one_hot, merge_channels
+from dal_auto.networks.anatomy import differentiable_one_hot, halve, merge_channels
 
 HEALTHY = {
     **{"occupancy_1": 0.18, "occupancy_2": 0.48, "occupancy_3": 0.33, "label_agreement": 0.95},
     **{"edge_density": 0.3, "inner_edge_density": 0.25, "code_std": 0.5, "nan_share": 0.0},
+    "restoration_error": 0.08,
 }
 
 
@@ -28,6 +29,8 @@ def test_what_is_watched_is_what_its_names_say(plain_plans, phantom_batch):
         masks = batch.brain_mask.repeat_interleave(2, dim=0)
         anatomy = merge_channels(one_hot.flatten(0, 1), masks)
         edges, code = method.network.edges(anatomy), method.network.R_A(anatomy)
+        modality = method.network.E_M(halve(images))
+        restored = method.network.R_D(method.network.R_E(edges), modality)
     labels = one_hot.argmax(dim=2)
     in_brains = labels[inside[:, None].expand(-1, 2, -1, -1, -1)]
     cube = np.ones((5, 5, 5))
@@ -39,6 +42,7 @@ def test_what_is_watched_is_what_its_names_say(plain_plans, phantom_batch):
         "inner_edge_density": edges[:, 0][inner].mean(),
         "code_std": torch.stack([one.flatten(1).std(1).mean() for one in code]).mean(),
         "nan_share": torch.tensor(0.0),
+        "restoration_error": (restored.clamp(0, 1) - images)[masks > 0].abs().mean(),
     }
     assert 0 < expected["label_agreement"] < 1
     found = method.watch(batch)
@@ -110,7 +114,10 @@ def test_a_healthy_state_raises_no_warning(plain_plans):
 @pytest.mark.parametrize(
     ("settings", "missing"),
     [
-        ({"edge_to_image": False}, {"edge_density", "inner_edge_density"}),
+        (
+            {"edge_to_image": False},
+            {"edge_density", "inner_edge_density", "restoration_error"},
+        ),
         (
             {"disentangling": False},
             {"label_agreement", "occupancy_1", "occupancy_2", "occupancy_3"},

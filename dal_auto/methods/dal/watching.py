@@ -34,6 +34,7 @@ def figures_of(networks: SubNetworks, batch: Batch, sequences: Sequence[str]) ->
     by pair where there are several. ``edge_density``, ``inner_edge_density`` : share of the brain,
     and of what lies more than two voxels inside, that is edge. ``code_std`` : standard deviation
     over space of R_A's code (R_E's, where there is no R_A), mean over channels.
+    ``restoration_error`` : mean |x_r − x| of the brain, each image restored with its own modality.
     ``nan_share`` : share of logits, codes and restored voxels that are not finite.
 
     Parameters
@@ -67,7 +68,9 @@ def figures_of(networks: SubNetworks, batch: Batch, sequences: Sequence[str]) ->
         figures["inner_edge_density"] = _share(edges, inner)
         restored_code = networks.run("R_E", seen, brain=mask)
         code = restored_code if code is None else code
-        checked.append(networks.run("R_D", restored_code, modality, brain=mask))
+        restored = networks.run("R_D", restored_code, modality, brain=mask)
+        figures["restoration_error"] = _share((restored.clamp(0, 1) - images).abs(), inside)
+        checked.append(restored)
     assert code is not None, "the settings leave at least one encoder"
     spread = code.flatten(2).float().std(dim=2).mean(dim=1)
     figures["code_std"] = _share(spread, batch.present.flatten())
