@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
     whose = "it comes with dal_auto" if str(model) == SHIPPED else whose
     if SEGMENTATION in options.save:
         _require_series(cases)
-    logger.info("%d cases; model: %s (%s)", len(cases), model, whose)
+    found = f"{len(cases)} case{'s' if len(cases) != 1 else ''}"
+    logger.info("%s; model: %s (%s)", found, model, whose)
     summary = predict_cases(
         cases,
         options.o,
