@@ -13,7 +13,7 @@ PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -
 PYTEST := PYTHONUTF8=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest \
   -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo weights docs figures dist test test-all lint format clean run-tests run-all-tests fuzz
+.PHONY: help demo weights docs figures dist test test-all lint format clean run-tests run-all-tests fuzz audit
 
 help:
 	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
@@ -24,6 +24,7 @@ help:
 	@echo "make test            lint and the fast tests; the walks from end to end are in test-all"
 	@echo "make test-all        lint and all tests"
 	@echo "make fuzz            read thousands of damaged files: each is refused in words, or read"
+	@echo "make audit           known flaws of the pinned packages (asks PyPI), and bandit"
 	@echo "make lint            ruff and mypy"
 	@echo "make format          let ruff rewrite what it can"
 	@echo "make benchmark-NAME  run benchmarks/NAME.py: ours beside its peer"
@@ -83,6 +84,12 @@ test: .venv/.ready
 
 test-all: .venv/.ready
 	@$(MAKE) --no-print-directory -j2 lint run-all-tests
+
+# What is known to be wrong with the pinned packages, as PyPI tells it, and what bandit sees in the
+# sources. A package that could not be asked about is an error: it was not audited.
+audit: .venv/.ready
+	.venv/bin/bandit -q -c pyproject.toml -r dal_auto
+	.venv/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 # 2,800 files with bytes changed at random, others every time; `make test` has a fixed short part.
 fuzz: .venv/.ready

@@ -17,7 +17,7 @@ from pydantic import Field
 from dal_auto.case import Shape
 from dal_auto.choices import SkullStripper
 from dal_auto.errors import InputError, PlansError
-from dal_auto.schema import Section, ours, paper
+from dal_auto.schema import FileName, Section, ours, paper
 from dal_auto.scoring.joint import JointRule
 
 #: A grid of fewer voxels is a demo's: 40×56×40 at 4 mm has 90,000, 80×112×80 at 2 mm 717,000.
@@ -84,7 +84,7 @@ class IntensityPlan(Section):
 class ConfigurationPlan(Section):
     """Grid, windows and batch of a training or prediction."""
 
-    name: str
+    name: FileName
     input_shape: Shape
     spacing_mm: tuple[float, float, float]
     downsampling: Literal["trilinear", "area"] = paper("trilinear", "§4.2.1")
@@ -188,8 +188,8 @@ _RETIRED = {("configuration", "window_overlap")}
 class Plans(Section):
     """Everything that one training run needs to know."""
 
-    training_set: str
-    sequences: tuple[str, ...]
+    training_set: FileName
+    sequences: tuple[FileName, ...]
     preprocessing: PreprocessingPlan = PreprocessingPlan()
     intensity: IntensityPlan = IntensityPlan()
     configuration: ConfigurationPlan
@@ -274,7 +274,7 @@ def read_assignments(path: Path) -> dict[str, Any]:
     remedy = "A plans file is JSON like plans.json, or some of its sections."
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # not there, not UTF-8, or not JSON
+    except (OSError, ValueError, RecursionError) as error:  # not there, not UTF-8, or not JSON
         raise InputError(path, f"it cannot be read as JSON ({error})", remedy) from error
     if not isinstance(content, dict):
         raise InputError(path, "it holds no JSON object", remedy)

@@ -275,7 +275,7 @@ def test_what_is_wrong_in_a_plans_file_is_named(plans, tmp_path, text, key):
     assert caught.value.key == key
 
 
-@pytest.mark.parametrize("text", [None, "{", "[1]", "3"])
+@pytest.mark.parametrize("text", [None, "{", "[1]", "3", "[" * 100_000])
 def test_a_plans_file_that_is_no_json_object_is_refused(tmp_path, text):
     file = tmp_path / "mine.json"
     if text is not None:

@@ -216,7 +216,7 @@ def _read_csv(path: Path) -> Iterator[_Entry]:
 def _read_json(path: Path) -> Iterator[_Entry]:
     try:
         content = json.loads(_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(path, f"not readable as JSON ({error})", "Correct it.") from None
     channels: dict[int, str] = {}
     if isinstance(content, dict):

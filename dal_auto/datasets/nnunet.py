@@ -29,7 +29,7 @@ def is_nnunet(root: Path) -> bool:
         return True
     try:
         return isinstance(json.loads(description.read_text(encoding="utf-8-sig"))["dataset"], dict)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return False
 
 
@@ -110,7 +110,7 @@ def _listed_files(
 def _read(description: Path) -> dict[str, Any]:
     try:
         content = json.loads(description.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(description, f"not readable as JSON ({error})", "Correct it.") from None
     if not isinstance(content, dict):
         raise InputError(description, "it is no JSON object", "See nnU-Net's dataset format.")

@@ -8,14 +8,21 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from dal_auto.errors import InputError, PlansError
 from dal_auto.schema import Section
 
-Patterns = tuple[str, ...]
+
+def _relative(pattern: str) -> str:
+    if not pattern or pattern.startswith(("/", "\\")) or "\0" in pattern:
+        raise ValueError("a pattern relative to the case's folder is wanted")
+    return pattern
+
+
+Patterns = tuple[Annotated[str, AfterValidator(_relative)], ...]
 OWN_RECORD = "dal_record.json"  # in the dataset's folder
 
 
@@ -219,7 +226,7 @@ def read_record(path: Path) -> DatasetRecord:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(path, f"not readable as JSON ({error})", "Correct the file.") from None
     try:
         return DatasetRecord.parse(content)

@@ -159,7 +159,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             if content.get("format") != _FORMAT:
                 raise InputError(path, "it holds tensors, but not a dal_auto checkpoint", remedy)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(path, "it is no safetensors file, and was not opened", remedy) from error
 
     def under(prefix: str) -> dict[str, Tensor]:

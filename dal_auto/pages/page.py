@@ -43,9 +43,10 @@ def write_page(
     extra = resources.files(package).joinpath("extra.css")
     style = _text("style.css") + (extra.read_text(encoding="utf-8") if extra.is_file() else "")
     script = "".join(map(_text, scripts))
-    page = environment.get_template(template).render(
-        style=Markup(style), script=Markup(script), policy=Markup(_policy(style, script)), **content
-    )
+    # These three are files of this package; nothing of a user's is in them.
+    ours = {"style": style, "script": script, "policy": _policy(style, script)}
+    unescaped = {name: Markup(text) for name, text in ours.items()}
+    page = environment.get_template(template).render(**unescaped, **content)
     atomic.write_text(path, page)
 
 

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from dal_auto.errors import InputError, PlansError, UsageError
-from dal_auto.schema import Section
+from dal_auto.schema import FileName, Section
 from dal_auto.store.runs import Run, choose_run, complete_runs
 
 SHIPPED = "shipped"
@@ -41,12 +41,12 @@ class ModelCard(Section):
     name: str
     sha256: str
     size_bytes: int
-    method: str
-    preset: str
-    configuration: str
+    method: FileName
+    preset: FileName
+    configuration: FileName
     spacing_mm: tuple[float, float, float]
-    training_set: str
-    sequences: tuple[str, ...]
+    training_set: FileName
+    sequences: tuple[FileName, ...]
     steps: int
     thresholds: dict[str, float]
     threshold_source: str
@@ -85,7 +85,7 @@ class ModelFile:
                 raise InputError(file, "no such file; a model is two files", remedy)
         try:
             card = ModelCard.parse(json.loads(self.card_path.read_text(encoding="utf-8")))
-        except (ValueError, PlansError) as error:
+        except (ValueError, RecursionError, PlansError) as error:
             raise InputError(self.card_path, f"it is no model card ({error})", remedy) from error
         if self.checkpoint_sha256() != card.sha256:
             raise InputError(self.checkpoint_path, "its hash is not that of its card", remedy)

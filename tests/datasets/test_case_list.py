@@ -138,6 +138,19 @@ def test_what_is_wrong_in_a_json_list_is_named_with_file_and_entry(
     assert "list.json" in str(error.value)
 
 
+@pytest.mark.parametrize("case", ["../../a", "/etc/a", "a/b", "..", "a\\b", "a\0b"])
+def test_a_case_s_id_cannot_lead_out_of_the_output_folder(tree: Tree, case: str) -> None:
+    with pytest.raises(InputError, match="is no name for files"):
+        find_cases(as_json(tree("a_T1.nii.gz"), [{"case": case, "T1": "a_T1.nii.gz"}]))
+
+
+def test_a_list_that_is_nested_without_end_is_refused(tree: Tree) -> None:
+    path = tree("a_T1.nii.gz") / "list.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"list\.json: not readable as JSON"):
+        find_cases(path)
+
+
 def test_a_list_that_cannot_be_read_is_an_error(tree: Tree) -> None:
     root = tree("a_T1.nii.gz")
     with pytest.raises(InputError, match=r"cannot be read \(No such file"):

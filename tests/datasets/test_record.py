@@ -26,6 +26,8 @@ from dal_auto.errors import InputError
         ("layouts.0.case.example", "IXI-1", "does not match"),
         ("layouts.0.mask_labels", {"necrosis": "1"}, "whole numbers"),
         ("layouts.0.overrides", {"FIX": "many"}, "whole number"),
+        ("layouts.0.lesion_masks", ["/etc/{case}"], "relative to the case's folder"),
+        ("layouts.0.brain_masks", [""], "relative to the case's folder"),
         ("expected.lacking", {"T2": "IXI116"}, "expected.lacking.T2"),
     ],
 )
@@ -45,7 +47,7 @@ def test_a_faulty_record_is_an_error_that_names_file_and_key(
     assert str(path) in str(error.value) and key in str(error.value) and said in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "3"])
+@pytest.mark.parametrize("text", ["{", "[]", "3", "[" * 100_000])
 def test_what_is_no_record_at_all_is_an_error_that_names_the_file(
     tmp_path: Path, text: str
 ) -> None:

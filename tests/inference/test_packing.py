@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from dal_auto.errors import InputError, UsageError
+from dal_auto.errors import InputError, PlansError, UsageError
 from dal_auto.inference import packing
 from dal_auto.inference.packing import half_difference, install, pack
 from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
@@ -64,6 +67,39 @@ def test_an_installed_model_is_a_complete_run(run, tmp_path, monkeypatch):
     assert complete_runs() == [installed]
     assert installed.method == "mean-brain" and model.card().sha256[:8] in installed.name
     assert installed.checkpoint_sha256() == model.card().sha256
+
+
+@pytest.mark.parametrize("key", ["method", "configuration", "preset", "training_set"])
+@pytest.mark.parametrize("name", ["../../there", "/there", ".ssh", "a/../../b", ""])
+def test_no_name_in_a_card_leads_out_of_the_results(run, tmp_path, monkeypatch, key, name):
+    model = pack(run, tmp_path / "mine.safetensors")
+    card = json.loads(model.card_path.read_text())
+    model.card_path.write_text(json.dumps(card | {key: name}))
+    monkeypatch.setenv("DAL_RESULTS", str(tmp_path / "results" / "deep"))
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="a name for files is wanted"):
+        install(model)
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"training_set": "../../there"}, "a name for files is wanted"),
+        ({"sequences": ["../T1"]}, "a name for files is wanted"),
+        ({"method": {"name": "os:system"}}, "unknown method 'os:system'"),
+        ({"method": {"name": "mean-brain", "settings": {"__class__": "x"}}}, "__class__"),
+    ],
+)
+def test_plans_in_a_checkpoint_are_held_to_their_rules(run, tmp_path, monkeypatch, change, said):
+    """Whoever wrote the file: no name leads elsewhere, no method is imported that is not ours."""
+    with safe_open(run.checkpoint_path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = json.loads(file.metadata()["content"])
+    content["plans"] |= change
+    save_file(tensors, run.checkpoint_path, {"content": json.dumps(content)})
+    with pytest.raises((PlansError, UsageError), match=said):
+        load_checkpoint(run.checkpoint_path).build("cpu")
 
 
 def test_what_is_no_model_is_not_packed_and_not_installed(run, tmp_path):

@@ -98,6 +98,7 @@ def test_a_file_is_a_model_wherever_it_lies(model, none_shipped):
         (lambda model: model.checkpoint_path.unlink(), "no such file; a model is two files"),
         (lambda model: model.card_path.write_text("{}"), "it is no model card"),
         (lambda model: model.card_path.write_text("{"), "it is no model card"),
+        (lambda model: model.card_path.write_text("[" * 100_000), "it is no model card"),
     ],
 )
 def test_a_model_that_is_not_what_its_card_says_is_refused(model, spoil, said):

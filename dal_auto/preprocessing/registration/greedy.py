@@ -61,9 +61,11 @@ def _captured_output(log: Path) -> Iterator[None]:
 
 def run_greedy(arguments: list[str], folder: Path, log: Path) -> None:
     """Run greedy with command-line `arguments` inside `folder`; what it prints goes to `log`."""
-    if version().startswith("greedy executable"):
+    executable = shutil.which("greedy")
+    if executable is not None:
+        command = [executable, *arguments]
         with log.open("ab") as file:
-            subprocess.run(["greedy", *arguments], cwd=folder, stdout=file, stderr=file, check=True)
+            subprocess.run(command, cwd=folder, stdout=file, stderr=file, check=True)
         return
     from picsl_greedy import Greedy3D  # 19 MB of library, wanted only here
 
