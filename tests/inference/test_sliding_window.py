@@ -134,6 +134,7 @@ def test_the_memory_layout_is_kept():
         assert seen[-1].is_contiguous(memory_format=torch.channels_last_3d) is expected
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="wants a second memory: a GPU's")
 def test_a_network_on_a_device_takes_volumes_from_the_host():
     network, volume = dal("brain").cuda(), noise(1, 1, 48, 40, 32).cuda()
