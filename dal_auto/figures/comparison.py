@@ -16,6 +16,7 @@ from dal_auto.figures.curves import DPI
 from dal_auto.figures.panels import COLOUR_MAPS, CONTOUR, INK
 
 _CELL, _ROW, _LEFT, _TOP, _GAP = 1.25, 1.5, 0.55, 0.5, 0.04  # inches; a brain is longer than wide
+_BETWEEN = 0.14  # inches between cases of a strip
 _MARGIN = 4  # voxels around the brain
 #: Slices are 8 bits; scores are scaled to each map's largest, as in the paper's Fig. 2.
 _LARGEST = 255
@@ -52,10 +53,7 @@ def comparison_figure(
     """
     width = _LEFT + len(columns) * (_CELL + _GAP)
     height = _TOP + max(len(rows), 1) * (_ROW + _GAP)
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="black")
-    # One pair of axes in inches from the top left: one per slice would take most of the time.
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
+    figure, axes = _canvas(width, height)
     style: dict[str, Any] = {"color": INK, "fontsize": 8, "va": "center", "parse_math": False}
     axes.text(0.06, 0.14, title, ha="left", **(style | {"fontsize": 10}))
     lefts = {name: _LEFT + number * (_CELL + _GAP) for number, name in enumerate(columns)}
@@ -68,8 +66,43 @@ def comparison_figure(
         for column in (column for column in columns if column in row):
             outline = outlines.get(name) if column == columns[0] else None
             _draw(axes, (lefts[column], top), row[column], box, outline, f"{name}, {column}")
-    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     return figure
+
+
+def strip_figure(
+    cases: Mapping[str, Mapping[str, Slice]], outlines: Mapping[str, npt.NDArray[np.uint8]]
+) -> Figure:
+    """Cases beside each other in one row, each with its slices; for the top of a page.
+
+    Parameters
+    ----------
+    cases : title of the case → title of the slice → slice
+    outlines : title of the case → lesion (x, y), drawn over the case's first slice
+    """
+    most = max(map(len, cases.values()), default=1)
+    step = most * (_CELL + _GAP) + _BETWEEN
+    figure, axes = _canvas(_BETWEEN + max(len(cases), 1) * step, _TOP + _ROW + _BETWEEN)
+    style: dict[str, Any] = {"color": INK, "va": "center", "parse_math": False}
+    for number, (name, slices) in enumerate(cases.items()):
+        left = _BETWEEN + number * step
+        axes.text(left, 0.16, name, ha="left", fontsize=8, **style)
+        box = _around([one.picture for one in slices.values() if one.kind == "image"])
+        for place, (title, one) in enumerate(slices.items()):
+            corner = (left + place * (_CELL + _GAP), _TOP)
+            axes.text(corner[0] + _CELL / 2, 0.37, title, ha="center", fontsize=7.5, **style)
+            outline = None if place else outlines.get(name)
+            _draw(axes, corner, one, box, outline, f"{name}, {title}")
+    return figure
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """A black figure with one pair of axes in inches from the top left: one per slice would take
+    most of the time."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="black")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", autoscale_on=False)
+    return figure, axes
 
 
 def _draw(

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dal_auto.figures.boxes import box_figure
-from dal_auto.figures.comparison import Slice, comparison_figure
+from dal_auto.figures.comparison import Slice, comparison_figure, strip_figure
 from dal_auto.figures.curves import precision_recall_figure, sensitivity_figure, sweep_figure
 from dal_auto.figures.embedding import embed, embedding_figure
 from dal_auto.figures.files import save_figure
@@ -117,6 +117,21 @@ def test_slices_lie_in_their_cells_with_the_lesion_over_the_first():
     (contour,) = axes.collections
     x, y = contour.get_paths()[0].vertices.T
     assert left < x.min() < x.max() < right and top < y.min() < y.max() < bottom
+
+
+def test_a_strip_has_its_cases_beside_each_other():
+    image = np.full((20, 30), 100, np.uint8)
+    lesion = np.zeros((20, 30), np.uint8)
+    lesion[8:10, 10:14] = 1
+    slices = {"input": Slice(image, "image"), "map": Slice(image, "score")}
+    (axes,) = strip_figure({"a": slices, "b": slices}, {"b": lesion}).axes
+    places = {picture.get_label(): picture.get_extent() for picture in axes.images}
+    assert list(places) == ["a, input", "a, map", "b, input", "b, map"]
+    assert [left for left, *_ in places.values()] == sorted(left for left, *_ in places.values())
+    assert len({(bottom, top) for *_, bottom, top in places.values()}) == 1
+    (contour,) = axes.collections
+    x, _ = contour.get_paths()[0].vertices.T
+    assert places["b, input"][0] < x.min() < x.max() < places["b, input"][1]
 
 
 def test_an_embedding_keeps_groups_apart_and_repeats():

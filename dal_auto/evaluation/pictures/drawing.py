@@ -21,7 +21,7 @@ from dal_auto.evaluation.result import Result
 from dal_auto.evaluation.run_info import RunInfo
 from dal_auto.evaluation.scores import HELD_OUT, Records, ScoredImage
 from dal_auto.figures.boxes import box_figure
-from dal_auto.figures.comparison import Slice, comparison_figure
+from dal_auto.figures.comparison import Slice, comparison_figure, strip_figure
 from dal_auto.figures.curves import precision_recall_figure, sensitivity_figure, sweep_figure
 from dal_auto.figures.embedding import embed, embedding_figure
 from dal_auto.figures.files import save_figure
@@ -90,15 +90,16 @@ def draw_all(data: FigureData, problems: list[str]) -> list[Picture]:
 
 
 def _strip(data: FigureData) -> list[Picture]:
-    """Input, pseudo-healthy image and map of a few cases, for the top of the summary."""
+    """Input, pseudo-healthy image and map of a few cases, one sequence of each."""
     trivial = {run.identity.group.method for run, one in data.infos.items() if one.trivial}
     rows: dict[str, dict[str, Slice]] = {}
     outlines: dict[str, np.ndarray] = {}
-    shown = ""
+    seen, shown = set[tuple[str, str]](), ""
     for label, variant, one, slices in _with_slices(data):
-        suits = slices.pseudo_healthy is not None and one.run.method not in trivial
-        if slices.pseudo_healthy is None or not suits or label != (shown or label):
+        case, other = (one.dataset, one.case_id), label != (shown or label)
+        if slices.pseudo_healthy is None or one.run.method in trivial or other or case in seen:
             continue
+        seen.add(case)
         shown, name = label, f"{one.dataset} {one.case_id} {one.sequence}"
         rows[name] = {
             "input": Slice(slices.image, "image"),
@@ -111,8 +112,7 @@ def _strip(data: FigureData) -> list[Picture]:
     if not rows:
         return []
     caption = f"{shown}: input, pseudo-healthy image, anomaly map; the lesion mask is outlined"
-    figure = comparison_figure(rows, ["input", "pseudo-healthy", "anomaly map"], outlines, shown)
-    return [replace(data.save_brains(figure, "strip", caption), lead=True)]
+    return [replace(data.save_brains(strip_figure(rows, outlines), "strip", caption), lead=True)]
 
 
 def _precision_recall(data: FigureData) -> list[Picture]:
