@@ -43,7 +43,7 @@ class _Lines(tqdm):
 
     def __init__(self, *items: Any, **settings: Any) -> None:
         self._said = monotonic()
-        self._shown: int | None = None  # units of the last line
+        self._shown: float | None = None  # units of the last line
         # tqdm's own writing, a line break at the end, goes nowhere.
         super().__init__(  # type: ignore[call-overload]
             *items, **settings, file=io.StringIO(), bar_format=_LINE
