@@ -68,7 +68,7 @@ class Configuration:
         """Dotted key → source of the values of this row."""
         sources = {f"configuration.{key}": self.source for key in ("input_shape", "window")}
         sources["configuration.spacing_mm"] = self.source
-        if downsampling_for(self.plan("").spacing_mm) == "area":
+        if downsampling_for(spacing_of(self.input_shape, _TARGET)) == "area":
             sources["configuration.downsampling"] = "ours: trilinear would alias at this factor"
         return sources | {f"training.{key}": source for key, (_, source) in self.training.items()}
 

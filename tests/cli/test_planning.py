@@ -34,12 +34,18 @@ PLANS = Plans.parse(
 
 def record_text(name: str, **changes: object) -> str:
     content: dict[str, object] = {
+        "dataset": "Healthy",
         "case_id": name,
         "patient_id": name,
         "sequences": ["T1", "T2"],
         "has_lesion_mask": False,
         "percentiles": {"T1": [0, 1, 4], "T2": [0, 2, 4]},
         "quality": {},
+        "geometry": {"native": {}, "atlas_to_native": {}},
+        "scale": {"T1": 1.0, "T2": 1.0},
+        "steps": [],
+        "hash": "0",
+        "array_sha256": "0",
     }
     return json.dumps(content | changes)
 

@@ -263,7 +263,7 @@ def test_what_the_user_sets_wins_and_is_marked():
 
 def test_the_method_and_the_spacing_follow_a_grid_of_the_users_own():
     run = planned(configuration="demo", assignments={"configuration.input_shape": [112, 160, 112]})
-    assert run.plans.configuration.spacing_mm == CONFIGURATIONS["paper"].plan("").spacing_mm
+    assert run.plans.configuration.spacing_mm == CONFIGURATIONS["paper"].plan("paper").spacing_mm
     assert run.plans.configuration.window == (112, 160, 112)
     assert run.plans.configuration.downsampling == "trilinear"
     assert run.plans.method.settings["downsamplings"] == 2
@@ -333,7 +333,7 @@ def test_a_whole_plans_file_brings_back_its_run_without_overrides(tmp_path):
     assert again.plans.model_dump(exclude={"value_sources"}) == first.plans.model_dump(
         exclude={"value_sources"}
     )
-    changed = {key for key, value in again.plans.all_sources().items() if "file" in value}
+    changed = {key for key, value in again.plans.all_sources().items() if value == "file: --plans"}
     assert changed == {"configuration.name"}
 
 
