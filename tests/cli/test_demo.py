@@ -31,3 +31,11 @@ def test_the_demo_runs_every_command_in_order(
     assert asked[0][1:5] == ["simulate", "--healthy", "3", "--lesioned"]
     assert "training.steps=5" in asked[2] and "training.steps=5" not in asked[3]
     assert asked[5][2:5] == [str(tmp_path / "scans"), "-o", str(tmp_path / "maps")]
+
+
+def test_the_time_to_the_end_follows_the_pace_so_far() -> None:
+    whole = sum(demo._SECONDS)
+    assert demo._minutes_left(0.0, 0) == round(whole / 60)
+    first = demo._SECONDS[0]
+    assert demo._minutes_left(2 * first, 1) == round(2 * (whole - first) / 60)
+    assert demo._minutes_left(1.0, len(demo._SECONDS) - 1) == 1
