@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.StrictParser(
         prog="dal_demo",
         description="Simulate a cohort and walk it through all commands, from raw scans to the "
-        "report, in about half an hour on two CPU cores. Writes to DAL_HOME (default: ./demo). All data it shows are "
-        "simulated.",
+        "report, in about half an hour on two CPU cores. Writes to DAL_HOME (default: ./demo). "
+        "All data it shows are simulated.",
         example="dal_demo",
     )
     parser.add_argument(
