@@ -20,7 +20,7 @@ from dal_auto.datasets.simulation.anatomy import Anatomy, build_anatomy, paint
 from dal_auto.datasets.simulation.compartments import BRAIN
 from dal_auto.datasets.simulation.deformation import enlarge, smooth_noise
 from dal_auto.datasets.simulation.heads import load_head
-from dal_auto.datasets.simulation.lesions import lesions_from_mask
+from dal_auto.datasets.simulation.lesions import STROKE, lesions_from_mask
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.registration.backends import register
@@ -156,7 +156,7 @@ class SimulatedHead:
         """Shares of core and rim on the whole grid."""
         core, rim = np.zeros((2, *self.grid.shape), np.float32)
         if kind.mask is not None:
-            found = lesions_from_mask(kind.mask, self.source, self.anatomy)
+            found = lesions_from_mask(kind.mask, STROKE, self.source, self.anatomy)
             rim[self.anatomy.box] = found.rim
         elif kind.volume_ml:
             core, rim = self._ball(kind, rng)

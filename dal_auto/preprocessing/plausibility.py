@@ -26,6 +26,8 @@ _ORDERS = (0, 0, 1, 1)
 #: deviation is taken as no smaller than this.
 _OUTLYING, _LEAST_DEVIATION = 2.0, 0.03
 _FEWEST_BLOCKS, _MOST_UNLIKE = 500, 0.5
+#: A block counts as the atlas's where more than this share of it is the atlas's brain.
+_LEAST_SHARE = 0.5
 
 
 def unlike_atlas(
@@ -50,10 +52,27 @@ def unlike_atlas(
         found = _unlike_blocks(image, brains[name], template)
         unlike[tuple(slice(0, size) for size in found.shape)] |= found
     unlike = ndimage.binary_dilation(ndimage.binary_opening(unlike))
+    unlike = _carried_outwards(unlike, template)
     for axis, size in enumerate(brain.shape):
         unlike = np.repeat(unlike, _BLOCK, axis).take(range(size), axis)
     unlike &= brain
     return unlike if unlike.sum() <= _MOST_UNLIKE * brain.sum() else np.zeros_like(brain)
+
+
+def _carried_outwards(unlike: BoolArray, template: AtlasOnGrid) -> BoolArray:
+    """Blocks beyond the atlas's brain, about which it says nothing, go by the nearest inside it.
+
+    So a tumour at the surface is left out to its edge, even where the patient's brain is larger.
+    """
+    on_atlas = np.zeros_like(unlike)
+    shares = _tissue_shares(template).sum(0) > _LEAST_SHARE
+    on_atlas[tuple(slice(0, size) for size in shares.shape)] = shares
+    if not on_atlas.any():
+        return unlike
+    nearest = ndimage.distance_transform_edt(
+        ~on_atlas, return_distances=False, return_indices=True
+    )
+    return unlike[tuple(nearest)] | unlike
 
 
 @lru_cache(maxsize=2)
@@ -73,7 +92,7 @@ def _unlike_blocks(image: FloatArray, brain: BoolArray, template: AtlasOnGrid) -
     """Blocks that are outliers of a robust fit: image = mixture of tissues × smooth polynomial."""
     shares = _tissue_shares(template)
     mean, inside = masked_block_mean(image, brain, _BLOCK)
-    inside &= (shares.sum(0) > 0.5) & (mean > 0)
+    inside &= (shares.sum(0) > _LEAST_SHARE) & (mean > 0)
     if inside.sum() < _FEWEST_BLOCKS:
         return np.zeros_like(inside)
     seen = _blurred(mean, inside)

@@ -18,7 +18,20 @@ def preprocessed(home: Path, name: str, **masks: bool) -> None:
     (folder / "cases").mkdir(parents=True)
     (folder / "preprocessing.json").write_text("{}")
     for case_id, has_mask in masks.items():
-        content = {"case_id": case_id, "has_lesion_mask": has_mask}
+        content = {
+            "dataset": name,
+            "case_id": case_id,
+            "patient_id": case_id,
+            "sequences": ["T1"],
+            "has_lesion_mask": has_mask,
+            "percentiles": {},
+            "quality": {},
+            "geometry": {"native": {}, "atlas_to_native": {}},
+            "scale": {},
+            "steps": [],
+            "hash": "0",
+            "array_sha256": "0",
+        }
         (folder / "cases" / f"{case_id}.json").write_text(json.dumps(content))
 
 

@@ -48,6 +48,8 @@ def test_presets_differ_in_the_steps_of_the_recipe_and_in_no_size():
         "modality_pull",
         "fitted_contrast",
         "edge_noise",
+        "polarity",
+        "tolerant",
     }
 
 
