@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
 
 import numpy as np
 from preprocessing_parts.cases import test_data
@@ -25,50 +24,14 @@ from preservation_parts.measures import (
     residual_cv,
     summary,
 )
+from preservation_parts.ways import GRID, PLAN, WAYS
 
 from dal_auto.case import BoolArray, FloatArray
-from dal_auto.plans import PreprocessingPlan
-from dal_auto.preprocessing.atlas import load_atlas
-from dal_auto.preprocessing.bias_correction import Corrected, correct_bias_fields
-from dal_auto.preprocessing.bias_field import correct_bias_field
-from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
-from dal_auto.preprocessing.quality.measures import atlas_on_grid
 from dal_auto.preprocessing.resampling import resample, resample_lesions, resample_mask
 
 FIELDS = (0.08, 0.08, 0.0, 0.08)  # the fourth scan of five has none
 LARGE_ML = 5.0
-PLAN = PreprocessingPlan()
-ATLAS = load_atlas()
-GRID = centre_crop_or_pad(ATLAS.grid, PLAN.target_shape)
-TEMPLATE = atlas_on_grid(ATLAS, PLAN.target_shape)
-#: What was the default before lesions were measured.
-FORMER = {"estimate_spacing_mm": 4.0, "iterations": (50, 50, 50, 50)}
-
-
-def new_way(images: Mapping[str, FloatArray], brain: BoolArray, threads: int) -> Corrected:
-    """N4 as the plans have it."""
-    return correct_bias_fields(
-        images,
-        dict.fromkeys(images, brain),
-        GRID,
-        TEMPLATE,
-        plan=PLAN,
-        threads=threads,
-        wanted=True,
-    )
-
-
-def former_way(images: Mapping[str, FloatArray], brain: BoolArray, threads: int) -> Corrected:
-    """Four levels over the whole brain."""
-    even = {
-        name: correct_bias_field(image, brain, GRID, threads=threads, **FORMER)
-        for name, image in images.items()
-    }
-    return Corrected(even, np.zeros_like(brain), ())
-
-
-WAYS = {"plans": new_way, "former": former_way}
 
 
 def on_grid(array: FloatArray, scan: Scan, brain: BoolArray) -> FloatArray:
@@ -84,9 +47,9 @@ def measure(scans: list[Scan], way: str, threads: int) -> list[dict[str, float]]
     ill = {s.sequence: on_grid(s.image, s, brain) for s in scans}
     well = {s.sequence: on_grid(s.twin, s, brain) for s in scans}
     start = time.process_time()
-    after = WAYS[way](ill, brain, threads)
+    after = WAYS[way](ill, dict.fromkeys(ill, brain), threads)
     seconds = (time.process_time() - start) / len(scans)
-    twin = WAYS[way](well, brain, threads) if lesion.any() else after
+    twin = WAYS[way](well, dict.fromkeys(well, brain), threads) if lesion.any() else after
     rows = []
     for scan in scans:
         name = scan.sequence

@@ -60,7 +60,7 @@ class PreprocessingPlan(Section):
     )
     n4_iterations: tuple[int, ...] = ours(
         (50, 50, 50, 50),
-        "splines of 20 to 28 mm, where no lesion is; a tumour is spared by the mask of unlike tissue",
+        "splines of 20 to 28 mm; lesions are spared by the mask of unlike tissue",
         min_length=1,
     )
     n4_least_field: float = ours(

@@ -103,8 +103,14 @@ _SOURCES = (
 )
 
 
-def real_cases(data: Path, folder: Path) -> Iterator[tuple[str, StandardCase]]:
-    """(group, case): through the chain, once; what fails is said, and left out."""
+def real_cases(data: Path, folder: Path, *, n4: bool = True) -> Iterator[tuple[str, StandardCase]]:
+    """(group, case): through the chain, once; what fails is said, and left out.
+
+    Parameters
+    ----------
+    folder : where the standard cases are kept
+    n4 : False: without bias correction
+    """
     for source in _SOURCES:
         images = {name: data / file for name, file in source.images.items()}
         images = {name: path for name, path in images.items() if path.is_file()}
@@ -113,19 +119,21 @@ def real_cases(data: Path, folder: Path) -> Iterator[tuple[str, StandardCase]]:
         mask = None if source.mask is None else data / source.mask
         raw = RawCase(source.group, source.name, source.name, images, mask, claims=source.claims)
         try:
-            yield source.group, _standard(raw, folder)
+            yield source.group, _standard(raw, folder, n4)
         except DalError as error:
             print(f"{source.name} is left out: {error}", flush=True)
 
 
-def _standard(raw: RawCase, folder: Path) -> StandardCase:
+def _standard(raw: RawCase, folder: Path, n4: bool) -> StandardCase:
     record = folder / f"{raw.case_id}.json"
     if not record.is_file():
         raw = _with_the_images_header(raw, folder)
-        measured = fingerprint_case(raw)
+        steps = decide_steps(raw, fingerprint_case(raw))
+        if not n4:
+            steps = replace(steps, bias_correct=False)
         case = standardise(
             raw,
-            decide_steps(raw, measured),
+            steps,
             PreprocessingPlan(),
             load_atlas(),
             threads=1,

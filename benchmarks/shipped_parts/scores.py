@@ -11,6 +11,7 @@ import torch
 from dal_auto.case import FloatArray, StandardCase
 from dal_auto.inference.predictor import Prediction, predict
 from dal_auto.methods.method import Method
+from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.bootstrap import interval, resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
 from dal_auto.scoring.metrics import average_precision, false_positive_voxels
@@ -57,8 +58,10 @@ def scored(
         sequence=sequence,
         lesion_ml=float(lesion.sum()) / _VOXELS_PER_ML,
         method=ScoreCounts.from_volume(prediction.anomaly[""], lesion),
-        bright=ScoreCounts.from_volume(_filtered(image, brain, method), lesion),
-        dark=ScoreCounts.from_volume(_filtered((1 - image) * brain, brain, method), lesion),
+        bright=ScoreCounts.from_volume(filtered(image, brain, method.plans.scoring), lesion),
+        dark=ScoreCounts.from_volume(
+            filtered((1 - image) * brain, brain, method.plans.scoring), lesion
+        ),
         error=float(np.abs(prediction.pseudo_healthy - image)[normal].mean()),
     )
     return found, prediction
@@ -105,8 +108,8 @@ def pooled(cases: Sequence[Found]) -> Pooled:
     return Pooled(**figures, gain=(100 * low, 100 * high))
 
 
-def _filtered(image: FloatArray, brain: np.ndarray, method: Method) -> FloatArray:
-    scoring = method.plans.scoring
+def filtered(image: FloatArray, brain: np.ndarray, scoring: ScoringPlan) -> FloatArray:
+    """An image with the score's filters, (x, y, z) on the grid of 1 mm."""
     score = postprocess(
         torch.from_numpy(np.ascontiguousarray(image, np.float32)),
         torch.from_numpy(brain),

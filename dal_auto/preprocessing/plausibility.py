@@ -69,9 +69,7 @@ def _carried_outwards(unlike: BoolArray, template: AtlasOnGrid) -> BoolArray:
     on_atlas[tuple(slice(0, size) for size in shares.shape)] = shares
     if not on_atlas.any():
         return unlike
-    nearest = ndimage.distance_transform_edt(
-        ~on_atlas, return_distances=False, return_indices=True
-    )
+    nearest = ndimage.distance_transform_edt(~on_atlas, return_distances=False, return_indices=True)
     return unlike[tuple(nearest)] | unlike
 
 

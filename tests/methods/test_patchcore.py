@@ -245,7 +245,9 @@ def test_without_weights_both_ways_are_named(small_plans):
 @pytest.mark.parametrize("preset", ["paper", "robust"])
 def test_the_default_is_the_papers(preset):
     shape = (112, 160, 112)
-    grid = ConfigurationPlan(name="any", input_shape=shape, spacing_mm=(1.4, 1.4, 1.4), window=shape)
+    grid = ConfigurationPlan(
+        name="any", input_shape=shape, spacing_mm=(1.4, 1.4, 1.4), window=shape
+    )
     found = PatchCore.default_settings(preset, grid)
     assert (found.features, found.backbone) == ("pretrained", "wide_resnet50_2")
     sources = found.sources("s")
