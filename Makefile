@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # Asked to run, not only looked for: a version manager's python3.11 may be there and not work.
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 # Twice quiet: errors only.
-PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt
 
 # A worker process for each core, of one thread; those that wait must not spin on the others' cores.
 # UTF-8 whatever the locale is: some test library may set the C locale in a worker.
