@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dal_auto.methods.shapes import drawn_squares
 from dal_auto.methods.slices import SliceMethod, SliceSettings
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -126,23 +127,6 @@ class FPI(SliceMethod):
         self, slices: Tensor, brain: Tensor, numbers: range
     ) -> tuple[None, dict[str, Tensor]]:
         return None, {"": self.network(slices).sigmoid()}
-
-
-def drawn_squares(
-    count: int, side: int, half_sides: tuple[float, float], centres: float, device: torch.device
-) -> Tensor:
-    """One square in each of `count` slices: (count, 1, side, side), 0 or 1.
-
-    Parameters
-    ----------
-    half_sides : least and most, in shares of `side`
-    centres : middle share of each axis in which centres lie
-    """
-    half = torch.empty(count, 1, device=device).uniform_(*half_sides)
-    centre = 0.5 + centres * (torch.rand(count, 2, 1, device=device) - 0.5)
-    place = (torch.arange(side, device=device) + 0.5) / side
-    inside = ((place - centre).abs() <= half[:, None]).float()  # (count, axis, side)
-    return (inside[:, 0, :, None] * inside[:, 1, None, :])[:, None]
 
 
 def interpolated(

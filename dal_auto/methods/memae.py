@@ -9,7 +9,7 @@ same layers in 2-D; λ follows the number of items (their 0.0025 is 5/N of their
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -40,24 +40,21 @@ class MemAESettings(SliceSettings):
 class MemAENetwork(nn.Module):
     """Encoder of stride-2 convolutions, memory, mirrored decoder; data in [−1, 1]."""
 
-    def __init__(self, settings: MemAESettings) -> None:
+    def __init__(self, widths: Sequence[int], memory: MemoryUnit) -> None:
         super().__init__()
         encoder: list[nn.Module] = []
         before = 1
-        for width in settings.widths:
+        for width in widths:
             encoder.append(nn.Conv2d(before, width, 3, stride=2, padding=1))
             encoder += [nn.BatchNorm2d(width), nn.LeakyReLU(_SLOPE)]
             before = width
         decoder: list[nn.Module] = []
-        for width in reversed(settings.widths[:-1]):
+        for width in reversed(widths[:-1]):
             decoder.append(_doubling(before, width))
             decoder += [nn.BatchNorm2d(width), nn.LeakyReLU(_SLOPE)]
             before = width
         self.encoder = nn.Sequential(*encoder)
-        shrinkage = settings.shrinkage_per_item / settings.items
-        self.memory = MemoryUnit(
-            settings.items, settings.widths[-1], shrinkage, settings.similarity
-        )
+        self.memory = memory
         self.decoder = nn.Sequential(*decoder, _doubling(before, 1))
 
     def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +78,10 @@ class MemAE(RestoringMethod):
     def __init__(self, plans: Plans) -> None:
         super().__init__(plans)
         self.multiple = 2 ** len(self.settings.widths)
-        self.network = MemAENetwork(self.settings)
+        s = self.settings
+        shrinkage = s.shrinkage_per_item / s.items
+        memory = MemoryUnit(s.items, s.widths[-1], shrinkage, s.similarity)
+        self.network = MemAENetwork(s.widths, memory)
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> MemAESettings:
@@ -105,13 +105,23 @@ class MemAE(RestoringMethod):
         """Share of the memory's items that any code vector uses."""
         slices, _ = drawn_slices(batch, self.settings.slices_per_step)
         _, weights = self.network(2 * self._sized(slices) - 1)
-        return {"items_used": (weights > 0).any(dim=0).float().mean()}
+        return items_used(weights)
 
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
-        used = figures.get("items_used", 1.0)
-        if used >= _LEAST_USED:
-            return []
-        return [
-            f"the memory is hardly used ({used:.1%} of its items). Try fewer method.settings.items "
-            "or a lower method.settings.shrinkage_per_item"
-        ]
+        return warnings_of_memory(figures)
+
+
+def items_used(weights: Tensor) -> dict[str, Tensor]:
+    """Share of a memory's items that any code vector uses, as a figure to watch."""
+    return {"items_used": (weights > 0).any(dim=0).float().mean()}
+
+
+def warnings_of_memory(figures: Mapping[str, float]) -> list[str]:
+    """What `items_used` says of a memory that is hardly used."""
+    used = figures.get("items_used", 1.0)
+    if used >= _LEAST_USED:
+        return []
+    return [
+        f"the memory is hardly used ({used:.1%} of its items). Try fewer method.settings.items "
+        "or a lower method.settings.shrinkage_per_item"
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dal_auto.methods import fpi
+from dal_auto.methods import fpi, shapes
 
 
 def test_the_network_is_as_large_as_the_published_code_is():
@@ -21,7 +21,7 @@ def test_the_network_is_as_large_as_the_published_code_is():
 
 def test_squares_have_the_published_sizes_and_centres():
     torch.manual_seed(0)
-    squares = fpi.drawn_squares(500, 200, (0.05, 0.2), 0.5, torch.device("cpu"))[:, 0]
+    squares = shapes.drawn_squares(500, 200, (0.05, 0.2), 0.5, torch.device("cpu"))[:, 0]
     for along in (squares.amax(dim=1), squares.amax(dim=2)):
         lengths = along.sum(dim=1)
         assert 18 <= lengths.min() <= 22 and 78 <= lengths.max() <= 80

@@ -23,7 +23,7 @@ def parameters(network: torch.nn.Module) -> int:
     [
         (lambda: autoencoder.AutoencoderNetwork(autoencoder.AutoencoderSettings(), 1), 1.63),
         (lambda: autoencoder.AutoencoderNetwork(autoencoder.VAESettings(), 2), 1.76),
-        (lambda: memae.MemAENetwork(memae.MemAESettings()), 2.51),
+        (lambda: memae.MemAENetwork((96, 128, 256, 256), MemoryUnit(2000, 256, 1e-3, "dot")), 2.51),
         (lambda: riad.InpaintingUNet(riad.RIADSettings().widths), 28.8),
         (lambda: dae.DenoisingUNet(dae.DAESettings().widths), 7.70),
     ],

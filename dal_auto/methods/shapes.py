@@ -1,0 +1,75 @@
+"""Random shapes in slices, in which methods put what does not belong there.
+
+All are drawn on the slices' device, so that nobody waits for a number.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def boxes(size: tuple[int, int], centres: Tensor, half_sides: Tensor) -> Tensor:
+    """Upright rectangles: (n, 1, h, w), 0 or 1.
+
+    Parameters
+    ----------
+    size : h and w
+    centres, half_sides : (n, 2) in pixels; a pixel's middle lies at half a pixel
+    """
+    inside = [
+        (place - centre[:, None]).abs() <= half[:, None]
+        for place, centre, half in zip(
+            _places(size, centres.device), centres.unbind(1), half_sides.unbind(1), strict=True
+        )
+    ]
+    return (inside[0][:, :, None] & inside[1][:, None]).float()[:, None]
+
+
+def drawn_squares(
+    count: int, side: int, half_sides: tuple[float, float], centres: float, device: torch.device
+) -> Tensor:
+    """One square in each of `count` slices: (count, 1, side, side), 0 or 1.
+
+    Parameters
+    ----------
+    half_sides : least and most, in shares of `side`
+    centres : middle share of each axis in which centres lie
+    """
+    half = torch.empty(count, 1, device=device).uniform_(*half_sides)
+    centre = 0.5 + centres * (torch.rand(count, 2, device=device) - 0.5)
+    return boxes((side, side), centre * side, (half * side).expand(-1, 2))
+
+
+def drawn_places(brain: Tensor) -> Tensor:
+    """The middle of one pixel of each slice's brain: (n, 1, h, w) → (n, 2) row and column.
+
+    Any pixel where a slice has no brain.
+    """
+    width = brain.shape[3]
+    weights = (brain > 0.5).flatten(1).float() + 1e-12
+    chosen = torch.multinomial(weights, 1)[:, 0]
+    rows = chosen.div(width, rounding_mode="floor")
+    return torch.stack([rows, chosen % width], dim=1) + 0.5
+
+
+def shifted(slices: Tensor, shifts: Tensor) -> Tensor:
+    """What lies `shifts` further in each slice; beyond its edge it begins again.
+
+    Parameters
+    ----------
+    slices : (n, 1, h, w)
+    shifts : (n, 2) whole pixels along rows and columns
+    """
+    height, width = slices.shape[2:]
+    rows, columns = (
+        (torch.arange(size, device=slices.device) + shift[:, None].long()) % size
+        for size, shift in zip((height, width), shifts.unbind(1), strict=True)
+    )
+    number = torch.arange(len(slices), device=slices.device)[:, None, None]
+    return slices[:, 0][number, rows[:, :, None], columns[:, None]][:, None]
+
+
+def _places(size: tuple[int, int], device: torch.device) -> list[Tensor]:
+    """The pixels' middles along each axis."""
+    return [torch.arange(length, device=device) + 0.5 for length in size]
