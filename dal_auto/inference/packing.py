@@ -51,7 +51,8 @@ def pack(source: Run | ModelFile, target: Path, *, name: str | None = None) -> M
     whole = load_checkpoint(source.checkpoint_path)
     if not whole.thresholds:
         raise UsageError(f"{source} has no practical thresholds: resume its training first")
-    lean = replace(whole, optimiser={}, progress={}, figures={})
+    plans = _without_folders(whole.plans)
+    lean = replace(whole, plans=plans, optimiser={}, progress={}, figures={})
     halved = replace(lean, tensors={n: _halved(tensor) for n, tensor in lean.tensors.items()})
     difference = half_difference(lean, halved)
     equal = difference <= _EQUAL
@@ -102,6 +103,14 @@ def half_difference(single: Checkpoint, half: Checkpoint) -> float:
         moved += float(np.abs(a - b).mean())
         mean += float(a.mean())
     return moved / mean if mean else 0.0
+
+
+def _without_folders(plans: Plans) -> Plans:
+    """Plans that name the model they started from by its file alone: folders are nobody else's."""
+    start = plans.training.pretrained
+    if not start:
+        return plans
+    return plans.override({"training.pretrained": Path(start).name}, "user: --pretrained")
 
 
 def _halved(tensor: torch.Tensor) -> torch.Tensor:

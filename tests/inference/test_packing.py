@@ -44,6 +44,15 @@ def test_a_packed_run_is_half_as_large_predicts_the_same_and_its_card_says_what_
     assert packed.tensors["mean"].dtype == torch.float32
 
 
+def test_a_packed_model_names_no_folder_of_the_machine_that_trained_it(run, tmp_path):
+    whole = load_checkpoint(run.checkpoint_path)
+    named = whole.plans.override({"training.pretrained": "/home/me/first.safetensors"}, "test")
+    save_checkpoint(run.checkpoint_path, replace(whole, plans=named))
+    model = pack(run, tmp_path / "mine.safetensors")
+    assert load_checkpoint(model.checkpoint_path).plans.training.pretrained == "first.safetensors"
+    assert b"/home/me" not in model.checkpoint_path.read_bytes()
+
+
 def test_where_half_precision_is_another_model_single_precision_is_kept(
     run, tmp_path, monkeypatch, caplog
 ):
