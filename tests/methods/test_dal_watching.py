@@ -128,3 +128,12 @@ def test_a_healthy_state_raises_no_warning(plain_plans):
 def test_what_is_left_out_is_not_watched(plain_plans, phantom_batch, settings, missing):
     found = DAL(plain_plans(**settings)).watch(phantom_batch(0, 1))
     assert set(found) == set(HEALTHY) - missing
+
+
+@pytest.mark.parametrize(
+    ("edges", "density", "warned"),
+    [("canny", 0.44, True), ("boundary", 0.44, False), ("boundary", 0.6, True)],
+)
+def test_random_labels_have_more_edges_on_the_boundary_map(plain_plans, edges, density, warned):
+    method = DAL(plain_plans(edges=edges))
+    assert bool(method.warnings(HEALTHY | {"inner_edge_density": density})) == warned

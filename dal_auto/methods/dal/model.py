@@ -104,7 +104,7 @@ class DAL(Illustrated, GradientMethod):
         return figures_of(self.network, _without_absent(batch), self.plans.sequences)
 
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
-        return warnings_about(figures)
+        return warnings_about(figures, self.settings.edges)
 
     @torch.no_grad()
     def pictures(self, batch: Batch) -> dict[str, Tensor]:

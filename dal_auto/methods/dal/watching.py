@@ -18,9 +18,11 @@ from dal_auto.networks.anatomy import halve
 _LEAST_OCCUPANCY = 0.02
 #: Least standard deviation of a channel of the code.
 _LEAST_CODE_STD = 1e-3
-#: Share of the inner brain's voxels that are edges: below the first, hardly any is left; noise lies
-#: above the second. True tissue labels have 0.25 at 1 mm and 0.36 at 4 mm, random ones 0.42.
-_EDGES = (0.03, 0.40)
+#: Share of the inner brain's voxels that are edges: below this, hardly any is left.
+_FEWEST_EDGES = 0.03
+#: And above this the labels are noise. By Canny true tissue labels have 0.25 at 1 mm and 0.36 at
+#: 4 mm, random ones 0.42; on the boundary map true ones have 0.44 at 4 mm, random ones 0.64.
+_MOST_EDGES = {"canny": 0.40, "boundary": 0.55}
 #: Voxels next to the brain's outline, whose edges say nothing of tissues.
 _RIM = 2
 
@@ -102,8 +104,13 @@ def _share(values: Tensor, where: Tensor) -> Tensor:
     return (values * where).sum(dtype=torch.float32) / where.sum().clamp(min=1)
 
 
-def warnings_about(figures: Mapping[str, float]) -> list[str]:
-    """What is wrong with the figures, and what to try."""
+def warnings_about(figures: Mapping[str, float], edges: str) -> list[str]:
+    """What is wrong with the figures, and what to try.
+
+    Parameters
+    ----------
+    edges : the setting of that name, "canny" or "boundary"
+    """
     found = [
         f"anatomy has collapsed: class {name.removeprefix('occupancy_')} holds {value:.1%} of the "
         "brain. Try method.settings.similarity_of=onehot, more method.settings.warm_start_steps, "
@@ -117,13 +124,13 @@ def warnings_about(figures: Mapping[str, float]) -> list[str]:
             "method.settings.code_consistency=normalised, or a lower method.settings.weight_code"
         )
     density = figures.get("inner_edge_density")
-    if density is not None and density < _EDGES[0]:
+    if density is not None and density < _FEWEST_EDGES:
         found.append(
             f"edges have vanished: {density:.1%} of the inner brain is edge, and the restored "
             "image can be but an average. Try a lower method.settings.canny_high and canny_low, "
             "or what helps against a collapse of the anatomy"
         )
-    if density is not None and density > _EDGES[1]:
+    if density is not None and density > _MOST_EDGES[edges]:
         found.append(
             f"edges are everywhere: {density:.1%} of the inner brain is edge, so the anatomy is "
             "noise. Try more method.settings.warm_start_steps, a larger "
