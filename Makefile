@@ -55,13 +55,20 @@ help:
 demo: .venv/.ready
 	DAL_HOME=./demo .venv/bin/dal_demo
 
-# Every step goes on where it was, so that it may be stopped at any time.
+# Every step goes on where it was, so that it may be stopped at any time. A second training starts
+# from the first one's weights; its results have a folder of their own, so that each is "the" DAL.
 weights: export DAL_HOME := ./weights
 weights: .venv/.ready
 	.venv/bin/dal_plan_and_preprocess -d Simulated
 	.venv/bin/dal_train -d Simulated -c demo --sequences T1 T2 FLAIR \
 	  --set training.steps=900 --set training.validations=4
-	.venv/bin/dal_models export -r Simulated/DAL --name shipped -o dal_auto/models/shipped.safetensors
+	.venv/bin/dal_models export -r Simulated/DAL --name first -o weights/first.safetensors
+	DAL_RESULTS=./weights/second .venv/bin/dal_train -d Simulated -c demo --sequences T1 T2 FLAIR \
+	  --pretrained weights/first.safetensors \
+	  --set training.steps=650 --set training.validations=4 --set training.learning_rate=0.001 \
+	  --set method.settings.teacher_forcing=0.25
+	DAL_RESULTS=./weights/second .venv/bin/dal_models export -r Simulated/DAL --name shipped \
+	  -o dal_auto/models/shipped.safetensors
 
 # The site's tools are no part of the development environment; they are added when first wanted.
 .venv/.docs: .venv/.ready
