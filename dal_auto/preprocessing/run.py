@@ -204,6 +204,8 @@ def _preprocess(
     workforce: Workforce,
 ) -> Summary:
     """Every case by the workers; what became of them, and of those that were refused before."""
+    for change in _changes(folder / "preprocessing.json", decisions.preprocessing):
+        logger.info("the cases in %s are made again: %s", folder, change)
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
     for line in [*fingerprint.summary(), *decisions.summary()]:
         logger.info(line)
@@ -253,6 +255,19 @@ def _preprocess(
             _write_failures(folder / "failures.csv", failed)
     write_quality(folder, dataset.name, read_records(folder / "cases"), summary.failures)
     return summary
+
+
+def _changes(decided: Path, plan: PreprocessingPlan) -> list[str]:
+    """What the plan has other values for than the plan that the folder was made with."""
+    try:
+        there = json.loads(decided.read_text(encoding="utf-8"))["preprocessing"]
+        return [
+            f"preprocessing.{key} was {there[key]!r} and is now {value!r}"
+            for key, value in plan.model_dump(mode="json").items()
+            if key in there and there[key] != value
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # none there, or one that is no plan: nothing can be compared
 
 
 def _largest_task_bytes(fingerprint: Fingerprint, decisions: DatasetDecisions) -> int:

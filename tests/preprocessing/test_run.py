@@ -70,11 +70,11 @@ class Place:
     def preprocessed(self) -> Path:
         return self.disk or self.root / "preprocessed"
 
-    def run(self, cases: list[RawCase]) -> Summary:
+    def run(self, cases: list[RawCase], plan: PreprocessingPlan = PLAN) -> Summary:
         dataset = Dataset("Toy", self.root / "raw", None, tuple(cases), True, "bids")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DAL_PREPROCESSED", str(self.preprocessed))
-            return preprocess_dataset(dataset, PLAN, workforce=Workforce(1))[1]
+            return preprocess_dataset(dataset, plan, workforce=Workforce(1))[1]
 
     @property
     def results(self) -> Path:
@@ -166,6 +166,16 @@ def test_a_case_whose_input_changed_is_redone_and_the_other_kept(place):
     after = place.stored()
     assert after["a.json"][0] != before["a.json"][0]
     assert after["b.json"] == before["b.json"]
+
+
+def test_another_plan_makes_cases_again_and_says_why(place, caplog):
+    caplog.set_level("INFO")
+    coarser = PLAN.model_copy(update={"n4_iterations": (3,)})
+    assert place.run(place.cases("b"), coarser).done == ["b"]
+    assert "are made again: preprocessing.n4_iterations was" in caplog.text
+    caplog.clear()
+    assert place.run(place.cases("b"), coarser).kept == ["b"]
+    assert "made again" not in caplog.text
 
 
 def test_a_case_whose_voxels_are_gone_is_redone(place):
