@@ -29,9 +29,10 @@ from dal_auto.store.atomic import write_json, write_text
 
 #: Of methods that want files by default: what does without. Their variants' names say so.
 _LEARNED = {"method.settings.features": "self-trained"}
+_UNWEIGHED = {"method.settings.perceptual": "none"}
 WITHOUT_FILES = {
     **dict.fromkeys(("EfficientAD", "PatchCore", "MKD", "RD4AD", "UTRAD"), _LEARNED),
-    "AutoDDPM": {"method.settings.perceptual": "none"},
+    **dict.fromkeys(("AutoDDPM", "PHANES"), _UNWEIGHED),
 }
 #: What comes before it on the page is written by hand.
 MARK = "<!-- The rest is written by benchmarks/methods.py. -->"

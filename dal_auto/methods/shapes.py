@@ -41,6 +41,34 @@ def drawn_squares(
     return boxes((side, side), centre * side, (half * side).expand(-1, 2))
 
 
+def drawn_ellipses(
+    like: Tensor, number: int, centres: float, half_axes: tuple[float, float], least: float
+) -> Tensor:
+    """The union of some upright ellipses in each slice: (n, 1, h, w), 0 or 1.
+
+    Parameters
+    ----------
+    like : (n, 1, h, w)
+    number : of ellipses in a slice
+    centres : middle share of each axis in which centres lie
+    half_axes : mean and standard deviation in pixels; what is negative is taken without its sign
+    least : of a half axis, in pixels
+    """
+    count, _, *size = like.shape
+    mean, deviation = half_axes
+    drawn = torch.randn(2, count, number, 1, device=like.device)
+    halves = (mean + deviation * drawn).abs().clamp(min=least)
+    middles = 0.5 + centres * (torch.rand(2, count, number, 1, device=like.device) - 0.5)
+    away = [
+        ((place - length * middle) / half).square()
+        for place, length, middle, half in zip(
+            _places((size[0], size[1]), like.device), size, middles, halves, strict=True
+        )
+    ]
+    within = away[0][..., :, None] + away[1][..., None, :] <= 1
+    return within.any(dim=1, keepdim=True).to(like.dtype)
+
+
 def drawn_places(brain: Tensor) -> Tensor:
     """The middle of one pixel of each slice's brain: (n, 1, h, w) → (n, 2) row and column.
 

@@ -23,6 +23,7 @@ METHODS = sorted(set(method_names()) - {"DAL", "mean-brain", "raw-intensity"})
 _LEARNED = ["method.settings.features=self-trained", "method.settings.self_trained.steps=4"]
 _SETTINGS = {
     "AutoDDPM": ["method.settings.perceptual=none", "method.settings.mask_timesteps=4"],
+    "PHANES": ["method.settings.perceptual=none"],
     "PatchCore": [*_LEARNED, "method.settings.candidates=500"],
     "EfficientAD": [*_LEARNED, "method.settings.distillation_steps=4"],
     "MKD": _LEARNED,

@@ -35,6 +35,14 @@ WITHOUT_FILES: dict[str, dict[str, Any]] = {
     | {"width": 8, "channels": 8, "autoencoder_width": 8, "distillation_steps": 2},
     # Need no files, and need not be as large as the demo's.
     "AutoDDPM": {"perceptual": "none", "input_side": 32, "mask_timesteps": 5},
+    "PHANES": {
+        "perceptual": "none",
+        "input_side": 64,
+        "widths": (4, 8, 8),
+        "inpainter_width": 4,
+        "inpainter_blocks": 1,
+        "discriminator_width": 2,
+    },
     "AMCons": {"input_side": 32, "width": 8},
     "FPI": {"input_side": 32, "stem_width": 4},
     "DRAEM": {"reconstructor_width": 4, "segmenter_width": 4},

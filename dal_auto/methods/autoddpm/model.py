@@ -13,36 +13,27 @@ only ``perceptual=none`` runs, whose maps are called l1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import islice
 from math import sqrt
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.errors import MissingDependency
 from dal_auto.methods.autoddpm.settings import AutoDDPMSettings, check
-from dal_auto.methods.method import Batch, Method
-from dal_auto.methods.slices import SliceMethod
-from dal_auto.networks.backbone import load_weights, require_weights
+from dal_auto.methods.coarse import CoarseMethod, WithThreshold
 from dal_auto.networks.diffusion import kept_signal, step_back
-from dal_auto.networks.lpips import LPIPS
 from dal_auto.plans import ConfigurationPlan, Plans
 
-_SMALL = 1e-6
 _DILATION = 3
 
 
-class AutoDDPMNetwork(nn.Module):
+class AutoDDPMNetwork(WithThreshold):
     """A diffusion U-Net, and the threshold of its masks."""
 
     def __init__(self, settings: AutoDDPMSettings) -> None:
-        super().__init__()
+        super().__init__(settings.threshold)
         self.unet = _unet(settings)
-        self.register_buffer("threshold", torch.tensor(settings.threshold))
-        self.threshold: Tensor
 
     def forward(self, noisy: Tensor, moments: Tensor) -> Tensor:
         """(n, 1, h, w) slices at moments (n,) → the noise in them."""
@@ -71,7 +62,7 @@ def _unet(settings: AutoDDPMSettings) -> nn.Module:
     return network
 
 
-class AutoDDPM(SliceMethod):
+class AutoDDPM(CoarseMethod):
     """Mask, stitch, and re-sample."""
 
     name = "AutoDDPM"
@@ -83,7 +74,6 @@ class AutoDDPM(SliceMethod):
         super().__init__(plans)
         check(self.settings)
         self.network = AutoDDPMNetwork(self.settings)
-        self.lpips = LPIPS() if self.settings.perceptual == "lpips" else None
         self.kept = kept_signal(self.settings.timesteps)
 
     @classmethod
@@ -99,26 +89,6 @@ class AutoDDPM(SliceMethod):
     def side(self) -> int:
         return self.settings.input_side
 
-    @property
-    def variant(self) -> str:
-        """What the maps are called: nothing where LPIPS weighs them, as published."""
-        return "" if self.lpips is not None else "l1"
-
-    def require_files(self) -> None:
-        if self.lpips is not None:
-            s = self.settings
-            file = require_weights(s.lpips_weights, s.lpips_sha256, self.lpips.backbone)
-            load_weights(self.lpips, file)
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        self.require_files()
-        super().load_tensors(tensors)
-
-    def to(self, device: str) -> Method:
-        if self.lpips is not None:
-            self.lpips.to(device)
-        return super().to(device)
-
     def slice_losses(self, slices: Tensor, brain: Tensor) -> dict[str, Tensor]:
         device = slices.device
         moments = torch.randint(self.settings.timesteps, (len(slices),), device=device)
@@ -128,16 +98,8 @@ class AutoDDPM(SliceMethod):
         noisy = kept.sqrt() * slices + (1 - kept).sqrt() * noise
         return {"loss": F.mse_loss(self.network(noisy, moments), noise)}
 
-    def calibrate(self, batches: Iterable[Batch]) -> None:
-        """τ: what the stated share of healthy brain exceeds in the coarse map."""
-        found = []
-        few = islice(batches, self.settings.calibration_cases)
-        for slices, brain in self.healthy_slices(few, every_nth=4):
-            restored = self._dug_out(slices, Noise(range(len(slices)), slices))
-            found.append(self.coarse(slices, restored, brain)[brain > 0.5].float().cpu())
-        if found:
-            level = 1 - self.settings.false_positive_rate
-            self.network.threshold.fill_(float(np.quantile(torch.cat(found).numpy(), level)))
+    def first_restoration(self, slices: Tensor, numbers: range) -> Tensor:
+        return self._dug_out(slices, Noise(numbers, slices))
 
     def examine(
         self, slices: Tensor, brain: Tensor, numbers: range
@@ -145,19 +107,9 @@ class AutoDDPM(SliceMethod):
         noise = Noise(numbers, slices)
         first = self._dug_out(slices, noise)
         coarse = self.coarse(slices, first, brain)
-        # Not only above: without LPIPS the threshold may be 1, the most there is.
-        masked = (coarse >= self.network.threshold).float()
-        mask = F.max_pool2d(masked, _DILATION, stride=1, padding=_DILATION // 2)
+        mask = F.max_pool2d(self.masked(coarse), _DILATION, stride=1, padding=_DILATION // 2)
         restored = self._stitched(slices, first, mask, noise)
         return restored, {self.variant: (slices - restored).abs() * coarse}
-
-    def coarse(self, slices: Tensor, restored: Tensor, brain: Tensor) -> Tensor:
-        """min(1, |x − x̂| / p) · LPIPS(x, x̂), p a percentile within the slice's brain."""
-        difference = (slices - restored).abs().float()
-        inside = difference.masked_fill(brain <= 0.5, torch.nan).flatten(1)
-        high = inside.nanquantile(self.settings.percentile, dim=1).nan_to_num(1.0)
-        found = (difference / high.clamp(min=_SMALL)[:, None, None, None]).clamp(max=1)
-        return found if self.lpips is None else found * self.lpips.distance(slices, restored)
 
     def _dug_out(self, slices: Tensor, noise: Noise) -> Tensor:
         """Noised and denoised: the first restoration."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from dal_auto.errors import InputError, PlansError
-from dal_auto.methods.slices import SliceSettings
-from dal_auto.schema import ours, paper
+from dal_auto.errors import PlansError
+from dal_auto.methods.coarse import CoarseSettings, require_lpips
+from dal_auto.schema import paper
 
 
-class AutoDDPMSettings(SliceSettings):
+class AutoDDPMSettings(CoarseSettings):
     """Of the published code, but where a source says otherwise."""
 
     slices_per_step: int = paper(16, "its batch", ge=1)
@@ -23,13 +21,6 @@ class AutoDDPMSettings(SliceSettings):
     mask_timesteps: int = paper(200, "how deep a slice is buried for the mask", ge=1)
     stitch_timesteps: int = paper(50, "how deep the stitched slice is buried", ge=1)
     resamplings: int = paper(5, "of each step of the stitched slice", ge=1)
-    percentile: float = paper(0.95, "of the difference, above which it counts as 1", gt=0, lt=1)
-    threshold: float = paper(0.13, "τ of the mask, until calibration finds its own", ge=0)
-    false_positive_rate: float = paper(0.05, "of healthy brain that calibration masks", gt=0, lt=1)
-    calibration_cases: int = ours(4, "each slice of theirs takes all the passes of a mask", ge=1)
-    perceptual: Literal["lpips", "none"] = paper("lpips", "what weighs differences")
-    lpips_weights: str = ours("", "file of LPIPS's weights, safetensors; nothing is downloaded")
-    lpips_sha256: str = ours("", "of that file", pattern=r"^([0-9a-fA-F]{64})?$")
 
 
 def check(settings: AutoDDPMSettings) -> None:
@@ -51,14 +42,4 @@ def check(settings: AutoDDPMSettings) -> None:
     for key in ("mask_timesteps", "stitch_timesteps"):
         if getattr(s, key) >= s.timesteps:
             raise PlansError(f"{prefix}.{key}", getattr(s, key), f"below timesteps {s.timesteps}")
-    if s.perceptual == "lpips" and not (s.lpips_weights and s.lpips_sha256):
-        lacking = "lpips_sha256" if s.lpips_weights else "lpips_weights"
-        raise InputError(
-            f"{prefix}.{lacking}",
-            "it is empty: AutoDDPM weighs differences by LPIPS (SqueezeNet), and downloads nothing",
-            "Either put torchvision's squeezenet1_1 features.* and the package lpips's lin0 to "
-            "lin6 into one safetensors file, and name it and its checksum: --set "
-            "method.settings.lpips_weights=FILE --set method.settings.lpips_sha256=SHA256. Or go "
-            "without, which is another method and is called l1: --set "
-            "method.settings.perceptual=none",
-        )
+    require_lpips(s, "AutoDDPM")
