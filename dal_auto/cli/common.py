@@ -23,6 +23,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 import dal_auto
 from dal_auto.errors import DalError
+from dal_auto.store.atomic import disk_trouble
 from dal_auto.workers import Workforce, available_cores
 
 logger = logging.getLogger(__name__)
@@ -219,6 +220,11 @@ def run_command(
             return command(options)
         except DalError as error:
             logger.error("%s: error: %s", parser.prog, error, exc_info=options.debug)
+            return 1
+        except OSError as error:
+            if (trouble := disk_trouble(error)) is None:
+                raise
+            logger.error("%s: error: %s", parser.prog, trouble, exc_info=options.debug)
             return 1
         except _Terminated:
             logger.error("ended by a signal (SIGTERM); run the same command again to go on")

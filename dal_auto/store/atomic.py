@@ -8,16 +8,19 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dal_auto.errors import DiskFull
+from dal_auto.errors import DalError, DiskFull, InputError
 
 _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # the disk's end, or a quota's
-#: blosc2 says of a full disk no more than RuntimeError; a disk with less room than this is full.
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+#: Of a full disk blosc2 says no more than RuntimeError, and safetensors raises an error of its own;
+#: a disk with less room than this is full.
 _FULL_BYTES = 1 << 16
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..")
 
@@ -47,7 +50,9 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:
+    except DalError:
+        raise
+    except Exception as error:
         if is_disk_full(error, path.parent):
             raise DiskFull(path, mount_point(path.parent)) from error
         raise
@@ -65,11 +70,24 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
-def is_disk_full(error: OSError | RuntimeError, folder: Path) -> bool:
+def is_disk_full(error: Exception, folder: Path) -> bool:
     """Whether writing into `folder` failed for want of room."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return shutil.disk_usage(folder).free < _FULL_BYTES
+
+
+def disk_trouble(error: OSError) -> DalError | None:
+    """What to tell the user of an error of the disk; None where it is none of those.
+
+    An error that names no file is of a temporary one."""
+    if error.errno not in _NO_ROOM | _REFUSED:
+        return None
+    file = Path(error.filename or tempfile.gettempdir())
+    if error.errno in _NO_ROOM:
+        return DiskFull(file, mount_point(file))
+    finding = f"it cannot be read or written ({os.strerror(error.errno or 0)})"
+    return InputError(file, finding, "Check who may use it, and whether its disk is in order.")
 
 
 def mount_point(path: Path) -> Path:

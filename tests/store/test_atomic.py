@@ -6,12 +6,20 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from dal_auto.errors import DiskFull
-from dal_auto.store.atomic import mount_point, remove_leftovers, replacing, write_json, write_text
+from dal_auto.errors import DiskFull, InputError
+from dal_auto.store.atomic import (
+    disk_trouble,
+    mount_point,
+    remove_leftovers,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def entries(folder: Path) -> list[str]:
@@ -84,14 +92,20 @@ def test_a_full_disk_is_an_error_that_names_file_and_disk_and_leaves_nothing(tmp
     assert entries(tmp_path) == ["a.json"] and (tmp_path / "a.json").read_text() == "old"
 
 
-@pytest.mark.parametrize(("free", "said"), [(0, DiskFull), (10**9, RuntimeError)])
+class ErrorOfALibrary(Exception):
+    """Such as safetensors has: no OSError, no RuntimeError."""
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, ErrorOfALibrary])
+@pytest.mark.parametrize(("free", "full"), [(0, True), (10**9, False)])
 def test_a_library_that_does_not_say_so_is_judged_by_the_room_there_is(
-    tmp_path, monkeypatch, free, said
+    tmp_path, monkeypatch, free, full, raised
 ):
+    said = DiskFull if full else raised
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, free))
     with pytest.raises(said), replacing(tmp_path / "a.b2nd") as temporary:
         temporary.touch()
-        raise RuntimeError("Error while creating the NDArray")
+        raise raised("Error while creating the NDArray")
     assert entries(tmp_path) == []
 
 
@@ -99,6 +113,28 @@ def test_other_trouble_with_a_disk_is_not_called_full(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         write_text(tmp_path / "file" / "a.txt", "below a file")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (errno.ENOSPC, DiskFull, "the disk is full"),
+        (errno.EROFS, InputError, "cannot be read or written (Read-only file system)"),
+        (errno.EACCES, InputError, "cannot be read or written (Permission denied)"),
+    ],
+)
+def test_trouble_with_a_disk_is_told_in_words_that_name_the_file(tmp_path, number, kind, words):
+    told = disk_trouble(OSError(number, os.strerror(number), str(tmp_path / "a.txt")))
+    assert type(told) is kind
+    assert words in str(told) and str(tmp_path / "a.txt") in str(told)
+
+
+def test_an_error_without_a_file_is_of_a_temporary_one():
+    assert tempfile.gettempdir() in str(disk_trouble(OSError(errno.ENOSPC, "full")))
+
+
+def test_an_error_that_is_no_trouble_with_a_disk_is_left_to_be_seen():
+    assert disk_trouble(OSError(errno.EBADF, "bad file")) is None
 
 
 def test_the_mount_point_holds_the_path(tmp_path):
