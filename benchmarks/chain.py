@@ -160,7 +160,7 @@ def _draw(steps: Mapping[str, FloatArray], case: StandardCase, path: Path) -> No
     for place, (step, title) in zip(axes, names.items(), strict=True):
         volume = steps[step]
         white = 2.2 * float(np.median(volume[case.brain_mask]))
-        place.imshow(volume[..., z].T, origin="lower", cmap="gray", vmin=0, vmax=white)
+        place.imshow(volume[..., z].T, origin="upper", cmap="gray", vmin=0, vmax=white)
         place.contour(lesion[..., z].T, levels=[0.5], colors="cyan", linewidths=0.6)
         place.set_title(title, fontsize=10)
         place.set_axis_off()

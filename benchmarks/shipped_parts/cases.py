@@ -130,7 +130,7 @@ def _standard(raw: RawCase, folder: Path, n4: bool) -> StandardCase:
         raw = _with_the_images_header(raw, folder)
         steps = decide_steps(raw, fingerprint_case(raw))
         if not n4:
-            steps = replace(steps, bias_correct=False)
+            steps = steps.model_copy(update={"bias_correct": False})
         case = standardise(
             raw,
             steps,

@@ -17,6 +17,7 @@ from matplotlib import pyplot as plt
 
 _COLUMNS = ("image", "anatomy", "edges", "restored", "score")
 _WHOLE_BRAIN_SLICE = 80
+_TITLE_INCHES = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             is_score = name == "score"
             place.imshow(
                 plane.T,
-                origin="lower",
+                origin="upper",  # axes are LPS: anterior is on top, the patient's right on the left
                 cmap="inferno" if is_score else "gray",
                 vmin=0,
                 vmax=3 * row.threshold if is_score else 1,
@@ -72,7 +73,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 place.set_title(name, fontsize=9)
         corner = {"transform": places[0].transAxes, "color": "white", "va": "top", "fontsize": 7}
         places[0].text(0.02, 0.98, row.title, **corner)
-    figure.subplots_adjust(0, 0, 1, 0.97, 0.01, 0.01)
+    figure.subplots_adjust(0, 0, 1, 1 - _TITLE_INCHES / size[1], 0.01, 0.01)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
     plt.close(figure)
