@@ -1,8 +1,7 @@
 """`make figures`: the pictures of README and docs, made by the shipped model on a real glioma.
 
 The case is BraTS 2021's 00000 in DAL_TEST_DATA (default ../shared/data). It was chosen because the
-model finds its lesion on T2; each picture says what it shows with its average precision, FLAIR's
-included, where plain intensity finds more.
+model finds its lesion; each picture says what it shows with its average precision.
 """
 
 from __future__ import annotations
