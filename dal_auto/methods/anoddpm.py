@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from dal_auto.errors import MissingDependency, PlansError
+from dal_auto.errors import PlansError
 from dal_auto.methods.method import Batch
 from dal_auto.methods.slices import RestoringMethod, SliceSettings
 from dal_auto.networks.diffusion import kept_signal, step_back
+from dal_auto.networks.diffusion_unet import diffusion_unet
 from dal_auto.networks.simplex_noise import Fields, drawn_fields, octave_noise
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -104,24 +105,15 @@ class NoisePredictor(nn.Module):
 
 def _unet(settings: AnoDDPMSettings) -> nn.Module:
     levels = len(settings.widths)
-    try:
-        from monai.networks.nets import DiffusionModelUNet
-
-        network: nn.Module = DiffusionModelUNet(
-            spatial_dims=2,
-            in_channels=1,
-            out_channels=1,
-            channels=settings.widths,
-            num_res_blocks=settings.residual_blocks,
-            attention_levels=[levels - n <= settings.attention_levels for n in range(levels)],
-            num_head_channels=[width // settings.heads for width in settings.widths],
-            norm_num_groups=settings.norm_groups,
-            resblock_updown=True,
-        )
-    except ImportError as error:
-        remedy = "AnoDDPM's network is MONAI's: `pip install dal-auto[diffusion]`"
-        raise MissingDependency("MONAI or einops", remedy) from error
-    return network
+    return diffusion_unet(
+        "AnoDDPM",
+        settings.widths,
+        [levels - n <= settings.attention_levels for n in range(levels)],
+        num_res_blocks=settings.residual_blocks,
+        num_head_channels=[width // settings.heads for width in settings.widths],
+        norm_num_groups=settings.norm_groups,
+        resblock_updown=True,
+    )
 
 
 def _with_buffers(network: nn.Module) -> nn.Module:

@@ -5,8 +5,15 @@ All are drawn on the slices' device, so that nobody waits for a number.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from dal_auto.networks.perlin_noise import perlin_noise
+
+#: Of the logarithm of a rough disc's extent along each axis.
+_STRETCH_SD = 0.25
 
 
 def boxes(size: tuple[int, int], centres: Tensor, half_sides: Tensor) -> Tensor:
@@ -67,6 +74,46 @@ def drawn_ellipses(
     ]
     within = away[0][..., :, None] + away[1][..., None, :] <= 1
     return within.any(dim=1, keepdim=True).to(like.dtype)
+
+
+def rough_discs(
+    brain: Tensor,
+    spacing_mm: tuple[float, float],
+    radii_mm: tuple[float, float],
+    roughness: float,
+    edges_mm: tuple[float, float],
+) -> Tensor:
+    """A region around some pixel of each slice's brain, cut to the brain: (n, 1, h, w), 0 to 1.
+
+    Parameters
+    ----------
+    brain : (n, 1, h, w)
+    spacing_mm : of pixels along rows and columns
+    radii_mm : least and most; the logarithm is drawn evenly
+    roughness : how far the outline goes in and out, in shares of the radius; 0 is a disc
+    edges_mm : least and most width of the soft edge
+    """
+    count, device = len(brain), brain.device
+    size = (brain.shape[2], brain.shape[3])
+    logarithm = torch.empty(count, 1, 1, device=device)
+    radius = logarithm.uniform_(*(math.log(r) for r in radii_mm)).exp()
+    edge = torch.empty(count, 1, 1, device=device).uniform_(*edges_mm)
+    centres = drawn_places(brain)
+    stretch = torch.exp(bool(roughness) * _STRETCH_SD * torch.randn(count, 2, device=device))
+    away = [
+        (place - centre[:, None]) * mm * wide[:, None]
+        for place, centre, mm, wide in zip(
+            _places(size, device), centres.unbind(1), spacing_mm, stretch.unbind(1), strict=True
+        )
+    ]
+    distance = torch.hypot(away[0][:, :, None], away[1][:, None])
+    if roughness:
+        extent_mm = torch.tensor([n * mm for n, mm in zip(size, spacing_mm, strict=True)])
+        lobes = extent_mm.to(device) / radius[:, 0]
+        noise = perlin_noise(size, lobes, math.pi * torch.rand(count, device=device))
+        distance = distance + roughness * radius * noise[:, 0]
+    inside = ((radius - distance) / edge + 0.5).clamp(0, 1)
+    return inside[:, None] * (brain > 0.5)
 
 
 def drawn_places(brain: Tensor) -> Tensor:

@@ -43,6 +43,8 @@ WITHOUT_FILES: dict[str, dict[str, Any]] = {
         "inpainter_blocks": 1,
         "discriminator_width": 2,
     },
+    "Disyre": {"widths": (8, 16), "attention_level": 2, "restorations": 3},
+    "MOOD22": {"widths": (4, 8, 16)},
     "AMCons": {"input_side": 32, "width": 8},
     "FPI": {"input_side": 32, "stem_width": 4},
     "DRAEM": {"reconstructor_width": 4, "segmenter_width": 4},

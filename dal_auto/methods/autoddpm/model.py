@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dal_auto.errors import MissingDependency
 from dal_auto.methods.autoddpm.settings import AutoDDPMSettings, check
 from dal_auto.methods.coarse import CoarseMethod, WithThreshold
 from dal_auto.networks.diffusion import kept_signal, step_back
+from dal_auto.networks.diffusion_unet import diffusion_unet
 from dal_auto.plans import ConfigurationPlan, Plans
 
 _DILATION = 3
@@ -43,23 +43,14 @@ class AutoDDPMNetwork(WithThreshold):
 
 def _unet(settings: AutoDDPMSettings) -> nn.Module:
     levels = len(settings.widths)
-    try:
-        from monai.networks.nets import DiffusionModelUNet
-
-        network: nn.Module = DiffusionModelUNet(
-            spatial_dims=2,
-            in_channels=1,
-            out_channels=1,
-            channels=settings.widths,
-            num_res_blocks=settings.residual_blocks,
-            attention_levels=[levels - n <= settings.attention_levels for n in range(levels)],
-            num_head_channels=settings.head_channels,
-            norm_num_groups=settings.norm_groups,
-        )
-    except ImportError as error:
-        remedy = "AutoDDPM's network is MONAI's: `pip install dal-auto[diffusion]`"
-        raise MissingDependency("MONAI or einops", remedy) from error
-    return network
+    return diffusion_unet(
+        "AutoDDPM",
+        settings.widths,
+        [levels - n <= settings.attention_levels for n in range(levels)],
+        num_res_blocks=settings.residual_blocks,
+        num_head_channels=settings.head_channels,
+        norm_num_groups=settings.norm_groups,
+    )
 
 
 class AutoDDPM(CoarseMethod):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dal_auto.methods.corruption import other_slices
 from dal_auto.networks.perlin_noise import perlin_noise
 
 _THRESHOLD = 0.5
@@ -59,22 +60,11 @@ def drawn_shapes(slices: Tensor, scales: int) -> Tensor:
 
 
 def textures(slices: Tensor) -> Tensor:
-    """Other slices of the batch with another contrast, at other places and perhaps turned.
-
-    Each is mirrored, turned by 90° where it is square, shifted, inverted, and given a gamma.
-    """
+    """Other slices of the batch, elsewhere, and with another contrast: inverted, and a gamma."""
     count, device = len(slices), slices.device
-
-    def some(share: float = 0.5) -> Tensor:
-        return torch.rand(count, 1, 1, 1, device=device) < share
-
-    found = slices.roll(1, dims=0)
-    for axis in (2, 3):
-        found = torch.where(some(), found.flip(axis), found)
-    if slices.shape[2] == slices.shape[3]:
-        found = torch.where(some(), found.transpose(2, 3), found)
-    found = found.roll((slices.shape[2] // 4, slices.shape[3] // 4), dims=(2, 3))
-    found = torch.where(some(), 1 - found, found)
+    found = other_slices(slices)
+    inverted = torch.rand(count, 1, 1, 1, device=device) < 0.5
+    found = torch.where(inverted, 1 - found, found)
     low, high = math.log(_LEAST_GAMMA), math.log(_MOST_GAMMA)
     gamma = torch.exp(low + (high - low) * torch.rand(count, 1, 1, 1, device=device))
     return found.clamp(1e-3, 1) ** gamma
