@@ -55,7 +55,11 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--model", default="shipped", help="a .safetensors file with its card")
+    parser.add_argument(
+        "--model",
+        default="shipped",
+        help="a .safetensors file with its card, of DAL or another method that restores images",
+    )
     parser.add_argument("--home", type=Path, default=Path(__file__).parent / ".cache" / "shipped")
     parser.add_argument("--pictures", type=Path, help="folder for a picture per group")
     parser.add_argument("--real-only", action="store_true", help="without the simulated heads")
@@ -75,8 +79,9 @@ def _score_all(
             one, prediction = scored(group, case, model.method, sequence)
             found.append(one)
             maps[sequence] = prediction.anomaly[""]
-            title = f"{case.case_id} {sequence}"
-            rows[group].append(row_of(title, case, prediction, model.threshold(sequence, "")))
+            if "anatomy" in prediction.extras:
+                title = f"{case.case_id} {sequence}"
+                rows[group].append(row_of(title, case, prediction, model.threshold(sequence, "")))
         if case.lesion_mask is not None and len(maps) > 1:
             found.append(_joint(group, case, maps, model, found[-len(maps) :]))
     return found, rows

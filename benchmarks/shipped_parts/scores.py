@@ -50,7 +50,7 @@ def scored(
     lesion = case.lesion_mask
     lesion = np.zeros_like(case.brain_mask) if lesion is None else lesion
     image, brain = prediction.image, case.brain_mask
-    assert prediction.pseudo_healthy is not None, "DAL restores"
+    assert prediction.pseudo_healthy is not None, "only methods that restore are scored here"
     normal = brain & ~lesion
     found = Found(
         group=group,
