@@ -55,7 +55,7 @@ class Inpainter(nn.Module):
 
     def forward(self, slices: Tensor, mask: Tensor) -> Tensor:
         given = torch.cat([torch.lerp(slices, torch.ones_like(slices), mask), mask], dim=1)
-        return self.layers(given).tanh().clamp(0, 1)
+        return self.layers(given).float().tanh().clamp(0, 1)
 
 
 def _doubled(before: int, width: int) -> list[nn.Module]:

@@ -53,7 +53,8 @@ class Encoder(nn.Module):
         pooled = [F.avg_pool2d(self.first(slices), 2)]
         for block in self.blocks:
             pooled.append(F.avg_pool2d(block(pooled[-1]), 2))
-        mean, log_variance = self.heads(self.last(pooled[-1]).flatten(1)).chunk(2, dim=1)
+        code = self.heads(self.last(pooled[-1]).flatten(1)).float()
+        mean, log_variance = code.chunk(2, dim=1)
         return mean, log_variance, pooled
 
 
@@ -73,7 +74,7 @@ class Decoder(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         slices: Tensor = self.layers(F.relu(self.widen(code)).unflatten(1, self.shape))
-        return slices.sigmoid()
+        return slices.float().sigmoid()
 
 
 def drawn_code(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -95,6 +96,7 @@ def embedding_error(features: list[Tensor], others: list[Tensor]) -> Tensor:
     """Σ over layers of half the mean squared difference, and 1 − cos of whole maps."""
     total = torch.zeros((), device=features[0].device)
     for one, other in zip(features, others, strict=True):
-        angle = F.cosine_similarity(one.flatten(1), other.flatten(1))
+        one, other = one.flatten(1).float(), other.flatten(1).float()
+        angle = F.cosine_similarity(one, other)
         total = total + F.mse_loss(one, other) / 2 + (1 - angle).mean()
     return total
