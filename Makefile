@@ -13,7 +13,7 @@ PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check -
 PYTEST := PYTHONUTF8=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest \
   -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo weights docs figures dist test test-all lint format clean run-tests run-all-tests fuzz audit
+.PHONY: help demo weights docs figures dist test test-all lint format clean run-tests run-all-tests fuzz faults audit
 
 help:
 	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
@@ -24,6 +24,7 @@ help:
 	@echo "make test            lint and the fast tests; the walks from end to end are in test-all"
 	@echo "make test-all        lint and all tests"
 	@echo "make fuzz            read thousands of damaged files: each is refused in words, or read"
+	@echo "make faults          kill -9, full disks, dead workers: no result is lost or changed"
 	@echo "make audit           known flaws of the pinned packages (asks PyPI), and bandit"
 	@echo "make lint            ruff and mypy"
 	@echo "make format          let ruff rewrite what it can"
@@ -101,6 +102,10 @@ audit: .venv/.ready
 # 2,800 files with bytes changed at random, others every time; `make test` has a fixed short part.
 fuzz: .venv/.ready
 	DAL_FUZZ_EXAMPLES=350 $(PYTEST) tests/fuzz
+
+# Each command of a small walk is hit at random moments, and run again: the same bytes, or words.
+faults: .venv/.ready
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python benchmarks/faults.py
 
 run-tests:
 	$(PYTEST) -m "not long and not slow"

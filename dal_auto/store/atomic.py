@@ -19,8 +19,8 @@ from dal_auto.errors import DalError, DiskFull, InputError
 
 _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # the disk's end, or a quota's
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-#: Of a full disk blosc2 says no more than RuntimeError, and safetensors raises an error of its own;
-#: a disk with less room than this is full.
+#: Of a full disk blosc2 says no more than RuntimeError: a disk with less room than this is full.
+#: What is written in Rust, safetensors, has the number in its words, and leaves the room it had.
 _FULL_BYTES = 1 << 16
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..")
 
@@ -74,7 +74,8 @@ def is_disk_full(error: Exception, folder: Path) -> bool:
     """Whether writing into `folder` failed for want of room."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
-    return shutil.disk_usage(folder).free < _FULL_BYTES
+    told = any(f"(os error {number})" in str(error) for number in _NO_ROOM)
+    return told or shutil.disk_usage(folder).free < _FULL_BYTES
 
 
 def disk_trouble(error: OSError) -> DalError | None:

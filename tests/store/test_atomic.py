@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from dal_auto.errors import DiskFull, InputError
 from dal_auto.store.atomic import (
@@ -92,11 +93,7 @@ def test_a_full_disk_is_an_error_that_names_file_and_disk_and_leaves_nothing(tmp
     assert entries(tmp_path) == ["a.json"] and (tmp_path / "a.json").read_text() == "old"
 
 
-class ErrorOfALibrary(Exception):
-    """Such as safetensors has: no OSError, no RuntimeError."""
-
-
-@pytest.mark.parametrize("raised", [RuntimeError, ErrorOfALibrary])
+@pytest.mark.parametrize("raised", [RuntimeError, SafetensorError])
 @pytest.mark.parametrize(("free", "full"), [(0, True), (10**9, False)])
 def test_a_library_that_does_not_say_so_is_judged_by_the_room_there_is(
     tmp_path, monkeypatch, free, full, raised
@@ -107,6 +104,14 @@ def test_a_library_that_does_not_say_so_is_judged_by_the_room_there_is(
         temporary.touch()
         raise raised("Error while creating the NDArray")
     assert entries(tmp_path) == []
+
+
+def test_an_error_of_rust_has_its_number_in_words(tmp_path):
+    words = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(DiskFull), replacing(tmp_path / "last.safetensors"):
+        raise SafetensorError(words)
+    with pytest.raises(SafetensorError), replacing(tmp_path / "last.safetensors"):
+        raise SafetensorError(words.replace("28", "2"))
 
 
 def test_other_trouble_with_a_disk_is_not_called_full(tmp_path):
