@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fault_parts.scene import HUNG, Command, Ended, Scene, small_disk
+from fault_parts.scene import HUNG, Command, Ended, Scene, children, small_disk
 
 YEAR_S = 365 * 86400.0
 
@@ -45,8 +45,8 @@ class _Kill:
     def __init__(self, moment: float) -> None:
         self.moment, self.done = moment, False
 
-    def __call__(self, pid: int, since: float) -> None:
-        if not self.done and since >= self.moment:
+    def __call__(self, pid: int, used: float) -> None:
+        if not self.done and used >= self.moment:
             os.kill(pid, signal.SIGKILL)
             self.done = True
 
@@ -60,24 +60,15 @@ class _KillWorker:
     def __init__(self, moment: float) -> None:
         self.moment, self.done = moment, False
 
-    def __call__(self, pid: int, since: float) -> None:
-        if self.done or since < self.moment:
+    def __call__(self, pid: int, used: float) -> None:
+        if self.done or used < self.moment:
             return
-        for child in _children(pid):
+        for child in children(pid):
             with suppress(OSError):
                 if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
                     os.kill(child, signal.SIGKILL)
                     self.done = True
                     return
-
-
-def _children(pid: int) -> list[int]:
-    """Child processes, of whichever thread."""
-    found: list[int] = []
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return found
 
 
 def kills(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
@@ -87,12 +78,11 @@ def kills(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
         command = scene.commands[number % len(scene.commands)]
         times = min(left, 2 if number % 3 == 2 else 1)
         scene.restore(command)
-        said, moments = "", []
-        for _ in range(times):
-            kill = _Kill(_moment(scene, command, chance))
+        said, made = "", [_Kill(_moment(scene, command, chance)) for _ in range(times)]
+        for kill in made:
             said += scene.run(command, kill).said
-            moments.append(str(kill))
-        happened = f"killed at {' and '.join(moments)}"
+        happened = f"killed at {' and '.join(map(str, made))}"
+        times = sum(kill.done for kill in made)  # it may have ended before
         yield _after(scene, command, "kill -9", happened, scene.run(command), said, times)
         number, left = number + 1, left - times
 
@@ -110,6 +100,7 @@ def orphans(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
 
 
 def _moment(scene: Scene, command: Command, chance: random.Random) -> float:
+    """A second of the command's CPU time at which it writes."""
     whole = scene.wholes[command.name]
     return chance.uniform(whole.first_s, whole.seconds)
 

@@ -38,6 +38,7 @@ EXCLUDED = {
     r"logs": "the seconds that each step took",
     r"quality\.html": "the seconds that each step took",
     r"run_info\.json": "the time of the run, and what the machine was",
+    r"manifest\.json": "seconds and memory of the report",
     r"tensorboard": "its files are named by time and process",
     r"\.[0-9a-f]{8}\..+": "half-written when killed; removed by a run that starts an hour later",
 }
@@ -98,7 +99,7 @@ COMMANDS = (
 
 @dataclass
 class Ended:
-    """How a command ended: exit code, what it printed, seconds."""
+    """How a command ended: exit code, what it printed, seconds of CPU."""
 
     code: int
     said: str
@@ -111,8 +112,8 @@ class Whole:
 
     Parameters
     ----------
-    seconds : that it took
-    first_s : from which second on it wrote
+    seconds : of CPU that it took, which others on the machine do not change
+    first_s : from which of them on it wrote
     digests : file below DAL_HOME → SHA-256
     grown_bytes : by which DAL_HOME grew
     """
@@ -162,10 +163,10 @@ class Scene:
             self.wholes[command.name] = Whole(
                 ended.seconds, first.seconds, self.digests(), _size(self.home) - size
             )
-            say(f"{command.name}: {ended.seconds:.0f} s, writes from {first.seconds:.1f} s on")
+            say(f"{command.name}: {ended.seconds:.1f} s, writes from {first.seconds:.1f} s on")
 
     def spawned_seconds(self, command: Command) -> float:
-        """Seconds of the installed command, uninterrupted; measured when it is first asked for."""
+        """Seconds of CPU of the installed command; measured when they are first asked for."""
         if command.name not in self._spawned:
             self.restore(command)
             self._spawned[command.name] = self.spawn(command).seconds
@@ -189,7 +190,7 @@ class Scene:
 
         Parameters
         ----------
-        meanwhile : called again and again with the process's id and the seconds since its start
+        meanwhile : called again and again with the process's id and its seconds of CPU
         before : called in the new process, before the command
         """
         words = command.words(self.home, workers=0)
@@ -242,16 +243,16 @@ class Scene:
         *,
         end_group: bool = True,
     ) -> Ended:
-        begun, hung = time.monotonic(), ""
+        begun, used, hung = time.monotonic(), 0.0, ""
         start()
         try:
             while code() is None:
-                since = time.monotonic() - begun
-                if since > LIMIT_S:
+                if time.monotonic() - begun > LIMIT_S:
                     hung = f"\n{HUNG}: ended after {LIMIT_S} s\n"
                     break
+                used = cpu_seconds(pid())
                 if meanwhile is not None:
-                    meanwhile(pid(), since)
+                    meanwhile(pid(), used)
                 time.sleep(0.01)
         finally:
             if end_group or code() is None:
@@ -260,7 +261,7 @@ class Scene:
         while code() is None:
             time.sleep(0.01)
         text = self.log.read_text("utf-8", errors="replace")
-        return Ended(code() or 0, text + hung, time.monotonic() - begun)
+        return Ended(code() or 0, text + hung, used)
 
     def digests(self) -> dict[str, str]:
         """File below DAL_HOME → SHA-256, of all that has to be the same after every run."""
@@ -314,8 +315,30 @@ def _enter(
     os._exit(code)
 
 
+def children(pid: int) -> list[int]:
+    """Child processes that live, of whichever thread."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """That a process and its children took so far; 0 where there is none."""
+    return sum(map(_cpu_seconds, [pid, *children(pid)]))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The same without the children that live."""
+    with suppress(OSError):
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, after_name[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 class _FirstWrite:
-    """Notes the second at which a command first changes the folder that it writes to."""
+    """Notes the second of CPU at which a command first changes the folder that it writes to."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.seconds = folder, 0.0
@@ -326,9 +349,9 @@ class _FirstWrite:
             return list(self._folder.rglob("*"))
         return []
 
-    def __call__(self, pid: int, since: float) -> None:
+    def __call__(self, pid: int, used: float) -> None:
         if not self.seconds and set(self._files()) != self._there:
-            self.seconds = since
+            self.seconds = used
 
 
 def _size(folder: Path) -> int:
