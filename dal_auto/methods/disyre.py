@@ -13,6 +13,7 @@ schedule of diffusion); the learning rate has no schedule, and weights have no m
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -106,9 +107,9 @@ class Disyre(SliceMethod):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Scores: "" is the mean of |x − x̂| over strengths; the restored slice is their mean."""
         restored, score = torch.zeros_like(slices), torch.zeros_like(slices)
-        told = torch.linspace(self.settings.levels - 1, 0, self.settings.restorations)
-        for level in told.round().tolist():
-            levels = torch.full((len(slices),), int(level), device=slices.device)
+        told = np.linspace(self.settings.levels - 1, 0, self.settings.restorations).round()
+        for level in told.astype(int).tolist():
+            levels = torch.full((len(slices),), level, device=slices.device)
             found = self.network(slices, levels).clamp(0, 1)
             restored += found / len(told)
             score += (slices - found).abs() / len(told)

@@ -7,6 +7,7 @@ whoever predicts needs that file too. Features of the cohort are saved, and bear
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,13 +19,15 @@ from dal_auto.methods.method import Batch, Method
 from dal_auto.methods.self_trained import SELF_TRAINED, SelfTrainedSettings, train_trunk
 from dal_auto.methods.slices import SliceMethod, SliceSettings, axial_slices
 from dal_auto.networks.backbone import (
-    Backbone,
+    LITE2,
     FeatureTrunk,
+    PretrainedBackbone,
     load_weights,
-    make_trunk,
     require_weights,
     source_of,
 )
+from dal_auto.networks.efficientnet import lite2_file, load_lite2
+from dal_auto.networks.trunks import make_trunk
 from dal_auto.plans import Plans
 from dal_auto.schema import Section, ours, paper
 
@@ -50,15 +53,19 @@ class FeatureSliceSettings(FeatureSettings, SliceSettings):
 class TrunkSettings(FeatureSliceSettings):
     """The same, of one of the known trunks."""
 
-    backbone: Backbone = paper("wide_resnet50_2", "of pretrained features")
+    backbone: PretrainedBackbone = paper("wide_resnet50_2", "of pretrained features")
 
 
-def variant_of(settings: FeatureSettings) -> str:
-    """What maps are called: nothing where the features are the paper's."""
-    return "" if settings.features == "pretrained" else SELF_TRAINED
+def variant_of(settings: FeatureSettings, backbone: str) -> str:
+    """What maps are called: nothing where the features are those of a paper's kind of file."""
+    if settings.features != "pretrained":
+        return SELF_TRAINED
+    return LITE2 if backbone == LITE2 else ""
 
 
-def build_trunk(settings: FeatureSettings, backbone: Backbone, stages: int) -> FeatureTrunk:
+def build_trunk(
+    settings: FeatureSettings, backbone: PretrainedBackbone, stages: int
+) -> FeatureTrunk:
     """The trunk that settings describe, frozen, its weights not yet those wanted."""
     own = settings.self_trained
     if settings.features == "pretrained":
@@ -78,6 +85,8 @@ def require_named(settings: FeatureSettings, method: str, backbone: str) -> None
     """
     if settings.features != "pretrained" or (settings.weights and settings.weights_sha256):
         return
+    if backbone == LITE2:  # by the extra
+        return
     lacking = "weights_sha256" if settings.weights else "weights"
     raise InputError(
         f"method.settings.{lacking}",
@@ -90,8 +99,27 @@ def require_named(settings: FeatureSettings, method: str, backbone: str) -> None
 
 
 def load_pretrained(trunk: FeatureTrunk, settings: FeatureSettings, backbone: str) -> None:
-    """Give the trunk the weights of the file that settings name, its checksum as stated."""
-    load_weights(trunk, require_weights(settings.weights, settings.weights_sha256, backbone))
+    """Give the trunk its weights: by the extra, or the file that settings name."""
+    file = require_pretrained(settings, backbone)
+    if backbone == LITE2:
+        load_lite2(trunk)
+    else:
+        load_weights(trunk, file)
+
+
+def require_pretrained(settings: FeatureSettings, backbone: str) -> Path:
+    """The file of pretrained weights, its checksum as wanted.
+
+    Raises
+    ------
+    InputError
+        if it is not named, not there, or another one.
+    MissingDependency
+        where the extra that brings it is not installed.
+    """
+    if backbone == LITE2:
+        return lite2_file()
+    return require_weights(settings.weights, settings.weights_sha256, backbone)
 
 
 def brain_slices(
@@ -160,7 +188,7 @@ class FeatureMethod(SliceMethod):
     @property
     def variant(self) -> str:
         """What the maps are called: nothing where the features are the paper's."""
-        return variant_of(self.settings)
+        return variant_of(self.settings, self.pretrained_backbone)
 
     def require_files(self) -> None:
         if self.settings.features == "pretrained":

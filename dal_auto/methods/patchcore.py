@@ -37,12 +37,13 @@ from dal_auto.methods.features import (
     keep_slices,
     load_pretrained,
     require_named,
+    require_pretrained,
     variant_of,
 )
 from dal_auto.methods.method import Batch, CohortMethod, Detection, Method, Tile
 from dal_auto.methods.self_trained import SelfTrainedSettings, train_trunk
 from dal_auto.methods.slices import axial_slices, smoothed, volume_of
-from dal_auto.networks.backbone import Backbone, require_weights
+from dal_auto.networks.backbone import PretrainedBackbone
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -56,7 +57,7 @@ _SMALL = 1e-6
 class PatchCoreSettings(FeatureSettings):
     """Hyper-parameters of PatchCore."""
 
-    backbone: Backbone = paper("wide_resnet50_2", "of pretrained features")
+    backbone: PretrainedBackbone = paper("wide_resnet50_2", "of pretrained features")
     input_side: int = paper(224, "images of 224²; here the longer side of a slice", ge=32)
     layers: tuple[int, ...] = paper((2, 3), "stages whose features are taken")
     patch_size: int = paper(3, "positions across a neighbourhood", ge=1)
@@ -103,12 +104,11 @@ class PatchCore(CohortMethod):
     @property
     def variant(self) -> str:
         """What the maps are called: nothing where the features are the paper's."""
-        return variant_of(self.settings)
+        return variant_of(self.settings, self.settings.backbone)
 
     def require_files(self) -> None:
         if self.settings.features == "pretrained":
-            s = self.settings
-            require_weights(s.weights, s.weights_sha256, s.backbone)
+            require_pretrained(self.settings, self.settings.backbone)
 
     def fit_cohort(self, batches: Iterable[Batch]) -> None:
         """Fill the banks in one pass; features that are self-trained are learned before that, on

@@ -23,6 +23,9 @@ from torch.nn import functional as F
 from dal_auto.errors import InputError
 
 Backbone = Literal["wide_resnet50_2", "resnet18", "vgg16", "vgg19"]
+#: Weights of this one come by an extra.
+LITE2 = "efficientnet-lite2"
+PretrainedBackbone = Literal[Backbone, "efficientnet-lite2"]
 
 #: Of ImageNet's colours in [0, 1].
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -177,7 +180,7 @@ class Trunk(FeatureTrunk):
 
 
 #: Convolutions before each pool; widths are 1, 2, 4, 8 and 8 times the first.
-_VGG_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+VGG_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
 class VGG(FeatureTrunk):
@@ -195,7 +198,7 @@ class VGG(FeatureTrunk):
         super().__init__(backbone, stages, normalise)
         layers: list[nn.Module] = []
         before = 3
-        for number, depth in enumerate(_VGG_DEPTHS[backbone][:stages]):
+        for number, depth in enumerate(VGG_DEPTHS[backbone][:stages]):
             width = stem_width * min(2**number, 8)
             for _ in range(depth):
                 convolution = nn.Conv2d(before, width, 3, padding=1)
@@ -221,12 +224,6 @@ class VGG(FeatureTrunk):
         for layer in self.features:
             found = layer(found)
             yield found
-
-
-def make_trunk(backbone: Backbone, stages: int, stem_width: int = 64) -> FeatureTrunk:
-    """A trunk by its name, its weights drawn at random."""
-    kind = VGG if backbone in _VGG_DEPTHS else Trunk
-    return kind(backbone, stages, stem_width)
 
 
 class Decoder(nn.Module):

@@ -25,7 +25,7 @@ from dal_auto.methods.features import FeatureMethod, FeatureSliceSettings
 from dal_auto.methods.method import Batch
 from dal_auto.methods.patchcore import patch_vectors
 from dal_auto.methods.self_trained import SelfTrainedSettings
-from dal_auto.networks.backbone import make_trunk
+from dal_auto.networks.trunks import make_trunk
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 

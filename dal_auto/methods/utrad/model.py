@@ -23,7 +23,7 @@ from dal_auto.methods.features import FeatureMethod, TrunkSettings
 from dal_auto.methods.method import Batch
 from dal_auto.methods.self_trained import SelfTrainedSettings
 from dal_auto.methods.utrad.network import GROUP, UTransformer
-from dal_auto.networks.backbone import Backbone
+from dal_auto.networks.backbone import PretrainedBackbone
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -31,7 +31,7 @@ from dal_auto.schema import ours, paper
 class UTRADSettings(TrunkSettings):
     """Hyper-parameters of UTRAD."""
 
-    backbone: Backbone = paper("resnet18", "of pretrained features")
+    backbone: PretrainedBackbone = paper("resnet18", "of pretrained features")
     slices_per_step: int = ours(8, "theirs: 2", ge=2)
     input_side: int = paper(256, "slices of 256×256: features of 64×64", ge=16)
     width: int = paper(512, "of the transformer", ge=8)
