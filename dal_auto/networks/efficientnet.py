@@ -136,7 +136,7 @@ def lite2_file() -> Path:
 
 
 def load_lite2(trunk: FeatureTrunk) -> None:
-    """Give a trunk the weights of the installed package; nothing is downloaded or unpickled."""
-    # Tensors alone, and of a file whose checksum is known.
+    """Give a trunk the weights of the installed package; nothing is downloaded."""
+    # The one torch file that is opened: of a known checksum, and of tensors alone.
     given: Mapping[str, Tensor] = torch.load(lite2_file(), "cpu", weights_only=True)
     trunk.load_state_dict({name: given[name] for name in trunk.state_dict()})
