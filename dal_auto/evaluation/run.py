@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from dal_auto.case import BoolArray, StandardCase
-from dal_auto.errors import CaseFailed, DalError, UsageError, case_line
+from dal_auto.errors import CaseFailed, DalError, DiskFull, UsageError, case_line
 from dal_auto.evaluation.pictures.slices import (
     EMBEDDED,
     SHOWN,
@@ -96,6 +97,11 @@ def evaluate(
     Parameters
     ----------
     datasets : name → standard cases that have a lesion mask
+
+    Raises
+    ------
+    DiskFull
+        if there is no room for a file; what is done by then is kept by the next run.
     """
     failures: list[str] = []
     infos, _ = read_run_info(runs)  # what cannot be read is told below
@@ -104,6 +110,8 @@ def evaluate(
         stopped: list[str] = []
         try:
             failures += _evaluate_run(run, datasets, device, viewed=run in shown)
+        except DiskFull:  # every further file would fail, too
+            raise
         except (DalError, OSError) as error:  # one bad run stops no other
             stopped = [f"{run}: {error}"]
             logger.error(stopped[0])
@@ -138,7 +146,8 @@ def _evaluate_run(
             for record in progress(title, "case", records):
                 failed += _score_case(work, record, dataset)
         finally:
-            write_failures(work.folder, failed)
+            with suppress(DiskFull):  # then it is the disk that is the news
+                write_failures(work.folder, failed)
         failures += failed
     return failures
 
@@ -189,6 +198,8 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
             seconds = {name: round(value, 3) for name, value in watch.seconds.items()}
             write_json(log_path(work.folder, stem), {"seconds": seconds})
         return []
+    except DiskFull:
+        raise
     except DalError as error:
         found = error
     except Exception as error:  # one bad case stops no other

@@ -207,8 +207,10 @@ def is_scored(folder: Path, stem: str, made_from: Origin) -> bool:
 
 def write_failures(folder: Path, failures: Sequence[str]) -> None:
     """Keep what failed in the last evaluation, for reports that are built later."""
-    if failures or (folder / _FAILURES).is_file():
+    if failures:
         write_json(folder / _FAILURES, list(failures))
+    else:
+        (folder / _FAILURES).unlink(missing_ok=True)
 
 
 def read_scored(runs: Sequence[Run], datasets: Sequence[str]) -> Records:

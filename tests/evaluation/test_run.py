@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dal_auto.case import Geometry, Grid, StandardCase
+from dal_auto.errors import DiskFull
 from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation.pictures import viewed_cases
 from dal_auto.evaluation.pictures.slices import read_vectors
@@ -233,6 +234,24 @@ def test_a_failing_case_stops_no_other_and_is_remembered_until_it_is_done(run, m
     assert score(run) == []
     records = read_scored([run], ["Lesions"])
     assert records.problems == [] and len(records.scored) == 4
+    assert not (run.folder / "evaluation" / "Lesions" / "failures.json").exists()
+
+
+def test_a_full_disk_stops_the_work_and_is_no_failure_of_a_case(run, monkeypatch):
+    tried = []
+
+    def full(method, case, sequence, device, compare):
+        tried.append(case.case_id)
+        raise DiskFull("a.npz", "/")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_run, "predict", full)
+        with pytest.raises(DiskFull):
+            score(run)
+    assert len(tried) == 1
+    assert score(run) == []
+    assert len(read_scored([run], ["Lesions"]).scored) == 4
+    assert not list((run.folder / "evaluation").rglob("failures.json"))
 
 
 def test_a_failed_case_is_not_judged_by_an_old_record(run, monkeypatch):
