@@ -1,4 +1,4 @@
-"""What each step of the chain leaves of a lesion: real cases, and heads with drawn lesions.
+"""What each step of the chain leaves of the lesions of real cases.
 
 Each case is laid on the atlas once, without N4. From there on every step is taken by itself: N4 as
 the plans have it and as it was by default once, histogram matching, the grids of 2 and 4 mm. Two
@@ -39,6 +39,8 @@ from matplotlib import pyplot as plt
 
 GRIDS = {"2 mm": (80, 112, 80), "4 mm": (40, 56, 40)}
 PICTURE_OF = ("BraTS2021_00000", "T2")
+#: What is dark is bright from here, in units of the 99.9th percentile of the brain.
+DARK_FROM = 1.2
 STEPS = ("on the atlas", "N4", "N4, former", "matched", *GRIDS)
 
 
@@ -135,7 +137,7 @@ def _measure(volume: FloatArray, case: StandardCase, plans: Plans) -> Figures:
     unit = volume / np.percentile(volume[brain], 99.9)
     precisions = [
         percent(ScoreCounts.from_volume(filtered(side, brain, plans.scoring), lesion))
-        for side in (unit, np.maximum(1.2 - unit, 0) * brain)
+        for side in (unit, np.maximum(DARK_FROM - unit, 0) * brain)
     ]
     inside = volume[lesion & brain]
     ratio = float(inside.mean() / np.median(volume[brain])) if inside.size else float("nan")

@@ -55,9 +55,7 @@ class PreprocessingPlan(Section):
     mask_beyond_ml: float = ours(
         40.0, "past that reach: real masks 0, sound simulated ones to 31, leaks 92 to 227", gt=0
     )
-    n4_spacing_mm: float = ours(
-        4.0, "every fourth voxel: enough for splines of 20 mm, in about a second", gt=0
-    )
+    n4_spacing_mm: float = ours(4.0, "every fourth voxel: enough for splines of 20 mm", gt=0)
     n4_iterations: tuple[int, ...] = ours(
         (50, 50, 50, 50),
         "splines of 20 to 28 mm; lesions are spared by the mask of unlike tissue",

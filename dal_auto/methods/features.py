@@ -102,7 +102,7 @@ def load_pretrained(trunk: FeatureTrunk, settings: FeatureSettings, backbone: st
     """Give the trunk its weights: by the extra, or the file that settings name."""
     file = require_pretrained(settings, backbone)
     if backbone == LITE2:
-        load_lite2(trunk)
+        load_lite2(trunk, file)
     else:
         load_weights(trunk, file)
 

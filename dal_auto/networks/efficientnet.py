@@ -135,8 +135,8 @@ def lite2_file() -> Path:
     return file
 
 
-def load_lite2(trunk: FeatureTrunk) -> None:
-    """Give a trunk the weights of the installed package; nothing is downloaded."""
+def load_lite2(trunk: FeatureTrunk, file: Path) -> None:
+    """Give a trunk the weights of `lite2_file`; nothing is downloaded."""
     # The one torch file that is opened: of a known checksum, and of tensors alone.
-    given: Mapping[str, Tensor] = torch.load(lite2_file(), "cpu", weights_only=True)
+    given: Mapping[str, Tensor] = torch.load(file, "cpu", weights_only=True)
     trunk.load_state_dict({name: given[name] for name in trunk.state_dict()})

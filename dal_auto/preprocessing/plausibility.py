@@ -65,8 +65,8 @@ def _carried_outwards(unlike: BoolArray, template: AtlasOnGrid) -> BoolArray:
     So a tumour at the surface is left out to its edge, even where the patient's brain is larger.
     """
     on_atlas = np.zeros_like(unlike)
-    shares = _tissue_shares(template).sum(0) > _LEAST_SHARE
-    on_atlas[tuple(slice(0, size) for size in shares.shape)] = shares
+    blocks = _on_atlas(template)
+    on_atlas[tuple(slice(0, size) for size in blocks.shape)] = blocks
     if not on_atlas.any():
         return unlike
     nearest = ndimage.distance_transform_edt(~on_atlas, return_distances=False, return_indices=True)
@@ -86,11 +86,16 @@ def _tissue_shares(template: AtlasOnGrid) -> FloatArray:
     return np.stack([block_mean(template.brain & (levels == n), _BLOCK) for n in range(3)])
 
 
+def _on_atlas(template: AtlasOnGrid) -> BoolArray:
+    """(i, j, k): the blocks of which the atlas says something."""
+    return _tissue_shares(template).sum(0) > _LEAST_SHARE
+
+
 def _unlike_blocks(image: FloatArray, brain: BoolArray, template: AtlasOnGrid) -> BoolArray:
     """Blocks that are outliers of a robust fit: image = mixture of tissues × smooth polynomial."""
     shares = _tissue_shares(template)
     mean, inside = masked_block_mean(image, brain, _BLOCK)
-    inside &= (shares.sum(0) > _LEAST_SHARE) & (mean > 0)
+    inside &= _on_atlas(template) & (mean > 0)
     if inside.sum() < _FEWEST_BLOCKS:
         return np.zeros_like(inside)
     seen = _blurred(mean, inside)

@@ -204,8 +204,8 @@ def _preprocess(
     workforce: Workforce,
 ) -> Summary:
     """Every case by the workers; what became of them, and of those that were refused before."""
-    for change in _changes(folder / "preprocessing.json", decisions.preprocessing):
-        logger.info("the cases in %s are made again: %s", folder, change)
+    if changes := _changes(folder / "preprocessing.json", decisions.preprocessing):
+        logger.info("the cases in %s are made again: %s", folder, "; ".join(changes))
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
     for line in [*fingerprint.summary(), *decisions.summary()]:
         logger.info(line)

@@ -57,7 +57,7 @@ def test_another_file_in_its_place_is_refused(monkeypatch):
 def test_its_weights_fit_and_maps_bear_its_name(small_plans, phantom_batch, in_windows):
     pytest.importorskip(EXTRA)
     trunk = EfficientNetLite2(4)
-    load_lite2(trunk)
+    load_lite2(trunk, lite2_file())
     given = torch.load(lite2_file(), weights_only=True)
     left = {name.split(".")[0] for name in given.keys() - trunk.state_dict().keys()}
     assert left == {"_conv_head", "_bn1", "_fc"}
