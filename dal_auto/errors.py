@@ -117,14 +117,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     near = get_close_matches(word.lower(), names, n=1)
     return f" Did you mean {names[near[0]]}?" if near else ""
-
-
-def case_line(case_id: str, error: DalError) -> str:
-    """One line for the list of failed cases; every line names its case, and only once."""
-    return str(error) if isinstance(error, CaseFailed) else f"case {case_id}: {error}"
-
-
-def failure_row(case_id: str, error: DalError) -> dict[str, str]:
-    """The same for a table: the case, the step at which it failed, and why."""
-    cause = error.cause if isinstance(error, CaseFailed) else str(error)
-    return {"case": case_id, "step": error.step, "cause": cause}

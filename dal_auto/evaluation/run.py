@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from dal_auto.case import BoolArray, StandardCase
-from dal_auto.errors import CaseFailed, DalError, DiskFull, UsageError, case_line
+from dal_auto.errors import DalError, DiskFull, UsageError
 from dal_auto.evaluation.pictures.slices import (
     EMBEDDED,
     SHOWN,
@@ -57,6 +57,7 @@ from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
+from dal_auto.store.failures import case_error, case_line
 from dal_auto.store.kept import Origin
 from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import CaseRecord, read_case
@@ -180,7 +181,6 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
     ]
     if not missing:
         return []
-    found: DalError
     try:
         case = read_case(record)
         for sequence in missing:
@@ -200,14 +200,11 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
         return []
     except DiskFull:
         raise
-    except DalError as error:
-        found = error
     except Exception as error:  # one bad case stops no other
-        logger.debug("case %s", record.case_id, exc_info=True)
-        found = CaseFailed(record.case_id, "scoring", f"{type(error).__name__}: {error}")
-    failure = f"{work.run}, {dataset}, {case_line(record.case_id, found)}"
-    logger.error(failure)
-    return [failure]
+        found = case_error(record.case_id, "scoring", error)
+        failure = f"{work.run}, {dataset}, {case_line(record.case_id, found)}"
+        logger.error(failure)
+        return [failure]
 
 
 def keep_case(

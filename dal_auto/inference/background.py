@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from dal_auto.errors import DalError
-from dal_auto.inference.prepare import as_failure
+from dal_auto.store.failures import case_error
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +64,4 @@ class Background(Generic[Task]):
     def _oldest(self) -> Outcome:
         name, future = self._under_way.popleft()
         error = future.exception()
-        if error is None:
-            return name, None
-        if not isinstance(error, DalError):
-            logger.debug("case %s", name, exc_info=error)
-        return name, as_failure(name, "writing", error)
+        return name, None if error is None else case_error(name, "writing", error)

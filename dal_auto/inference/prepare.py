@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import nibabel as nib
 
 from dal_auto.case import RawCase, StandardCase
-from dal_auto.errors import CaseFailed, DalError, UsageError
+from dal_auto.errors import CaseFailed, UsageError
 from dal_auto.images import check_header
 from dal_auto.inference.request import Request, tools_of
 from dal_auto.plans import PreprocessingPlan
@@ -128,11 +128,3 @@ def task_bytes(task: PrepareTask) -> int:
         with suppress(Exception):  # what is wrong with a file is said when it is read
             voxels += math.prod(nib.load(path).shape)  # type: ignore[attr-defined]
     return case_bytes(voxels, strip=True)
-
-
-def as_failure(case_id: str, step: str, error: BaseException) -> DalError:
-    """An error as one case's own."""
-    if isinstance(error, DalError):
-        error.step = error.step or step
-        return error
-    return CaseFailed(case_id, step, f"{type(error).__name__}: {error}")

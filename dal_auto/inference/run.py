@@ -19,8 +19,6 @@ from dal_auto.errors import (
     DiskFull,
     InputError,
     MissingDependency,
-    case_line,
-    failure_row,
 )
 from dal_auto.inference.background import Background
 from dal_auto.inference.layout import claim_layout
@@ -31,7 +29,6 @@ from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import (
     Prepared,
     PrepareTask,
-    as_failure,
     decisions,
     prepare,
     task_bytes,
@@ -43,6 +40,7 @@ from dal_auto.inference.table import write_tables
 from dal_auto.preprocessing.quality.pictures import flags
 from dal_auto.store.atomic import remove_leftovers
 from dal_auto.store.claim import claimed, require_short_name
+from dal_auto.store.failures import Failures, case_error
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
 from dal_auto.workers import Workforce, run_tasks
@@ -57,17 +55,20 @@ _READERS = 4
 
 @dataclass
 class PredictionSummary:
-    """What became of the cases of a folder; `failed` has the step and the cause of each failure."""
+    """What became of the cases of a folder."""
 
     done: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
+    failed: Failures = field(default_factory=Failures)
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each case that failed."""
+        return self.failed.lines
 
     def fail(self, case_id: str, error: DalError) -> None:
-        self.failures.append(case_line(case_id, error))
-        self.failed.append(failure_row(case_id, error))
-        logger.error(self.failures[-1])
+        """Note a case that failed, and say so."""
+        logger.error(self.failed.add(case_id, error))
 
 
 def predict_cases(
@@ -117,13 +118,13 @@ def _predict_cases(
         try:
             require_short_name(case)
         except InputError as error:
-            summary.fail(case.case_id, as_failure(case.case_id, "choice of a name", error))
+            summary.fail(case.case_id, case_error(case.case_id, "choice of a name", error))
             continue
         try:
             taken, left_out[case.case_id] = usable(case, model.plans.sequences)
         except DalError as error:
             record_path(output, case.case_id).unlink(missing_ok=True)
-            summary.fail(case.case_id, as_failure(case.case_id, "choice of sequences", error))
+            summary.fail(case.case_id, case_error(case.case_id, "choice of sequences", error))
             continue
         tasks[case.case_id] = PrepareTask(taken, model.request, workforce.threads)
     if resume:
@@ -133,8 +134,8 @@ def _predict_cases(
     try:
         _predict_all(model, output, tasks, left_out, summary, workforce)
     finally:
-        for lines in (summary.done, summary.kept, summary.failures):
-            lines.sort()  # workers finish in any order
+        for finished in (summary.done, summary.kept, summary.failed):
+            finished.sort()  # workers finish in any order
         with suppress(DiskFull):  # then it is the disk that is the news
             records = list(read_records(output))
             write_tables(output, records, summary.failed)
@@ -182,8 +183,7 @@ def _predict_all(
                 _tell(case_id, outcome, model)
                 export = _through_the_network(model, tasks[case_id].case, outcome, output)
             except Exception as error:  # one bad case stops no other
-                logger.debug("case %s", case_id, exc_info=True)
-                note(case_id, as_failure(case_id, "network", error))
+                note(case_id, case_error(case_id, "network", error))
                 continue
             missing(model.request.save, next(iter(export.predictions.values())))
             for finished in writers.add(case_id, export):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,27 @@ import pandas as pd
 
 from dal_auto.inference.record import PredictionRecord
 from dal_auto.store.atomic import replacing
+from dal_auto.store.failures import Failures
 
 CASES = (
     "case", "sequence", "threshold", "anomaly_ml", "components", "largest_component_ml",
     "maximum_score", "mean_score", "flags", "warnings", "run",
 )  # fmt: skip
 COMPONENTS = ("case", "sequence", "component", "ml", "x_mm", "y_mm", "z_mm", "maximum_score")
-FAILURES = ("case", "step", "cause")
 SECONDS = ("case", "step", "seconds")
 
 
-def write_tables(
-    output: Path, records: Sequence[PredictionRecord], failures: Iterable[Mapping[str, str]]
-) -> None:
+def write_tables(output: Path, records: Sequence[PredictionRecord], failures: Failures) -> None:
     """Write ``cases.csv``, ``components.csv``, ``failures.csv`` and ``logs/seconds.csv``.
 
     Parameters
     ----------
     records : of all cases done so far, by case id
-    failures : case, step and cause
+    failures : of the cases that failed
     """
     _write(output / "cases.csv", CASES, case_rows(records))
     _write(output / "components.csv", COMPONENTS, _component_rows(records))
-    _write(output / "failures.csv", FAILURES, sorted(failures, key=itemgetter("case")))
+    failures.write(output / "failures.csv")
     seconds = [
         {"case": record.case, "step": step, "seconds": value}
         for record in records

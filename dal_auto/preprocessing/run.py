@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from operator import itemgetter
 from pathlib import Path
 
 from dal_auto import __version__, paths
@@ -20,9 +18,7 @@ from dal_auto.errors import (
     DiskFull,
     InputError,
     UsageError,
-    case_line,
     did_you_mean,
-    failure_row,
 )
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
@@ -31,8 +27,9 @@ from dal_auto.preprocessing.fingerprint.dataset import Fingerprint, fingerprint_
 from dal_auto.preprocessing.preconditions import named_well, require_tools_and_room
 from dal_auto.preprocessing.quality.pictures import flags, write_picture, write_quality
 from dal_auto.preprocessing.steps import CaseSteps, DatasetDecisions, decide_dataset
-from dal_auto.store.atomic import remove_leftovers, replacing, write_json
+from dal_auto.store.atomic import remove_leftovers, write_json
 from dal_auto.store.claim import claimed
+from dal_auto.store.failures import Failures
 from dal_auto.store.kept import made_from
 from dal_auto.store.standard_cases import (
     CaseRecord,
@@ -73,8 +70,13 @@ class Summary:
     dataset: str
     done: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    failed: Failures = field(default_factory=Failures)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each case that failed."""
+        return self.failed.lines
 
 
 def folder_of(dataset: str) -> Path:
@@ -211,12 +213,13 @@ def _preprocess(
         logger.info(line)
 
     summary = Summary(dataset.name, warnings=_missing_sequences(dataset.cases))
-    summary.failures += [case_line(*one) for one in refused]
-    failed = [failure_row(*one) for one in refused]
+    for case_id, error in refused:
+        summary.failed.add(case_id, error)
     for case in fingerprint.cases:
         if case.failure is not None:
-            summary.failures.append(f"case {case.case_id}: {case.failure}")
-            failed.append({"case": case.case_id, "step": "fingerprint", "cause": case.failure})
+            error = DalError(case.failure)
+            error.step = "fingerprint"
+            summary.failed.add(case.case_id, error)
             retire(folder / "cases" / f"{case.case_id}.json")
     tasks = [
         Task(
@@ -240,19 +243,17 @@ def _preprocess(
     try:
         for case_id, outcome in outcomes:
             if isinstance(outcome, DalError):
-                summary.failures.append(case_line(case_id, outcome))
-                failed.append(failure_row(case_id, outcome))
-                logger.error(summary.failures[-1])
+                logger.error(summary.failed.add(case_id, outcome))
                 retire(folder / "cases" / f"{case_id}.json")
                 continue
             was_there, found = outcome
             (summary.kept if was_there else summary.done).append(case_id)
             summary.warnings += [f"{case_id}: {flag}" for flag in found]
     finally:
-        for lines in (summary.done, summary.kept, summary.failures, summary.warnings):
-            lines.sort()  # workers finish in any order
+        for finished in (summary.done, summary.kept, summary.failed, summary.warnings):
+            finished.sort()  # workers finish in any order
         with suppress(DiskFull):  # then it is the disk that is the news
-            _write_failures(folder / "failures.csv", failed)
+            summary.failed.write(folder / "failures.csv")
     write_quality(folder, dataset.name, read_records(folder / "cases"), summary.failures)
     return summary
 
@@ -282,16 +283,6 @@ def _largest_task_bytes(fingerprint: Fingerprint, decisions: DatasetDecisions) -
         ),
         default=0,
     )
-
-
-def _write_failures(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        table = csv.DictWriter(file, ("case", "step", "cause"), lineterminator="\n")
-        table.writeheader()
-        table.writerows(sorted(rows, key=itemgetter("case")))
 
 
 def _missing_sequences(cases: Iterable[RawCase]) -> list[str]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dal_auto.inference.table import CASES, COMPONENTS, FAILURES, SECONDS, write_tables
+from dal_auto.errors import CaseFailed
+from dal_auto.inference.table import CASES, COMPONENTS, SECONDS, write_tables
 from dal_auto.store.atomic import write_json
+from dal_auto.store.failures import COLUMNS as FAILURES
+from dal_auto.store.failures import Failures
 
 
 def test_every_table_has_its_columns_and_rows(tmp_path, record):
     write_json(tmp_path / "logs" / "a.json", {"seconds": {"N4": 3.5, "write": 0.25}})
-    failures = [{"case": name, "step": "N4", "cause": "c"} for name in ("z", "y")]
+    failures = Failures()
+    for name in ("y", "z"):
+        failures.add(name, CaseFailed(name, "N4", "c"))
     write_tables(
         tmp_path, [record("a", 2.0, 1.0, flags=("f 1", "f 2")), record("b", 4.0)], failures
     )
@@ -28,7 +33,7 @@ def test_every_table_has_its_columns_and_rows(tmp_path, record):
 
 
 def test_without_a_case_there_are_heads(tmp_path):
-    write_tables(tmp_path, [], [])
+    write_tables(tmp_path, [], Failures())
     for name, columns in (
         ("cases.csv", CASES),
         ("components.csv", COMPONENTS),

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dal_auto.case import StandardCase
-from dal_auto.errors import CaseFailed, DalError, InputError, case_line
+from dal_auto.errors import InputError
 from dal_auto.evaluation.paper.rows import main_runs
 from dal_auto.evaluation.pictures.ranking import worst_and_best
 from dal_auto.evaluation.pictures.volumes import read_volumes, take_volumes, write_volumes
@@ -25,6 +25,7 @@ from dal_auto.inference.model import check_atlas
 from dal_auto.inference.predictor import Prediction, predict
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Method
+from dal_auto.store.failures import case_error, case_line
 from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import CaseRecord, read_case
@@ -181,10 +182,7 @@ def _keep(
 
 
 def _failure(case_id: str, error: Exception) -> str:
-    if isinstance(error, DalError):
-        return case_line(case_id, error)
-    cause = f"{type(error).__name__}: {error}"
-    return case_line(case_id, CaseFailed(case_id, "keeping volumes", cause))
+    return case_line(case_id, case_error(case_id, "keeping volumes", error))
 
 
 def _is_kept(one: ScoredImage, variant: str) -> bool:

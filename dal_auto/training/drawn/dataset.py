@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dal_auto.datasets.registry import DRAWN
-from dal_auto.errors import DalError, InputError, UsageError, case_line
+from dal_auto.errors import DalError, InputError, UsageError
 from dal_auto.plans import Plans, PreprocessingPlan
 from dal_auto.preprocessing.registration.backends import backend_settings
 from dal_auto.preprocessing.run import Summary, folder_of
@@ -90,7 +90,7 @@ def prepare_simulated(raw: Path, plan: PreprocessingPlan, *, workforce: Workforc
     )
     for name, outcome in outcomes:
         if isinstance(outcome, DalError):
-            summary.failures.append(case_line(name, outcome))
+            summary.failed.add(name, outcome)
         else:
             (summary.kept if outcome else summary.done).append(name)
     return summary
