@@ -1,10 +1,11 @@
 """What becomes of results when things go wrong: kill -9, a full disk, a dead worker and the like.
 
-    python benchmarks/faults.py [--only KIND ...] [--kills 50] [--full-disks 20] [--seed 0]
+    python benchmarks/faults.py [--only KIND ...] [--share 1.0] [--seed 0] [--keep FOLDER]
 
 Every command of a tiny simulated walk is hit, run again, and has to leave the bytes of an
 uninterrupted run. Disks are small mounts of their own (tmpfs): where this user may not mount, those
-kinds are left out, and said to be. Prints a line per trial, a table, and one JSON object.
+kinds are left out, and said to be. Prints a line per trial, a table, and one JSON object. With
+--keep, a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fault_parts.kinds import KINDS, MOUNTING, Trial, may_mount
+from fault_parts.kinds import KINDS, Trial, may_mount
 from fault_parts.preload import preload
-from fault_parts.scene import COMMANDS, EXCLUDED, Scene
+from fault_parts.scene import COMMANDS, EXCLUDED, MEASURED, Command, Scene
 
 
 def main() -> int:
@@ -33,38 +37,75 @@ def main() -> int:
         "--only", nargs="+", choices=sorted(KINDS), metavar="KIND", help=str([*KINDS])
     )
     parser.add_argument("--commands", nargs="+", choices=names, default=names, metavar="COMMAND")
-    parser.add_argument("--kills", type=int, default=KINDS["kills"][1], metavar="N")
-    parser.add_argument("--full-disks", type=int, default=KINDS["full-disk"][1], metavar="N")
+    parser.add_argument(
+        "--share", type=float, default=1.0, metavar="X", help="of each kind's usual number"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for what wrong trials printed")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="for the walk, and what has become of each trial",
+    )
     options = parser.parse_args()
     wanted = options.only or [*KINDS]
-    left_out = [] if may_mount() else [kind for kind in wanted if kind in MOUNTING]
-    counts = {kind: count for kind, (_, count) in KINDS.items()}
-    counts |= {"kills": options.kills, "full-disk": options.full_disks}
+    left_out = [] if may_mount() else [name for name in wanted if KINDS[name].mounts]
+    wanted = [name for name in wanted if name not in left_out]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is mounted is let go
 
-    preload(names)
-    trials: list[Trial] = []
-    with tempfile.TemporaryDirectory(prefix="faults_") as folder:
-        scene = Scene(Path(folder), tuple(c for c in COMMANDS if c.name in options.commands))
+    loading_s = preload(names)
+    with ExitStack() as stack:
+        folder = options.keep or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="faults_"))
+        )
+        scene = Scene(folder.resolve(), loading_s)
         scene.make(_say)
-        for kind in [kind for kind in wanted if kind not in left_out]:
-            chance = random.Random(f"{options.seed} {kind}")
-            for trial in KINDS[kind][0](scene, chance, counts[kind]):
-                verdict = "right" if not trial.wrong else f"WRONG: {'; '.join(trial.wrong)}"
-                _say(f"{trial.kind}, {trial.command}: {trial.happened}: {verdict}")
-                trials.append(trial)
-                if trial.wrong and options.keep is not None:
-                    options.keep.mkdir(parents=True, exist_ok=True)
-                    (options.keep / f"{len(trials)}.txt").write_text(trial.said, "utf-8")
+        commands = [command for command in COMMANDS if command.name in options.commands]
+        plan = list(_plan(wanted, commands, options.share))
+        trials = list(_trials(scene, plan, options.seed, folder / "trials.jsonl"))
     print(_table(trials))
     for name, why in EXCLUDED.items():
         print(f"not compared: {name} ({why})")
+    for name, keys in MEASURED.items():
+        print(f"not compared: {', '.join(keys)} in {name}")
     for kind in left_out:
         print(f"left out: {kind} (this user may not mount a disk)")
     tried, right = _count(trials, lambda trial: trial.kind)
     print(json.dumps({"tried": tried, "right": right, "left_out": left_out}))
-    return int(tried != right)
+    return int(any(trial.wrong for trial in trials))
+
+
+def _plan(
+    wanted: list[str], commands: list[Command], share: float
+) -> Iterator[tuple[str, int, Command]]:
+    """(kind, number, command) of every trial; kinds take turns, as do commands within a kind."""
+    found = []
+    for kind in wanted:
+        mine = [one for one in commands if one.has_workers or not KINDS[kind].of_workers]
+        count = max(1, round(share * KINDS[kind].count)) if KINDS[kind].count else len(mine)
+        for number in range(count if mine else 0):
+            found.append((number / count, kind, number, mine[number % len(mine)]))
+    for _, kind, number, command in sorted(found, key=lambda one: one[0]):
+        yield kind, number, command
+
+
+def _trials(
+    scene: Scene, plan: list[tuple[str, int, Command]], seed: int, file: Path
+) -> Iterator[Trial]:
+    """Every trial of the plan: from `file`, or tried now and added to it."""
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    held = {line["name"]: line["trial"] for line in map(json.loads, lines)}
+    for kind, number, command in plan:
+        name = f"{seed} {kind} {number} {command.name}"
+        if name in held:
+            yield Trial(**held[name])
+            continue
+        trial = KINDS[kind].trial(scene, command, random.Random(name))
+        verdict = "right" if not trial.wrong else f"WRONG: {'; '.join(trial.wrong)}"
+        _say(f"{trial.kind}, {trial.command}: {trial.happened}: {verdict}")
+        with file.open("a", encoding="utf-8") as kept:
+            kept.write(json.dumps({"name": name, "trial": asdict(trial)}) + "\n")
+        yield trial
 
 
 def _say(line: str) -> None:

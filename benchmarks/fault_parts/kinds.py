@@ -1,7 +1,8 @@
-"""What can happen to a command while it runs, each as trials that end right or wrong."""
+"""What can happen to a command while it runs, each as a trial that ends right or wrong."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import signal
@@ -9,13 +10,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fault_parts.scene import HUNG, Command, Ended, Scene, children, small_disk
 
 YEAR_S = 365 * 86400.0
+_CLONE_NEWNS = 0x20000
 
 
 @dataclass(frozen=True)
@@ -71,32 +73,30 @@ class _KillWorker:
                     return
 
 
-def kills(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
-    """kill -9 at a random moment; every third time the command that goes on is killed as well."""
-    number, left = 0, count
-    while left:
-        command = scene.commands[number % len(scene.commands)]
-        times = min(left, 2 if number % 3 == 2 else 1)
-        scene.restore(command)
-        said, made = "", [_Kill(_moment(scene, command, chance)) for _ in range(times)]
-        for kill in made:
-            said += scene.run(command, kill).said
-        happened = f"killed at {' and '.join(map(str, made))}"
-        times = sum(kill.done for kill in made)  # it may have ended before
-        yield _after(scene, command, "kill -9", happened, scene.run(command), said, times)
-        number, left = number + 1, left - times
+def kill(scene: Scene, command: Command, chance: random.Random, times: int = 1) -> Trial:
+    """kill -9 at a random moment, `times` in a row: what goes on is killed as well."""
+    scene.restore(command)
+    said, made = "", [_Kill(_moment(scene, command, chance)) for _ in range(times)]
+    for one in made:
+        said += scene.run(command, one).said
+    happened = f"killed at {' and '.join(map(str, made))}"
+    times = sum(one.done for one in made)  # it may have ended before
+    return _after(scene, command, "kill -9", happened, scene.run(command), said, times)
 
 
-def orphans(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
-    """kill -9 of the command alone: its workers are left, and the next run starts at once."""
-    commands = [command for command in scene.commands if command.has_workers]
-    for number in range(count if commands else 0):
-        command = commands[number % len(commands)]
-        scene.restore(command)
-        kill = _Kill(_spawned_moment(scene, command, chance))
-        said = scene.spawn(command, kill, end_group=False).said
-        again = scene.spawn(command)
-        yield _after(scene, command, "kill -9, workers left", f"killed at {kill}", again, said)
+def kill_twice(scene: Scene, command: Command, chance: random.Random) -> Trial:
+    """kill -9 at a random moment, and again while it goes on."""
+    return kill(scene, command, chance, 2)
+
+
+def orphan(scene: Scene, command: Command, chance: random.Random) -> Trial:
+    """kill -9 of the command alone: its worker is left, and the next run starts at once."""
+    scene.restore(command)
+    one = _Kill(_moment_of_worker(scene, command, chance))
+    said = scene.run(command, one, worker=True, end_group=False).said
+    again = scene.run(command)
+    trial = _after(scene, command, "kill -9, worker left", f"killed at {one}", again, said)
+    return replace(trial, times=int(one.done))
 
 
 def _moment(scene: Scene, command: Command, chance: random.Random) -> float:
@@ -105,9 +105,9 @@ def _moment(scene: Scene, command: Command, chance: random.Random) -> float:
     return chance.uniform(whole.first_s, whole.seconds)
 
 
-def _spawned_moment(scene: Scene, command: Command, chance: random.Random) -> float:
-    """The same for the installed command, which first loads its libraries, as do its workers."""
-    return chance.uniform(0.5, 1.0) * scene.spawned_seconds(command)
+def _moment_of_worker(scene: Scene, command: Command, chance: random.Random) -> float:
+    """A second of the CPU time of command and worker at which the worker has loaded, and works."""
+    return scene.loading_s + chance.uniform(0.0, 0.8) * scene.wholes[command.name].seconds
 
 
 def _after(
@@ -134,26 +134,24 @@ def _bad_words(said: str) -> Iterator[str]:
             yield f"it printed {bad!r}"
 
 
-def full_disks(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
+def full_disk(scene: Scene, command: Command, chance: random.Random) -> Trial:
     """A disk that is full after a random share of what the command writes, then has room again."""
-    for number in range(count):
-        command = scene.commands[number % len(scene.commands)]
-        with small_disk(scene.home) as remount:
-            scene.restore(command)
-            room = int(chance.random() * scene.wholes[command.name].grown_bytes) // 4096 * 4096
-            used = _used(scene.home)
-            remount(f"size={used + room}")
-            ended = scene.run(command)
-            wrong = list(_bad_words(ended.said))
-            if ended.code == 0:
-                wrong += scene.differences(command)
-            elif "the disk" not in ended.said:
-                wrong.append("it does not say that the disk is full")
-            remount("size=8g")
-            again = scene.run(command)
-            happened = f"{room / 1e6:.2f} MB free, exit code {ended.code}"
-            trial = _after(scene, command, "full disk", happened, again, ended.said)
-            yield replace(trial, wrong=tuple(dict.fromkeys([*wrong, *trial.wrong])))
+    with small_disk(scene.home) as remount:
+        scene.restore(command)
+        room = int(chance.random() * scene.wholes[command.name].grown_bytes) // 4096 * 4096
+        used = _used(scene.home)
+        remount(f"size={used + room}")
+        ended = scene.run(command)
+        wrong = list(_bad_words(ended.said))
+        if ended.code == 0:
+            wrong += scene.differences(command)
+        elif "the disk" not in ended.said:
+            wrong.append("it does not say that the disk is full")
+        remount("size=8g")
+        again = scene.run(command)
+        happened = f"{room / 1e6:.2f} MB free, exit code {ended.code}"
+        trial = _after(scene, command, "full disk", happened, again, ended.said)
+    return replace(trial, wrong=tuple(dict.fromkeys([*wrong, *trial.wrong])))
 
 
 def _used(folder: Path) -> int:
@@ -161,72 +159,65 @@ def _used(folder: Path) -> int:
     return (about.f_blocks - about.f_bfree) * about.f_frsize
 
 
-def worker_deaths(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
+def worker_death(scene: Scene, command: Command, chance: random.Random) -> Trial:
     """A worker process that is killed, as the system does when memory ends: the command goes on."""
-    commands = [command for command in scene.commands if command.has_workers]
-    for number in range(count if commands else 0):
-        command = commands[number % len(commands)]
-        scene.restore(command)
-        kill = _KillWorker(_spawned_moment(scene, command, chance))
-        ended = scene.spawn(command, kill)
-        happened = f"killed after {kill.moment:.1f} s" if kill.done else "no worker was left"
-        yield _after(scene, command, "worker killed", happened, ended)
+    scene.restore(command)
+    moment = _moment_of_worker(scene, command, chance)
+    one = _KillWorker(moment)
+    ended = scene.run(command, one, worker=True)
+    happened = f"killed after {moment:.1f} s" if one.done else "no worker was left"
+    trial = _after(scene, command, "worker killed", happened, ended)
+    return replace(trial, times=int(one.done))
 
 
-def read_only_outputs(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
+def read_only_output(scene: Scene, command: Command, chance: random.Random) -> Trial:
     """The folder that is written to is on a disk that is mounted read-only; then it is not."""
-    for command in scene.commands:
-        with small_disk(scene.home) as remount:
-            scene.restore(command)
-            remount("ro")
-            before = scene.digests()
-            ended = scene.run(command)
-            wrong = list(_bad_words(ended.said))
-            if ended.code == 0:
-                wrong.append("exit code 0")
-            if "cannot be written" not in ended.said:
-                wrong.append("it does not say that the folder cannot be written")
-            if scene.digests() != before:
-                wrong.append("it changed something")
-            remount("rw")
-            again = scene.run(command)
-            happened = f"exit code {ended.code}"
-            trial = _after(scene, command, "read-only output", happened, again, ended.said)
-            yield replace(trial, wrong=tuple(dict.fromkeys([*wrong, *trial.wrong])))
-
-
-def read_only_inputs(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
-    """Everything is read-only but the folder that the command writes to."""
-    for command in scene.commands:
+    with small_disk(scene.home) as remount:
         scene.restore(command)
-        output = scene.home / command.writes
-        output.mkdir(exist_ok=True)
-        others = [path for path in scene.home.iterdir() if path.is_dir() and path != output]
+        remount("ro")
+        before = scene.digests()
+        ended = scene.run(command)
+        wrong = list(_bad_words(ended.said))
+        if ended.code == 0:
+            wrong.append("exit code 0")
+        if "cannot be written" not in ended.said:
+            wrong.append("it does not say that the folder cannot be written")
+        if scene.digests() != before:
+            wrong.append("it changed something")
+        remount("rw")
+        again = scene.run(command)
+        happened = f"exit code {ended.code}"
+        trial = _after(scene, command, "read-only output", happened, again, ended.said)
+    return replace(trial, wrong=tuple(dict.fromkeys([*wrong, *trial.wrong])))
+
+
+def read_only_input(scene: Scene, command: Command, chance: random.Random) -> Trial:
+    """Everything is read-only but the folder that the command writes to."""
+    scene.restore(command)
+    output = scene.home / command.writes
+    output.mkdir(exist_ok=True)
+    others = [path for path in scene.home.iterdir() if path.is_dir() and path != output]
+    with ExitStack() as mounted:
         for path in others:
             subprocess.run(["mount", "--bind", "-o", "ro", path, path], check=True)
-        try:
-            ended = scene.run(command)
-            trial = _after(scene, command, "read-only input", f"exit code {ended.code}", ended)
-        finally:
-            for path in others:
-                subprocess.run(["umount", path], check=True)
-        yield trial
+            mounted.callback(subprocess.run, ["umount", path], check=True)
+        ended = scene.run(command)
+        return _after(scene, command, "read-only input", f"exit code {ended.code}", ended)
 
 
-def clocks(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
+def clock(scene: Scene, command: Command, chance: random.Random) -> Trial:
     """Killed half-way, and run again while all files seem to be of next year, on a clock that is
     set back by another hour while the command runs."""
-    for command in scene.commands:
-        scene.restore(command)
-        kill = _Kill(_moment(scene, command, chance))
-        said = scene.run(command, kill).said
-        for path in scene.home.rglob("*"):
-            about = path.stat()
-            os.utime(path, (about.st_atime + YEAR_S, about.st_mtime + YEAR_S))
-        moment = _moment(scene, command, chance)
-        again = scene.run(command, before=lambda moment=moment: _set_back(moment))
-        happened = f"killed at {kill}, then an hour back at {moment:.1f} s"
-        yield _after(scene, command, "clock set back", happened, again, said)
+    scene.restore(command)
+    one = _Kill(_moment(scene, command, chance))
+    said = scene.run(command, one).said
+    for path in scene.home.rglob("*"):
+        about = path.stat()
+        os.utime(path, (about.st_atime + YEAR_S, about.st_mtime + YEAR_S))
+    moment = _moment(scene, command, chance)
+    again = scene.run(command, before=lambda: _set_back(moment))
+    happened = f"killed at {one}, then an hour back at {moment:.1f} s"
+    return _after(scene, command, "clock set back", happened, again, said)
 
 
 def _set_back(after_s: float) -> None:
@@ -240,32 +231,52 @@ def _set_back(after_s: float) -> None:
     time.time_ns = lambda: clock_ns() - back() * 10**9
 
 
-def small_shared_memory(scene: Scene, chance: random.Random, count: int) -> Iterator[Trial]:
+def small_shared_memory(scene: Scene, command: Command, chance: random.Random) -> Trial:
     """/dev/shm of 64 MB, as Docker gives it."""
-    mounted = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$0" "$@"'
-    prefix = ("unshare", "--mount", "bash", "-c", mounted)
-    for command in scene.commands:
-        scene.restore(command)
-        ended = scene.spawn(command, prefix=prefix)
-        happened = f"exit code {ended.code}"
-        yield _after(scene, command, "/dev/shm of 64 MB", happened, ended)
+    scene.restore(command)
+    ended = scene.run(command, before=_mount_shared_memory, worker=True)
+    happened = f"exit code {ended.code}"
+    return _after(scene, command, "/dev/shm of 64 MB", happened, ended)
 
 
-Trials = Callable[[Scene, random.Random, int], Iterator[Trial]]
+def _mount_shared_memory() -> None:
+    """For this process and its children alone."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    for words in ("--make-rprivate /", "-t tmpfs -o size=64m tmpfs /dev/shm"):
+        subprocess.run(["mount", *words.split()], check=True)
 
-#: Name on the command line → trials, and how many of them by default; 0: one a command.
-KINDS: dict[str, tuple[Trials, int]] = {
-    "kills": (kills, 50),
-    "full-disk": (full_disks, 20),
-    "orphans": (orphans, 4),
-    "worker-killed": (worker_deaths, 6),
-    "read-only-output": (read_only_outputs, 0),
-    "read-only-input": (read_only_inputs, 0),
-    "clock": (clocks, 0),
-    "shared-memory": (small_shared_memory, 0),
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault.
+
+    Parameters
+    ----------
+    trial : hits a command, and gives the verdict
+    count : trials by default; 0: one a command
+    of_workers : only commands that have worker processes can be hit
+    mounts : a disk of its own, which not every user may
+    """
+
+    trial: Callable[[Scene, Command, random.Random], Trial]
+    count: int = 0
+    of_workers: bool = False
+    mounts: bool = False
+
+
+#: Name on the command line → kind. With `kills` and `kills-twice` there are 50 kills.
+KINDS = {
+    "kills": Kind(kill, 26),
+    "kills-twice": Kind(kill_twice, 12),
+    "full-disk": Kind(full_disk, 20, mounts=True),
+    "orphans": Kind(orphan, 4, of_workers=True),
+    "worker-killed": Kind(worker_death, 6, of_workers=True),
+    "read-only-output": Kind(read_only_output, mounts=True),
+    "read-only-input": Kind(read_only_input, mounts=True),
+    "clock": Kind(clock),
+    "shared-memory": Kind(small_shared_memory, mounts=True),
 }
-#: They mount disks of their own, which not every user may.
-MOUNTING = {"full-disk", "read-only-output", "read-only-input", "shared-memory"}
 
 
 def may_mount() -> bool:

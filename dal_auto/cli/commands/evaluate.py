@@ -30,8 +30,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     names = None if options.d == ["ALL"] else options.d
-    for absent in absent_datasets() if names is None else ():
-        logger.info("%s is not here: %s", absent.dataset, absent.remedy)
+    absent = absent_datasets() if names is None else []
+    for one in absent:
+        logger.info("%s is not here: %s", one.dataset, one.remedy)
+    if absent:
+        logger.info("DAL_RAW is %s", paths.raw())
     runs = choose_runs(None if options.m == "ALL" else options.m, options.r, options.seeds)
     failures: list[str] = []
     if options.report_only:
