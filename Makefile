@@ -7,6 +7,9 @@ SHELL := /bin/bash
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 # Twice quiet: errors only.
 PIP_INSTALL := .venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt
+# Packages come without compiled modules: the first process that imports one keeps it for the others,
+# also where the surroundings forbid it. Without, each would take 6 s of CPU for torch alone.
+export PYTHONDONTWRITEBYTECODE :=
 
 # A worker process for each core, of one thread; those that wait must not spin on the others' cores.
 # UTF-8 whatever the locale is: some test library may set the C locale in a worker.

@@ -218,9 +218,14 @@ RULES: list[Rule] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def sources() -> Sources:
+    """The package's sources, parsed once for all rules."""
+    return Sources.read(ROOT)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_dal_auto_has_no(rule: Rule):
-    sources = Sources.read(ROOT)
+def test_dal_auto_has_no(rule: Rule, sources: Sources):
     assert len(sources.files) > 10, f"no sources were found under {ROOT}"
     found = list(rule(sources))
     assert not found, "\n" + "\n".join(found)

@@ -22,8 +22,8 @@ def shell(tmp_path: Path) -> dict[str, str]:
     for name in ("dal_predict", "dal_train", "torchrun", "scontrol"):
         program = tmp_path / name
         program.write_text(
-            f'#!/bin/bash\necho "{name} $*" >> "{tmp_path}/calls"\n'
-            f"trap 'echo {name} ended >> \"{tmp_path}/calls\"; exit 143' TERM\n"
+            f"#!/bin/bash\ntrap 'echo {name} ended >> \"{tmp_path}/calls\"; exit 143' TERM\n"
+            f'echo "{name} $*" >> "{tmp_path}/calls"\n'
             '[ -z "${SLOW:-}" ] || [ "${0##*/}" = scontrol ] || { sleep 20 & wait $!; }\n'
         )
         program.chmod(0o755)

@@ -46,7 +46,7 @@ def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
     """Run the check; the exit code, the table that it keeps, and what it prints."""
 
     def run(dataset: str) -> tuple[int, pd.DataFrame, str]:
-        code = main(["check", dataset, "-np", "1"])
+        code = main(["check", dataset, "-np", "1", "--step-limit", "0"])
         kept = tmp_path / "preprocessed" / dataset
         assert (kept / "fingerprint.json").is_file()
         assert json.loads((kept / "check.json").read_text(encoding="utf-8"))

@@ -44,7 +44,7 @@ def tasks(output: Path = Path("unused"), seed: int = 0, **options) -> list[simul
 
 @pytest.fixture(scope="module")
 def cohort() -> dict[str, tuple[simulate.SubjectTask, simulate.SimulatedSubject]]:
-    return {t.subject: (t, simulate.simulate_images(t)) for t in tasks()}
+    return {t.subject: (t, simulate.simulate_images(t)) for t in tasks(n_healthy=1)}
 
 
 def voxels(image: nib.Nifti1Image) -> np.ndarray:
@@ -86,7 +86,7 @@ def test_subjects_of_one_head_differ_even_when_aligned():
 @needs_atlases
 def test_deformation_does_not_fold():
     head = source_heads.load_head(source_heads.ICBM152)
-    for task in tasks():
+    for task in tasks(n_healthy=1, n_lesioned=1):
         source = build_anatomy(head, task.stream("anatomy"), 2).source_voxel / 2
         jacobian = np.stack([np.stack(np.gradient(part), -1) for part in source], -2)
         assert np.mean(np.linalg.det(jacobian) <= 0) < 1e-4

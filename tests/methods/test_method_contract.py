@@ -10,12 +10,17 @@ from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkp
 from dal_auto.methods.method import CohortMethod, Detection, GradientMethod, Method
 from dal_auto.methods.registry import find_method, method_names
 
-pytestmark = pytest.mark.parametrize("name", method_names())
+
+@pytest.fixture(scope="module", params=method_names())
+def name(request) -> str:
+    """Tests of one method follow each other: it is fitted once for all of them."""
+    return str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fitted(name, small_plans, phantom_batch) -> Method:
     """The method, fitted as training fits it, on four healthy phantoms."""
+    torch.manual_seed(0)
     method = find_method(name)(small_plans(name))
     if isinstance(method, GradientMethod):
         method.prepare(phantom_batch(seed) for seed in range(4))
@@ -33,7 +38,7 @@ def fitted(name, small_plans, phantom_batch) -> Method:
     return method
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ask(phantom_batch, in_windows):
     """Detection of a method on an unseen phantom, given by sequence."""
     batch = phantom_batch(9)
@@ -46,12 +51,16 @@ def ask(phantom_batch, in_windows):
     return detect
 
 
-def assert_same_maps(first: Method, second: Method, ask) -> None:
-    for sequence in first.plans.sequences:
-        one, two = ask(first, sequence).scores, ask(second, sequence).scores
-        assert one.keys() == two.keys()
-        for variant in one:
-            assert torch.equal(one[variant], two[variant]), f"{sequence} {variant}"
+@pytest.fixture(scope="module")
+def answers(fitted, ask) -> dict[str, Detection]:
+    """What the fitted method finds on each sequence, when first asked."""
+    return {sequence: ask(fitted, sequence) for sequence in fitted.plans.sequences}
+
+
+def assert_same_map(one: Detection, two: Detection) -> None:
+    assert one.scores.keys() == two.scores.keys()
+    for variant in one.scores:
+        assert torch.equal(one.scores[variant], two.scores[variant]), variant
 
 
 def test_it_is_known_by_its_own_name_in_any_case(name):
@@ -60,8 +69,8 @@ def test_it_is_known_by_its_own_name_in_any_case(name):
 
 
 @pytest.mark.parametrize("sequence", ["T1", "T2"])
-def test_scores_are_finite_not_negative_and_of_the_images_shape(fitted, ask, sequence, name):
-    found = ask(fitted, sequence)
+def test_scores_are_finite_not_negative_and_of_the_images_shape(answers, sequence):
+    found = answers[sequence]
     assert found.scores
     for score in found.scores.values():
         assert score.shape == (16, 16, 16) and score.dtype == torch.float32
@@ -73,29 +82,24 @@ def test_scores_are_finite_not_negative_and_of_the_images_shape(fitted, ask, seq
         assert found.pseudo_healthy.min() >= 0 and found.pseudo_healthy.max() <= 1
 
 
-def test_asking_twice_gives_the_same_answer(fitted, ask, name):
-    assert_same_maps(fitted, fitted, ask)
+@pytest.mark.parametrize("sequence", ["T1", "T2"])
+def test_asking_again_gives_the_same_answer(fitted, ask, answers, sequence):
+    assert_same_map(answers[sequence], ask(fitted, sequence))
 
 
-def test_a_fresh_method_with_its_tensors_gives_the_same_maps(fitted, ask, small_plans, name):
-    torch.manual_seed(1)
-    fresh = find_method(name)(small_plans(name))
-    fresh.load_tensors({key: tensor.clone() for key, tensor in fitted.tensors().items()})
-    assert_same_maps(fitted, fresh, ask)
-
-
-def test_a_checkpoint_on_disk_gives_the_same_maps(fitted, ask, tmp_path, name):
+def test_a_checkpoint_on_disk_gives_the_same_maps(fitted, ask, answers, tmp_path):
+    """A fresh method is built from the file, and takes over its tensors."""
     path = tmp_path / "best.safetensors"
     save_checkpoint(path, Checkpoint(fitted.plans, fitted.tensors()))
     torch.manual_seed(1)
-    assert_same_maps(fitted, load_checkpoint(path).build("cpu"), ask)
+    fresh = load_checkpoint(path).build("cpu")
+    for sequence, first in answers.items():
+        assert_same_map(first, ask(fresh, sequence))
 
 
-def test_moving_to_a_device_returns_the_method_itself(fitted, ask, name):
-    before = ask(fitted, "T1").scores
+def test_moving_to_a_device_returns_the_method_itself(fitted, ask, answers):
     assert fitted.to("cpu") is fitted
-    for variant, score in ask(fitted, "T1").scores.items():
-        assert torch.equal(score, before[variant])
+    assert_same_map(answers["T1"], ask(fitted, "T1"))
 
 
 @pytest.mark.parametrize("preset", ["robust", "paper"])
