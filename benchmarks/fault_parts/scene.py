@@ -217,7 +217,7 @@ class Scene:
                 used = cpu_seconds(process.pid)
                 if meanwhile is not None:
                     meanwhile(process.pid, used)
-                time.sleep(0.01)
+                time.sleep(0.1)
         finally:
             if end_group or process.exitcode is None:
                 with suppress(ProcessLookupError):
