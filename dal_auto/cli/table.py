@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -63,5 +64,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], width: int) -
 
 
 def show(lines: Sequence[str]) -> None:
-    """Write lines to the standard output, where they can be piped; messages go to stderr."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    """Write lines to the standard output, where they can be piped; messages go to stderr.
+
+    A reader that leaves early (``| head``) has seen enough: what follows is dropped.
+    """
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

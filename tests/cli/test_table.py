@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dal_auto.cli.table import table, wrap
+from dal_auto.cli.table import show, table, wrap
 
 URL = "https://example.org/a-rather-long-address/that/must-stay-whole"
 
@@ -39,3 +41,12 @@ def test_no_line_is_too_long_and_no_word_is_lost(text: str, width: int, indent: 
     assert words == text.split()
     longest = max(map(len, text.split()), default=0)
     assert all(len(line) <= max(width, longest + len(indent)) for line in lines)
+
+
+def test_a_reader_that_leaves_early_has_seen_enough(monkeypatch):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as output:
+        monkeypatch.setattr("sys.stdout", output)
+        show(["more than a pipe holds " * 10_000])
+        show(["and the rest"])
