@@ -20,28 +20,21 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import torch
 from preprocessing_parts.cases import test_data
-from preservation_parts.ways import PLAN, WAYS
+from preservation_parts.steps import AFTER_N4, intensity_precision, steps_after_n4
+from preservation_parts.ways import WAYS
 from shipped_parts import cases
-from shipped_parts.scores import filtered, percent
 
 from dal_auto.case import BoolArray, FloatArray, StandardCase
 from dal_auto.inference.model import load_model
 from dal_auto.plans import Plans
-from dal_auto.preprocessing.configuration_grid import image_to_configuration, to_standard
-from dal_auto.preprocessing.histogram_matching import brain_percentiles, match_histogram
-from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.model_files import choose_model
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-GRIDS = {"2 mm": (80, 112, 80), "4 mm": (40, 56, 40)}
 PICTURE_OF = ("BraTS2021_00000", "T2")
-#: What is dark is bright from here, in units of the 99.9th percentile of the brain.
-DARK_FROM = 1.2
-STEPS = ("on the atlas", "N4", "N4, former", "matched", *GRIDS)
+STEPS = ("on the atlas", "N4", "N4, former", *AFTER_N4)
 
 
 @dataclass(frozen=True)
@@ -111,37 +104,16 @@ def _after_each_step(
     """Step → (x, y, z) of 1 mm. Matching and the grids go on from N4 as the plans have it."""
     brain = case.brain_of(sequence)
     corrected = even["plans"]
-    matched = match_histogram(
-        corrected,
-        brain,
-        brain_percentiles(corrected, brain, PLAN.percentiles),
-        plans.intensity.landmarks[sequence],
-    )
-    found = {
-        "on the atlas": even["none"],
-        "N4": corrected,
-        "N4, former": even["former"],
-        "matched": matched,
-    }
-    for name, shape in GRIDS.items():
-        grid = plans.configuration.model_copy(update={"input_shape": shape})
-        coarser = plans.model_copy(update={"configuration": grid})
-        small = image_to_configuration(torch.from_numpy(matched), brain, coarser)
-        found[name] = to_standard(small, coarser).numpy() * brain
-    return found
+    found = {"on the atlas": even["none"], "N4": corrected, "N4, former": even["former"]}
+    return found | steps_after_n4(corrected, sequence, brain, plans)
 
 
 def _measure(volume: FloatArray, case: StandardCase, plans: Plans) -> Figures:
     lesion, brain = case.lesion_mask, case.brain_mask
     assert lesion is not None
-    unit = volume / np.percentile(volume[brain], 99.9)
-    precisions = [
-        percent(ScoreCounts.from_volume(filtered(side, brain, plans.scoring), lesion))
-        for side in (unit, np.maximum(DARK_FROM - unit, 0) * brain)
-    ]
     inside = volume[lesion & brain]
     ratio = float(inside.mean() / np.median(volume[brain])) if inside.size else float("nan")
-    return Figures(ratio, max(precisions))
+    return Figures(ratio, intensity_precision(volume, lesion, brain, plans))
 
 
 def _print_row(case: StandardCase, sequence: str, figures: Mapping[str, Figures]) -> None:

@@ -13,8 +13,9 @@ from preprocessing_parts.cases import test_data
 
 from dal_auto import load_model
 from dal_auto.case import RawCase, StandardCase
-from dal_auto.figures.panels import Volume, three_view_panel
+from dal_auto.figures.panels import three_view_panel
 from dal_auto.figures.png import save_png
+from dal_auto.figures.view import Volume
 from dal_auto.inference.model import Model
 from dal_auto.inference.outputs import panel_volumes
 from dal_auto.inference.prepare import PrepareTask, prepare

@@ -4,9 +4,10 @@ Healthy subjects are simulated (the installed atlases' heads, with skull) and go
 chain. Landmarks are learned from all but one; into that one a lesion of known volume is pasted, and
 its percentiles are taken again, as they would be of a patient's scan. Reported, in the units of the
 matched images (0 to 1): how far that moves the healthy tissue, and how much of the lesion's
-contrast is left. One process, no peer.
+contrast is left. And what it costs healthy heads if percentiles are of tissue like the atlas's
+alone; with --cases that is all, on preprocessed healthy cases. One process, no peer.
 
-    python benchmarks/nyul.py [--subjects 6] [--threads 1]
+    python benchmarks/nyul.py [--subjects 6] [--threads 1] [--cases PREPROCESSED/Simulated/cases]
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from nyul_parts import healthy
 
 from dal_auto.case import BoolArray, FloatArray, RawCase, StandardCase
 from dal_auto.datasets.simulate import cohort_tasks, describe_cohort, simulate_subject
@@ -30,6 +32,7 @@ from dal_auto.preprocessing.histogram_matching import (
     match_histogram,
 )
 from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.store.standard_cases import read_case, read_records
 from dal_auto.workers.progress import Stopwatch
 
 VOLUMES_ML = (0, 50, 100, 150, 200)
@@ -110,8 +113,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subjects", type=int, default=6)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cases", type=Path, help="a folder of preprocessed healthy cases")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th of --cases")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
+    if options.cases:
+        records = read_records(options.cases)[:: options.every]
+        print(json.dumps({"benchmark": "nyul"} | healthy.report([*map(read_case, records)])))
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         cases = healthy_cases(Path(folder), options.subjects, options.threads)
 
@@ -146,6 +155,7 @@ def main() -> int:
             name: [round(float(v), 2) for v in (column.min(), column.max())]
             for name, column in zip(names, table.T, strict=True)
         }
+    figures["healthy"] = healthy.report(cases)
     print(json.dumps({"benchmark": "nyul", "subjects": len(cases), **figures}))
     return 0
 

@@ -54,10 +54,14 @@ def components(mask: BoolArray) -> tuple[npt.NDArray[np.integer], npt.NDArray[np
 
 def largest_component(mask: BoolArray) -> BoolArray:
     """The largest 26-connected component, the first of equals, its holes filled."""
-    labels, sizes = components(mask)
-    if not sizes.size:
+    box = box_around(mask)
+    if box is None:
         return mask
-    return ndimage.binary_fill_holes(labels == sizes.argmax() + 1)
+    labels, sizes = components(mask[box])
+    largest = np.zeros(mask.shape, bool)
+    # What touches the box from within is open to what lies around it: the same holes are filled.
+    largest[box] = ndimage.binary_fill_holes(labels == sizes.argmax() + 1)
+    return largest
 
 
 def block_mean(array: FloatArray | BoolArray, size: int) -> FloatArray:

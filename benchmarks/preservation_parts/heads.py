@@ -33,19 +33,25 @@ MEANS = {**TISSUE_MEANS, "FLAIR": {"csf": 0.15, "gm": 0.75, "deep": 0.68, "wm": 
 #: of white matter; most of the way, so that the tissue beneath shows a little.
 LESION_LEVELS = {"T1": (0.52, 0.74), "T2": (2.2, 1.95), "FLAIR": (1.35, 1.65)}
 TOWARDS = 0.9
-#: Shares of a tumour that are core.
+#: Share of a tumour that is core.
 CORE = 0.35
+#: White-matter lesions lie apart by more than this, so that each is a component of its own.
+APART_VOXELS = 3
 NOISE = 0.02
 FIELD_BLUR_MM, FIELD_LATTICE_MM = 45.0, 10.0
 
 
 @dataclass(frozen=True)
 class LesionKind:
-    """A lesion to be drawn: a ball of `volume_ml` ("deep" or at the brain's "rim"), or a mask."""
+    """What is to be drawn: balls of `volumes_ml`, deep or at the brain's "rim", or a mask.
+
+    Those of `white_matter` lie in it, apart from each other, and have no core.
+    """
 
     name: str
-    volume_ml: float = 0.0
+    volumes_ml: tuple[float, ...] = ()
     mask: Path | None = None
+    white_matter: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,29 +164,36 @@ class SimulatedHead:
         if kind.mask is not None:
             found = lesions_from_mask(kind.mask, STROKE, self.source, self.anatomy)
             rim[self.anatomy.box] = found.rim
-        elif kind.volume_ml:
-            core, rim = self._ball(kind, rng)
+        taken = np.zeros(self.grid.shape, bool)
+        for volume_ml in kind.volumes_ml:
+            parts = self._ball(kind, volume_ml, taken, rng)
+            core, rim = core + parts[0], rim + parts[1]
+            taken |= ndimage.binary_dilation(parts[0] + parts[1] > 0, iterations=APART_VOXELS)
         return core, rim
 
-    def _ball(self, kind: LesionKind, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    def _ball(
+        self, kind: LesionKind, volume_ml: float, taken: BoolArray, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
         """The brain's voxels nearest to a place, by a distance with a rough edge."""
         distance_mm = ndimage.distance_transform_edt(self.brain, sampling=self.grid.spacing_mm)
-        radius_mm = (kind.volume_ml * 1000 * 0.75 / np.pi) ** (1 / 3)
+        radius_mm = (volume_ml * 1000 * 0.75 / np.pi) ** (1 / 3)
         white = np.zeros(self.grid.shape, np.float32)
         white[self.anatomy.box] = self.anatomy.wm
+        allowed = self.brain & ~taken & ((white > 0.5) | (not kind.white_matter))
         if "rim" in kind.name:
             # Only the convexity: a tumour that touches the skull base is another matter.
             height = np.arange(self.grid.shape[2]) > np.argwhere(self.brain)[:, 2].mean()
             places = np.argwhere((distance_mm > 0) & (distance_mm < 4) & height)
         else:
-            places = np.argwhere((white > 0.9) & (distance_mm > min(radius_mm, 25)))
+            places = np.argwhere((white > 0.9) & ~taken & (distance_mm > min(radius_mm, 25)))
         centre = places[rng.integers(len(places))]
         index = np.ogrid[tuple(slice(n) for n in self.grid.shape)]
         parts = zip(index, centre, self.grid.spacing_mm, strict=True)
         squared = sum(((i - c) * mm) ** 2 for i, c, mm in parts)
         rough = smooth_noise(rng, self.grid.shape, self.grid.spacing_mm[0], radius_mm / 2)
-        place = np.where(self.brain, np.sqrt(squared) + 0.25 * radius_mm * rough, np.inf)
-        counts = [int(s * kind.volume_ml / self.grid.voxel_ml) for s in (CORE, 1)]
+        place = np.where(allowed, np.sqrt(squared) + 0.25 * radius_mm * rough, np.inf)
+        core_share = 0.0 if kind.white_matter else CORE
+        counts = [int(s * volume_ml / self.grid.voxel_ml) for s in (core_share, 1)]
         cuts = np.partition(place.ravel(), counts)[counts]
         core, whole = ((place < cut).astype(np.float32) for cut in cuts)
         return core, whole - core

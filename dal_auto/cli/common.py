@@ -28,6 +28,7 @@ from dal_auto.workers import Workforce, available_cores
 
 logger = logging.getLogger(__name__)
 
+_STEP_LIMIT_S = 1800
 DISCLAIMER = "A research tool, not for diagnosis."
 
 
@@ -86,10 +87,10 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--step-limit",
         type=number("a time in seconds", zero=True),
-        default=1800,
+        default=None,
         metavar="SECONDS",
         help="a step of one case that takes longer is ended, and the case named as failed "
-        "(default: 1800; 0: no limit)",
+        f"(default: {_STEP_LIMIT_S}; 0: no limit)",
     )
     parser.add_argument(
         "--scheduler",
@@ -99,13 +100,21 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def workforce(options: argparse.Namespace) -> Workforce:
-    """Who works, as the options of `add_workers` say."""
+def workforce(options: argparse.Namespace, *, one_here: bool = False) -> Workforce:
+    """Who works, as the options of `add_workers` say.
+
+    Parameters
+    ----------
+    one_here : see `Workforce`; a limit that was asked for is kept in any case
+    """
+    asked = options.step_limit is not None
+    limit_s = options.step_limit if asked else _STEP_LIMIT_S
     return Workforce(
         options.np or available_cores(),
         options.threads,
         options.scheduler,
-        options.step_limit or None,
+        limit_s or None,
+        one_here and not asked,
     )
 
 

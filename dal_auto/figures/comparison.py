@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from dal_auto.figures.curves import DPI
-from dal_auto.figures.panels import COLOUR_MAPS, CONTOUR, INK
+from dal_auto.figures.panels import COLOUR_MAPS, INK
+from dal_auto.figures.view import CONTOUR
 
 _CELL, _ROW, _LEFT, _TOP, _GAP = 1.25, 1.5, 0.55, 0.5, 0.04  # inches; a brain is longer than wide
 _BETWEEN = 0.14  # inches between cases of a strip

@@ -40,7 +40,7 @@ def write_image(
     """
     kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.uint8
     header = None if like is None else _nifti_header(like)
-    image = nib.Nifti1Image(np.asarray(array, kind), None if header else grid.affine, header)
+    image = nib.Nifti1Image(_in_order(array, kind), None if header else grid.affine, header)
     image.set_data_dtype(kind)
     if header is None:
         image.set_qform(grid.affine, 1)
@@ -51,6 +51,18 @@ def write_image(
     image.header["descrip"] = description.encode()[:_MOST_DESCRIP]
     with replacing(path) as temporary:
         nib.save(image, temporary)
+
+
+def _in_order(array: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    """The voxels in the order of the file; most are 0 in maps and masks, and need not be moved."""
+    ordered = np.zeros(array.shape, kind, order="F")
+    filled = array != 0
+    others = [tuple(set(range(array.ndim)) - {axis}) for axis in range(array.ndim)]
+    places = [np.flatnonzero(filled.any(axis=axes)) for axes in others]
+    if all(found.size for found in places):
+        box = tuple(slice(found[0], found[-1] + 1) for found in places)
+        ordered[box] = array[box]
+    return ordered
 
 
 def check_header(path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 
@@ -69,15 +70,32 @@ def native_maps(
     CaseFailed
         if the scores are no numbers, or negative.
     """
-    for sequence, prediction in predictions.items():
-        variant = next(iter(prediction.anomaly))
-        yield _brought_home(
-            model, case, sequence, sequence, prediction, variant, model.threshold(sequence, variant)
-        )
-    if len(predictions) > 1:
-        reference = reference_of(predictions)
-        joint = joint_prediction(model, case, predictions, predictions[reference])
-        yield _brought_home(model, case, JOINT, reference, joint, "", 1.0)
+    for make in map_makers(model, case, predictions):
+        yield make()
+
+
+def map_makers(
+    model: Model, case: StandardCase, predictions: Mapping[str, Prediction]
+) -> list[Callable[[], NativeMap]]:
+    """As `native_maps`, what makes each of them: they may be made side by side."""
+
+    @cache
+    def brain(on: str) -> BoolArray:
+        return to_native(case.brain_mask.astype(np.float32), case.geometry, on, model.plans) >= 0.5
+
+    def of_sequence(name: str) -> NativeMap:
+        variant = next(iter(predictions[name].anomaly))
+        threshold = model.threshold(name, variant)
+        return _brought_home(model, case, name, predictions[name], variant, threshold, brain(name))
+
+    def of_all() -> NativeMap:
+        on = reference_of(predictions)
+        joint = joint_prediction(model, case, predictions, predictions[on])
+        found = _brought_home(model, case, on, joint, "", 1.0, brain(on))
+        return replace(found, name=JOINT)
+
+    makers: list[Callable[[], NativeMap]] = [partial(of_sequence, name) for name in predictions]
+    return [*makers, of_all] if len(makers) > 1 else makers
 
 
 def map_names(sequences: Iterable[str]) -> tuple[str, ...]:
@@ -121,18 +139,17 @@ def stored(case_id: str, volume: FloatArray) -> FloatArray:
 def _brought_home(
     model: Model,
     case: StandardCase,
-    name: str,
     on: str,
     prediction: Prediction,
     variant: str,
     threshold: float,
+    brain: BoolArray,
 ) -> NativeMap:
     geometry, plans, grid = case.geometry, model.plans, case.geometry.native[on]
     moved = to_native(prediction.anomaly[variant], geometry, on, plans)
     score = stored(case.case_id, moved)
     mask = score >= threshold
-    brain = to_native(case.brain_mask.astype(np.float32), geometry, on, plans) >= 0.5
     return NativeMap(
-        name, on, grid, score, threshold, mask, components(mask, score, grid), brain, prediction,
+        on, on, grid, score, threshold, mask, components(mask, score, grid), brain, prediction,
         variant,
     )  # fmt: skip

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
 from dal_auto import __version__
 from dal_auto.case import FloatArray, RawCase
 from dal_auto.choices import SEGMENTATION, LayoutName
-from dal_auto.figures.panels import Volume
+from dal_auto.figures.view import Volume
 from dal_auto.images import write_image
 from dal_auto.images.dicom_seg import Found, write_segmentation
 from dal_auto.inference.case_page import write_case_page
@@ -27,7 +28,7 @@ from dal_auto.inference.layout import (
     volume_name,
 )
 from dal_auto.inference.model import Model
-from dal_auto.inference.native_map import JOINT, NativeMap, map_names, native_maps, stored
+from dal_auto.inference.native_map import JOINT, NativeMap, map_makers, map_names, stored
 from dal_auto.inference.picture import draw_map
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
@@ -39,6 +40,7 @@ from dal_auto.preprocessing.native import reference_of
 from dal_auto.preprocessing.quality.pictures import flags
 from dal_auto.store.atomic import write_json
 from dal_auto.store.kept import sha256_of
+from dal_auto.workers.threads import side_by_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,8 @@ class Export:
     Parameters
     ----------
     predictions : by sequence
-    seconds : by step, so far; writing adds its own
+    seconds : by step, so far; writing adds its own, of all threads
+    at_once : so many maps are written side by side
     """
 
     model: Model
@@ -57,13 +60,16 @@ class Export:
     predictions: Mapping[str, Prediction]
     output: Path
     seconds: dict[str, float] = field(default_factory=dict)
+    at_once: int = 1
+    _lock: Lock = field(default_factory=Lock)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
         """As `Stopwatch.step`, which is for the one task of a process and not for threads."""
         start = time.perf_counter()
         yield
-        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
+        with self._lock:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
 
 
 def write_outputs(export: Export) -> None:
@@ -80,18 +86,9 @@ def write_outputs(export: Export) -> None:
     case_id, old = raw.case_id, read_record(output, raw.case_id)
     # From here to the end the case is not there: an old record would be trusted.
     record_path(output, case_id).unlink(missing_ok=True)
-    written: set[str] = set()
-    done: list[MapRecord] = []
-    maps = native_maps(model, export.prepared.case, export.predictions)
-    while True:
-        with export.timed("export"):
-            one = next(maps, None)
-        if one is None:
-            break
-        record, names = _write_map(export, one)
-        done.append(record)
-        written |= names
-    written |= _write_transforms(export)
+    makers = map_makers(model, export.prepared.case, export.predictions)
+    done = side_by_side(lambda make: _write_map(export, make), makers, export.at_once)
+    written = _write_transforms(export).union(*(names for _, names in done))
     possible = _possible(model.request.layout, case_id, raw.sequences)
     for name in {*possible, *(old.files if old else ())} - written:
         (output / name).unlink(missing_ok=True)
@@ -118,7 +115,7 @@ def write_outputs(export: Export) -> None:
         warnings=prepared.warnings,
         flags=tuple(flags(prepared.case.quality)),
         quality=dict(prepared.case.quality),
-        maps=tuple(done),
+        maps=tuple(record for record, _ in done),
         files=files,
     ).write(record_path(output, case_id))
 
@@ -131,8 +128,10 @@ def _possible(layout: LayoutName, case_id: str, sequences: Mapping[str, Path]) -
                 yield volume_name(layout, case_id, name, on, kind, atlas=atlas)
 
 
-def _write_map(export: Export, found: NativeMap) -> tuple[MapRecord, set[str]]:
+def _write_map(export: Export, make: Callable[[], NativeMap]) -> tuple[MapRecord, set[str]]:
     """Maps, sidecar, picture and page of one map: what is kept of it, and the names of files."""
+    with export.timed("export"):
+        found = make()
     model, case, output = export.model, export.prepared.case, export.output
     layout, cut = model.request.layout, found.threshold
     names = {"sidecar": sidecar_name(layout, case.case_id, found.name, found.on)}

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray
-from dal_auto.figures.panels import CONTOUR, view_point
+from dal_auto.figures.view import CONTOUR, view_point
 from dal_auto.store.atomic import replacing
 from dal_auto.volumes import box_around, whole
 

@@ -24,11 +24,18 @@ from dal_auto.workers.progress import Stopwatch
 
 @dataclass(frozen=True)
 class PrepareTask:
-    """One raw case for one worker."""
+    """One raw case for one worker.
+
+    Parameters
+    ----------
+    threads : that each step may use
+    at_once : so many sequences may be worked on side by side
+    """
 
     case: RawCase
     request: Request
     threads: int
+    at_once: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +79,10 @@ def prepare(task: PrepareTask) -> Prepared:
     steps = decide_steps(task.case, measured)
     told = (*map(str, measured.findings), *steps.warnings)
     try:
-        case = standardise(task.case, steps, plan, load_atlas(), threads=task.threads, watch=watch)
+        case = standardise(
+            task.case, steps, plan, load_atlas(),
+            threads=task.threads, watch=watch, at_once=task.at_once,
+        )  # fmt: skip
     except CaseFailed as error:  # what was odd before is mostly why
         raise CaseFailed(case_id, error.step, "; ".join((error.cause, *told))) from error
     return Prepared(

@@ -131,6 +131,8 @@ def _predict_cases(
         summary.kept = _done_before(output, tasks, model.request)
     for case_id in summary.kept:
         del tasks[case_id]
+    at_once = workforce.at_once(len(tasks))
+    tasks = {case_id: replace(task, at_once=at_once) for case_id, task in tasks.items()}
     try:
         _predict_all(model, output, tasks, left_out, summary, workforce)
     finally:
@@ -181,7 +183,7 @@ def _predict_all(
                     raise outcome
                 outcome = replace(outcome, warnings=(*outcome.warnings, *left_out[case_id]))
                 _tell(case_id, outcome, model)
-                export = _through_the_network(model, tasks[case_id].case, outcome, output)
+                export = _through_the_network(model, tasks[case_id], outcome, output)
             except Exception as error:  # one bad case stops no other
                 note(case_id, case_error(case_id, "network", error))
                 continue
@@ -199,11 +201,13 @@ def _done_before(output: Path, tasks: dict[str, PrepareTask], request: Request) 
         return [case_id for case_id, done in zip(tasks, found, strict=True) if done]
 
 
-def _through_the_network(model: Model, raw: RawCase, prepared: Prepared, output: Path) -> Export:
+def _through_the_network(
+    model: Model, task: PrepareTask, prepared: Prepared, output: Path
+) -> Export:
     watch = Stopwatch(dict(prepared.seconds))
     with watch.step("network, score and filters"):
         predictions = model.predict(prepared.case)
-    return Export(model, raw, prepared, predictions, output, watch.seconds)
+    return Export(model, task.case, prepared, predictions, output, watch.seconds, task.at_once)
 
 
 def _tell(case_id: str, prepared: Prepared, model: Model) -> None:

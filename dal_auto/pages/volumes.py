@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from dal_auto.case import BoolArray, FloatArray
-from dal_auto.figures.panels import view_point
+from dal_auto.figures.view import view_point
 from dal_auto.volumes import box_around, whole
 
 INPUT, HEALTHY, ANOMALY, LESION = "input", "pseudo-healthy", "anomaly", "lesion"
@@ -25,6 +25,7 @@ LAYERS = (INPUT, HEALTHY, ANOMALY, LESION)
 VOXEL_ML = 0.001
 _LEVELS = 255
 _MARGIN = 2  # voxels around brain and lesion
+_DEFLATE = 4  # half the time of 6, and 3 % more bytes
 
 ByteArray = npt.NDArray[np.uint8]
 Voxel = tuple[int, int, int]
@@ -127,4 +128,4 @@ def _bytes(values: FloatArray) -> ByteArray:
 def _encoded(levels: ByteArray) -> bytes:
     """Differences along x, the axis that runs fastest; modulo 256, so that none needs a sign."""
     flat = levels.ravel(order="F")
-    return zlib.compress(np.diff(flat, prepend=np.uint8(0)).tobytes(), 6)
+    return zlib.compress(np.diff(flat, prepend=np.uint8(0)).tobytes(), _DEFLATE)

@@ -16,6 +16,7 @@ from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.bias_field import correct_bias_field
 from dal_auto.preprocessing.plausibility import unlike_atlas
 from dal_auto.preprocessing.quality.measures import AtlasOnGrid, residual_bias
+from dal_auto.workers.threads import side_by_side
 
 #: Levels of the first pass: their splines are wider than any lesion.
 _COARSE_LEVELS = 2
@@ -46,6 +47,7 @@ def correct_bias_fields(
     plan: PreprocessingPlan,
     threads: int,
     wanted: bool,
+    at_once: int = 1,
 ) -> Corrected:
     """Divide each image by its field, where it has one.
 
@@ -55,6 +57,7 @@ def correct_bias_fields(
     brains : by sequence, (x, y, z), the part of the brain that it shows; not empty
     template : the atlas on `grid`
     wanted : whether the case still needs it; otherwise all images stay as they are
+    at_once : so many sequences may be worked on side by side
     """
     fields = {
         name: residual_bias(image, brains[name], template.white) if wanted else 0.0
@@ -68,11 +71,9 @@ def correct_bias_fields(
     )
 
     def corrected(levels: tuple[int, ...], unlike: BoolArray | None) -> dict[str, FloatArray]:
-        return {
-            name: image
-            if name in left_out
-            else correct_bias_field(
-                image,
+        def one(name: str) -> FloatArray:
+            return correct_bias_field(
+                images[name],
                 brains[name],
                 grid,
                 estimate_in=None if unlike is None else brains[name] & ~unlike,
@@ -80,8 +81,9 @@ def correct_bias_fields(
                 iterations=levels,
                 threads=threads,
             )
-            for name, image in images.items()
-        }
+
+        uneven = [name for name in images if name not in left_out]
+        return {**images, **dict(zip(uneven, side_by_side(one, uneven, at_once), strict=True))}
 
     coarse = corrected(plan.n4_iterations[:_COARSE_LEVELS], None)
     unlike = unlike_atlas(coarse, brains, template)

@@ -7,7 +7,7 @@ whatever the size of the head, which volume alone does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,8 +25,9 @@ from dal_auto.preprocessing.skull_strip.estimate import (
     foreground_mask,
     planned_tools,
 )
+from dal_auto.volumes import box_around, whole
 
-#: The atlas's distances are kept on every second voxel, and as far around its box as this.
+#: The atlas's distances are kept on every second voxel, and as far around its brain as this.
 _STEP, _MARGIN = 2, 40
 
 
@@ -45,7 +46,7 @@ class BrainMask:
 
 
 def candidate_masks(
-    native: NativeCase, reference_to: Mapping[str, FloatArray], job: Job
+    native: NativeCase, reference_to: Callable[[], Mapping[str, FloatArray]], job: Job
 ) -> Iterator[BrainMask]:
     """The masks to try, in order; a tool runs only when its mask is asked for.
 
@@ -53,7 +54,7 @@ def candidate_masks(
 
     Parameters
     ----------
-    reference_to : sequence → (4, 4), see `native.coregister`
+    reference_to : gives, or waits for, what `native.coregister` returns
     """
     image, grid = native.images[native.reference], native.grids[native.reference]
     supplied = native.brain
@@ -67,7 +68,7 @@ def candidate_masks(
         with job.watch.step("brain mask"):
             mask, name = supplied.mask, supplied.sequence
             if name != native.reference:
-                mask = resample_mask(mask, native.grids[name], grid, reference_to[name])
+                mask = resample_mask(mask, native.grids[name], grid, reference_to()[name])
         yield BrainMask(mask, "supplied with the case")
     else:
         # Images that were registered to each other here do not share a grid.
@@ -112,14 +113,17 @@ class MaskFit:
 @cache
 def _signed_distance_mm(atlas: Atlas) -> tuple[FloatArray, Grid]:
     """Distance to the surface of the atlas's brain, negative inside, on a coarse wide grid."""
-    x, y, z = ((size + 2 * _MARGIN) // _STEP for size in atlas.grid.shape)
-    affine = atlas.grid.affine @ nib.affines.from_matvec(np.eye(3) * _STEP, [-_MARGIN] * 3)
-    grid = Grid((x, y, z), affine)
+    # Every second voxel counts from the atlas's corner, whatever the brain's box.
+    box = box_around(atlas.brain_mask) or whole(atlas.grid.shape)
+    first = [(part.start // _STEP) * _STEP - _MARGIN for part in box]
+    ends = zip(box, first, strict=True)
+    x, y, z = (-(-(part.stop + _MARGIN - start) // _STEP) for part, start in ends)
+    grid = Grid((x, y, z), atlas.grid.affine @ nib.affines.from_matvec(np.eye(3) * _STEP, first))
     brain = resample_mask(atlas.brain_mask, atlas.grid, grid, np.eye(4))
-    outside, inside = (
-        ndimage.distance_transform_edt(part, sampling=grid.spacing_mm) for part in (~brain, brain)
-    )
-    return (outside - inside).astype(np.float32), grid
+    distance = ndimage.distance_transform_edt(~brain, sampling=grid.spacing_mm)
+    inner = box_around(brain, 1) or whole(grid.shape)
+    distance[inner] -= ndimage.distance_transform_edt(brain[inner], sampling=grid.spacing_mm)
+    return distance.astype(np.float32), grid
 
 
 def _look_up(

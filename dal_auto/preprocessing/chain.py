@@ -31,6 +31,7 @@ from dal_auto.preprocessing.resampling import resample, resample_mask
 from dal_auto.preprocessing.skull_strip.estimate import planned_tools
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.workers.progress import Stopwatch
+from dal_auto.workers.threads import begun, side_by_side
 
 #: A stored image is divided by this percentile of its brain: raw units overflow float16.
 _SCALE_PERCENTILE = 99.9
@@ -72,8 +73,14 @@ def standardise(
     *,
     threads: int,
     watch: Stopwatch,
+    at_once: int = 1,
 ) -> StandardCase:
     """Run the chain on one case.
+
+    Parameters
+    ----------
+    threads : that each step may use
+    at_once : so many sequences may be worked on side by side; the result does not depend on it
 
     Raises
     ------
@@ -82,12 +89,14 @@ def standardise(
     CaseFailed
         if no brain is found, or it leaves the grid.
     """
-    job = Job(steps, plan, atlas, threads, watch)
+    job = Job(steps, plan, atlas, threads, watch, at_once)
     with watch.step("read"):
         native = read_native(case, steps)
     with watch.step("rigid between sequences"):
-        reference_to = coregister(native, job)
-    placed, mask_steps, figures = place(native, reference_to, job)
+        registered = begun(lambda: coregister(native, job), aside=at_once > 1)
+    placed, mask_steps, figures = place(native, registered, job)
+    with watch.step("rigid between sequences"):
+        reference_to = registered()
 
     with watch.step("resample"):
         target = centre_crop_or_pad(atlas.grid, plan.target_shape)
@@ -98,10 +107,14 @@ def standardise(
         brain = resample_mask(placed.mask, grid, target, placed.atlas_to_reference)
         if not brain.any():
             raise CaseFailed(case.case_id, "registration", "the brain left the standard grid")
-        standard = {
-            name: _standard_image(image, native.grids[name], target, atlas_to_native[name], brain)
-            for name, image in native.images.items()
-        }
+        moved_images = side_by_side(
+            lambda name: _standard_image(
+                native.images[name], native.grids[name], target, atlas_to_native[name], brain
+            ),
+            native.images,
+            at_once,
+        )
+        standard = dict(zip(native.images, moved_images, strict=True))
         shown = parts_shown(native, standard, target, atlas_to_native, brain)
         inside = {name: shown.get(name, brain) for name in standard}
         _check_contrast(case, standard, inside)
@@ -117,7 +130,7 @@ def standardise(
     with watch.step("N4"):
         even = correct_bias_fields(
             standard, inside, target, template,
-            plan=plan, threads=threads, wanted=steps.bias_correct,
+            plan=plan, threads=threads, at_once=at_once, wanted=steps.bias_correct,
         )  # fmt: skip
         standard = dict(even.images)
     with watch.step("percentiles and quality"):

@@ -17,6 +17,7 @@ from dal_auto.preprocessing.atlas import Atlas
 from dal_auto.preprocessing.native import NativeCase
 from dal_auto.preprocessing.quality.measures import atlas_on_grid
 from dal_auto.preprocessing.resampling import field_of_view, map_of_voxels
+from dal_auto.volumes import box_around, whole
 
 #: A smaller share of the brain is a rim, where two brain masks differ by a voxel.
 _LEAST_SHARE = 0.01
@@ -68,9 +69,12 @@ def coverage(
     ``coverage_<sequence>`` → share, 0 to 1
     """
     expected = atlas_on_grid(atlas, target.shape).brain
+    box = box_around(expected) or whole(target.shape)
+    expected = expected[box]
     figures = {}
     for name, grid in native.grids.items():
-        seen = field_of_view(grid, target, atlas_to_native[name]) & ~(brain & ~inside[name])
+        seen = field_of_view(grid, target, atlas_to_native[name], box)
+        seen &= ~(brain[box] & ~inside[name][box])
         share = float((expected & seen).sum()) / max(float(expected.sum()), 1.0)
         figures[f"coverage_{name}"] = round(share, 4)
     return figures

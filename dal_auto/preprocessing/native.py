@@ -18,6 +18,7 @@ from dal_auto.preprocessing.resampling import resample, resample_lesions
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.preprocessing.supplied_masks import SuppliedMask, read_supplied_mask
 from dal_auto.workers.progress import Stopwatch
+from dal_auto.workers.threads import side_by_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Job:
     plan : how each step is done
     threads : that each step may use
     watch : is told the steps
+    at_once : so many sequences may be worked on side by side
     """
 
     steps: CaseSteps
@@ -37,6 +39,7 @@ class Job:
     atlas: Atlas
     threads: int
     watch: Stopwatch
+    at_once: int = 1
 
     def register(
         self,
@@ -146,9 +149,14 @@ def _straightened(native: NativeCase) -> NativeCase:
 def coregister(native: NativeCase, job: Job) -> dict[str, FloatArray]:
     """Sequence → (4, 4), mm in the reference image's world → mm in that image's world."""
     fixed, grid = native.images[native.reference], native.grids[native.reference]
-    return {
-        name: job.register(fixed, grid, image, native.grids[name])
-        if job.steps.coregister and name != native.reference
-        else np.eye(4)
-        for name, image in native.images.items()
-    }
+    found: dict[str, FloatArray] = dict.fromkeys(native.images, np.eye(4))
+    if job.steps.coregister:
+        others = [name for name in native.images if name != native.reference]
+        # One place is left to the way to the atlas, which goes on beside this.
+        matrices = side_by_side(
+            lambda name: job.register(fixed, grid, native.images[name], native.grids[name]),
+            others,
+            job.at_once - 1,
+        )
+        found |= dict(zip(others, matrices, strict=True))
+    return found

@@ -7,7 +7,7 @@ with one mask after the other until one is: almost always once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,7 @@ class _Try:
 
 
 def place(
-    native: NativeCase, reference_to: Mapping[str, FloatArray], job: Job
+    native: NativeCase, reference_to: Callable[[], Mapping[str, FloatArray]], job: Job
 ) -> tuple[Placement, tuple[str, ...], dict[str, float]]:
     """Lay the case on the atlas.
 
@@ -63,7 +63,7 @@ def place(
 
     Parameters
     ----------
-    reference_to : sequence → (4, 4), see `native.coregister`
+    reference_to : gives, or waits for, what `native.coregister` returns
 
     Returns
     -------

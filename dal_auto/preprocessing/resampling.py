@@ -85,18 +85,25 @@ def map_of_voxels(source: Grid, target: Grid, target_to_source: FloatArray) -> F
 def _covered(voxel_map: FloatArray, source_shape: Shape, box: Box) -> BoolArray:
     """Which voxels of the target's `box` have their centre inside the source, half a voxel of rim
     included: an image reaches as far as its outer voxels do, as in ITK."""
-    index = np.ogrid[box]
     inside = np.ones([part.stop - part.start for part in box], bool)
+    corners = np.array([[*c, 1] for c in itertools.product(*((p.start, p.stop - 1) for p in box))])
+    reached = corners @ voxel_map[:3].T
+    if (reached >= -0.5).all() and (reached <= np.array(source_shape) - 0.5).all():
+        return inside  # the source is convex: with the corners it holds all between them
+    index = np.ogrid[box]
     for row, size in zip(voxel_map[:3], source_shape, strict=True):
         place = row[0] * index[0] + row[1] * index[1] + row[2] * index[2] + row[3]
         inside &= (place >= -0.5) & (place <= size - 0.5)
     return inside
 
 
-def field_of_view(source: Grid, target: Grid, target_to_source: FloatArray) -> BoolArray:
-    """(x, y, z) bool: the voxels of `target` that an image on `source` reaches, rim included."""
-    whole = tuple(slice(0, size) for size in target.shape)
-    return _covered(map_of_voxels(source, target, target_to_source), source.shape, whole)
+def field_of_view(
+    source: Grid, target: Grid, target_to_source: FloatArray, box: Box | None = None
+) -> BoolArray:
+    """(x, y, z) bool: the voxels of `target`, or of a box of it, that an image on `source` reaches,
+    rim included."""
+    box = tuple(slice(0, size) for size in target.shape) if box is None else box
+    return _covered(map_of_voxels(source, target, target_to_source), source.shape, box)
 
 
 def resample_mask(

@@ -193,9 +193,10 @@ class _Worker:
         with self._lock:
             if self._process.is_alive():
                 pid = self._process.pid
-                with suppress(OSError):
-                    for tool in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                        os.kill(int(tool), signal.SIGKILL)
+                for children in Path(f"/proc/{pid}/task").glob("*/children"):  # of every thread
+                    with suppress(OSError):
+                        for tool in children.read_text().split():
+                            os.kill(int(tool), signal.SIGKILL)
                 self._process.kill()
             self._process.join()
 

@@ -33,12 +33,27 @@ class Workforce:
     threads : in each of them
     scheduler : address of a Dask scheduler whose workers do it; None for processes of our own
     step_limit_s : longest a single step of a task may take; None for no limit
+    one_here : a task that is alone runs in this process, unguarded and without a limit, which saves
+        the seconds that another takes to load the libraries
     """
 
     processes: int
     threads: int = 1
     scheduler: str | None = None
     step_limit_s: float | None = None
+    one_here: bool = False
+
+    def at_once(self, tasks: int) -> int:
+        """How many threads each of so many tasks may start for work side by side: the processes
+        that would have nothing to do."""
+        return 1 if self.scheduler is not None else max(1, self.processes // max(1, tasks))
+
+    def works_here(self, tasks: int) -> bool:
+        """Whether so many tasks run in this process: there is no neighbour to guard against and no
+        limit to keep, and a debugger stays where the work is."""
+        if self.scheduler is not None:
+            return False
+        return (self.processes == 1 and self.step_limit_s is None) or (self.one_here and tasks == 1)
 
 
 class Team(Protocol):
@@ -102,7 +117,7 @@ def run_tasks(
     ----------
     function : importable by a worker; errors of our own are results, others become `CaseFailed`
     names : one name per task, for progress and errors
-    workforce : with one process and no limit all runs in this process
+    workforce : see `Workforce.works_here`
     title : heads the progress bar
     task_bytes : memory that one task needs at its peak; fewer run at once where it is scarce
 
@@ -114,9 +129,7 @@ def run_tasks(
     processes = max(1, min(workforce.processes, len(tasks)))
     if workforce.scheduler is None and task_bytes:
         processes = affordable(processes, task_bytes)
-    if workforce.scheduler is None and workforce.processes == 1 and workforce.step_limit_s is None:
-        # No neighbour to guard against and no limit to keep: nothing is gained by another process,
-        # and a debugger stays where the work is.
+    if workforce.works_here(len(tasks)):
         outcomes: Generator[tuple[str, Any]] = (
             (name, attempt(function, task, name, workforce.threads))
             for task, name in zip(tasks, names, strict=True)

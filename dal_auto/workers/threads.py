@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: Read by the libraries when they are loaded.
 _VARIABLES = (
@@ -30,6 +35,37 @@ def wait_passively() -> None:
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(
+    function: Callable[[Item], Result], items: Iterable[Item], at_once: int
+) -> list[Result]:
+    """`function` of every item, in their order, by so many threads of this process.
+
+    For work that lets go of Python's lock: SimpleITK, torch, scipy's filters, compression, programs
+    that are waited for. What a thread computes must not depend on the others.
+    """
+    several = list(items)
+    if min(at_once, len(several)) <= 1:
+        return [function(item) for item in several]
+    with ThreadPoolExecutor(min(at_once, len(several))) as pool:
+        return list(pool.map(function, several))
+
+
+def begun(function: Callable[[], Result], *, aside: bool) -> Callable[[], Result]:
+    """Begin a piece of work; what is returned waits for its end and gives its result, or its error.
+
+    Parameters
+    ----------
+    aside : in a thread of its own; otherwise it is done before this returns
+    """
+    if not aside:
+        result = function()
+        return lambda: result
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(function)
+    pool.shutdown(wait=False)
+    return future.result
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from dal_auto.cli import common
 from dal_auto.workers import Workforce, available_cores
 
 
-def workforce(*arguments: str) -> Workforce:
+def workforce(*arguments: str, **settings: bool) -> Workforce:
     parser = common.StrictParser(prog="x", description="x", example="x")
     common.add_workers(parser)
-    return common.workforce(parser.parse_args(arguments))
+    return common.workforce(parser.parse_args(arguments), **settings)
 
 
 def test_by_default_every_core_has_a_worker_and_no_step_takes_forever():
@@ -21,6 +21,11 @@ def test_by_default_every_core_has_a_worker_and_no_step_takes_forever():
 def test_each_option_is_heard():
     options = ["-np", "3", "--threads", "2", "--step-limit", "90.5", "--scheduler", "tcp://n1:8786"]
     assert workforce(*options) == Workforce(3, 2, "tcp://n1:8786", 90.5)
+
+
+def test_a_lone_task_is_guarded_where_a_limit_was_asked_for():
+    assert workforce(one_here=True).one_here
+    assert not workforce("--step-limit", "1800", one_here=True).one_here
 
 
 def test_a_limit_of_0_is_none():

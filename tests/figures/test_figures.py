@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dal_auto.figures.curves import precision_recall_figure, training_curves
-from dal_auto.figures.panels import CONTOUR, Volume, three_view_panel, view_point
+from dal_auto.figures.panels import three_view_panel
 from dal_auto.figures.png import save_png
+from dal_auto.figures.view import CONTOUR, Volume, view_point
 
 SHAPE = (24, 32, 20)
 MM = (1.0, 1.0, 1.0)

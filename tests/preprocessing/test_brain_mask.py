@@ -159,7 +159,7 @@ def tools(monkeypatch) -> list[str]:
 
 def test_a_tool_runs_only_when_its_mask_is_asked_for(tools, ball):
     images = {"T1": np.full(SMALL.shape, 1.0), "T2": np.full(SMALL.shape, 2.0)}
-    masks = candidate_masks(case(**images), {}, job(RAW, ball))
+    masks = candidate_masks(case(**images), dict, job(RAW, ball))
     assert next(masks).origin == "deepbet 1.0"
     assert tools == ["deepbet 1"]
     second = next(masks)
@@ -170,17 +170,18 @@ def test_a_tool_runs_only_when_its_mask_is_asked_for(tools, ball):
 
 
 def test_without_t1_the_mask_says_on_what_it_was_made(tools, ball):
-    masks = candidate_masks(case("T2", T2=np.full(SMALL.shape, 2.0)), {}, job(RAW, ball))
+    masks = candidate_masks(case("T2", T2=np.full(SMALL.shape, 2.0)), dict, job(RAW, ball))
     assert next(masks).origin == "deepbet 1.0, on T2 for want of T1"
 
 
 def test_a_supplied_mask_has_no_rival_and_comes_from_the_grid_it_lies_on(tools, ball):
     moved = np.eye(4)
     moved[0, 3] = 2  # T1 mm → T2 mm
+    matrices = {"T1": np.eye(4), "T2": moved}
     for sequence, expected in (("T1", CUBE), ("T2", np.roll(CUBE, -2, axis=0))):
         supplied = SuppliedMask(CUBE, sequence)
         native = case(brain=supplied, T1=np.ones(SMALL.shape), T2=np.ones(SMALL.shape))
-        masks = list(candidate_masks(native, {"T1": np.eye(4), "T2": moved}, job(STRIPPED, ball)))
+        masks = list(candidate_masks(native, lambda: matrices, job(STRIPPED, ball)))
         assert [mask.origin for mask in masks] == ["supplied with the case"]
         np.testing.assert_array_equal(masks[0].mask, expected)
     assert tools == []
@@ -190,9 +191,9 @@ def test_of_stripped_images_it_is_what_is_not_zero_in_any_that_share_a_pose(ball
     half = CUBE.copy()
     half[:4] = False
     images = {"T1": np.where(half, -5.0, 0), "T2": np.where(CUBE, 1.0, 0)}
-    (mask,) = candidate_masks(case(**images), {}, job(STRIPPED, ball))
+    (mask,) = candidate_masks(case(**images), dict, job(STRIPPED, ball))
     assert mask.origin == "what is not zero"
     np.testing.assert_array_equal(mask.mask, CUBE)
     apart = STRIPPED.model_copy(update={"coregister": True})
-    (mask,) = candidate_masks(case(**images), {}, job(apart, ball))
+    (mask,) = candidate_masks(case(**images), dict, job(apart, ball))
     np.testing.assert_array_equal(mask.mask, half)

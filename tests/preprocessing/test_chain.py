@@ -20,7 +20,7 @@ from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
 from dal_auto.preprocessing.bias_correction import Corrected
 from dal_auto.preprocessing.chain import standardise, tool_versions
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
-from dal_auto.preprocessing.registration.backends import backend_settings
+from dal_auto.preprocessing.registration.backends import RegistrationError, backend_settings
 from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.workers.progress import Stopwatch
@@ -120,8 +120,9 @@ def toy() -> Atlas:
 
 @pytest.fixture
 def run(toy) -> Callable[..., StandardCase]:
-    def call(case: RawCase, todo: CaseSteps | None = None, plan=PLAN) -> StandardCase:
-        return standardise(case, todo or steps(), plan, toy, threads=1, watch=Stopwatch())
+    def call(case: RawCase, todo: CaseSteps | None = None, plan=PLAN, at_once=1) -> StandardCase:
+        todo, watch = todo or steps(), Stopwatch()
+        return standardise(case, todo, plan, toy, threads=1, watch=watch, at_once=at_once)
 
     return call
 
@@ -234,7 +235,7 @@ def test_matrices_are_composed_in_the_right_direction(scanner, run, about_middle
 def test_the_bias_fields_are_corrected_on_the_target_grid_and_what_was_done_is_said(
     scanner, run, monkeypatch
 ):
-    def correct(images, brains, grid, template, *, plan, threads, wanted):
+    def correct(images, brains, grid, template, *, plan, threads, wanted, at_once):
         brain = brains["T1"]
         assert grid.shape == template.image.shape == brain.shape == PLAN.target_shape
         assert (plan, wanted) == (PLAN, True)
@@ -293,6 +294,28 @@ def test_the_same_case_gives_the_same_result(scanner, run):
         second.percentiles,
         second.quality,
     )
+
+
+def test_sequences_worked_on_side_by_side_give_the_same_result(scanner, run, about_middle):
+    turned = about_middle((4, 2, -3), (2, 1, -2))
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T2_GRID, turned), FLAIR=(FLAIR_GRID, turned))
+    todo = steps("bias_correct", "coregister", "register_to_atlas")
+    plan = PLAN.model_copy(update={"registration_iterations": "20x10", "n4_least_field": 0.0})
+    one, three = (run(raw, todo, plan, at_once) for at_once in (1, 3))
+    np.testing.assert_array_equal(one.images, three.images)
+    for name, matrix in one.geometry.atlas_to_native.items():
+        np.testing.assert_array_equal(matrix, three.geometry.atlas_to_native[name])
+    assert (one.steps, one.scale, one.quality) == (three.steps, three.scale, three.quality)
+
+
+def test_where_a_registration_beside_the_others_fails_the_case_does(scanner, run, monkeypatch):
+    def fail(*_, **__):
+        raise RegistrationError("out of tricks")
+
+    monkeypatch.setattr(native, "register", fail)
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T2_GRID, np.eye(4)))
+    with pytest.raises(RegistrationError, match="out of tricks"):
+        run(raw, steps("coregister"), at_once=2)
 
 
 def test_a_lesion_mask_on_a_foreign_grid_is_found_before_anything_expensive(

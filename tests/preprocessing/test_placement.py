@@ -81,7 +81,7 @@ def lay(atlas, registered):
         grids = dict.fromkeys(images, GRID)
         native = NativeCase("a", images, grids, next(iter(images)), None, None, grids)
         poses = dict.fromkeys(images, np.eye(4))
-        return place(native, poses, Job(steps, plan, atlas, 1, Stopwatch()))
+        return place(native, lambda: poses, Job(steps, plan, atlas, 1, Stopwatch()))
 
     return call
 

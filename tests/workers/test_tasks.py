@@ -331,3 +331,30 @@ def is_running(pid: int) -> bool:
 
 def test_no_task_is_no_result():
     assert outcomes({}, Workforce(4)) == {}
+
+
+@pytest.mark.parametrize(
+    ("workforce", "tasks", "here"),
+    [
+        (Workforce(4, step_limit_s=9, one_here=True), 1, True),
+        (Workforce(4, step_limit_s=9, one_here=True), 2, False),
+        (Workforce(4, step_limit_s=9), 1, False),
+        (Workforce(1), 3, True),
+        (Workforce(1, step_limit_s=9), 1, False),
+        (Workforce(1, scheduler="tcp://n1:8786", one_here=True), 1, False),
+    ],
+)
+def test_who_works_in_this_process(workforce, tasks, here):
+    assert workforce.works_here(tasks) is here
+
+
+def test_a_task_that_is_alone_may_run_in_this_process():
+    pid = {"alone": os.getpid}
+    lone = Workforce(2, step_limit_s=60, one_here=True)
+    assert outcomes(pid, lone) == {"alone": os.getpid()}
+
+
+def test_processes_without_a_task_lend_their_cores():
+    four = Workforce(4)
+    assert [four.at_once(tasks) for tasks in (0, 1, 2, 3, 9)] == [4, 4, 2, 1, 1]
+    assert Workforce(4, scheduler="tcp://n1:8786").at_once(1) == 1

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Barrier, get_ident
 
 import blosc2
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from dal_auto.workers.threads import available_cores, capped_threads
+from dal_auto.workers.threads import available_cores, begun, capped_threads, side_by_side
 
 TASKS = Path("/proc/self/task")
 NOISE = np.random.default_rng(0).integers(0, 8, (1200, 1200)).astype(np.float32)
@@ -91,3 +92,40 @@ def test_caps_are_given_back_after_an_error(monkeypatch):
 
 def test_at_least_one_core_is_available():
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+def test_side_by_side_items_meet_and_come_back_in_order():
+    meeting = Barrier(2, timeout=10)
+
+    def meet(item: int) -> tuple[int, int]:
+        meeting.wait()
+        return item, get_ident()
+
+    found = side_by_side(meet, [3, 1], 2)
+    assert [item for item, _ in found] == [3, 1]
+    assert len({thread for _, thread in found}) == 2
+
+
+@pytest.mark.parametrize(("items", "at_once"), [([5, 6], 1), ([5], 4), ([], 4), ([5, 6], 0)])
+def test_without_company_all_is_done_in_this_thread(items, at_once):
+    assert side_by_side(lambda _: get_ident(), items, at_once) == [get_ident()] * len(items)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_the_first_error_of_several_is_raised(at_once):
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda item: 1 // item, [1, 0, 2], at_once)
+
+
+def test_work_begun_aside_goes_on_beside_this_and_gives_its_result_or_error():
+    meeting = Barrier(2, timeout=10)
+
+    def fail() -> None:
+        meeting.wait()
+        raise KeyError("lost")
+
+    result = begun(fail, aside=True)
+    meeting.wait()
+    with pytest.raises(KeyError, match="lost"):
+        result()
+    assert begun(get_ident, aside=False)() == get_ident()

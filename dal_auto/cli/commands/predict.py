@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         device=Hardware.measure(options.device).device,
         save=options.save,
         threshold=options.threshold,
-        workforce=common.workforce(options),
+        workforce=common.workforce(options, one_here=True),
         resume=options.resume,
         layout=options.layout,
     )

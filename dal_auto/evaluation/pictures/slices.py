@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dal_auto.case import FloatArray, StandardCase
 from dal_auto.errors import InputError
-from dal_auto.figures.panels import view_point
+from dal_auto.figures.view import view_point
 from dal_auto.inference.predictor import Prediction
 from dal_auto.scoring.pooled_curve import UNREADABLE
 from dal_auto.store.atomic import replacing

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from dal_auto.case import FloatArray
 from dal_auto.findings import Finding
@@ -42,7 +42,9 @@ def deep_skewness(image: Coarse) -> float | None:
     low, high = np.percentile(values, (1, 99))
     if high - low <= 1e-6 * max(abs(low), abs(high)):
         return None
-    return float(stats.skew(values[(values >= low) & (values <= high)]))
+    middle = values[(values >= low) & (values <= high)].astype(np.float64)
+    off = middle - middle.mean()
+    return float((off**3).mean() / (off**2).mean() ** 1.5)
 
 
 def brightest_ratio(image: Coarse) -> float | None:

@@ -16,7 +16,7 @@ from PIL import Image
 from dal_auto.case import BoolArray, FloatArray, StandardCase
 from dal_auto.errors import InputError
 from dal_auto.figures.mosaic import Outline, mosaic
-from dal_auto.figures.panels import view_point
+from dal_auto.figures.view import view_point
 from dal_auto.pages.pictures import ShownPicture, shown_picture
 from dal_auto.preprocessing.atlas import Atlas, load_atlas
 from dal_auto.preprocessing.quality.limits import (

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
+import importlib.util
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -23,6 +22,16 @@ from dal_auto.images import write_image
 #: to run (mutual information by 3e-4 mm where measured; NCC in the last digit, on a busy machine):
 #: they get one thread.
 _METRICS_OF_ONE_THREAD = ("MI", "NMI", "NCC", "WNCC")
+
+_CALL_THE_WHEEL = """
+import sys
+sys.path.append(sys.argv[1])
+from picsl_greedy import Greedy3D
+try:
+    Greedy3D().execute(" ".join(sys.argv[2:]))
+except Exception as error:
+    sys.exit(str(error))
+"""
 
 
 @cache
@@ -44,35 +53,27 @@ def version() -> str:
         ) from None
 
 
-@contextmanager
-def _captured_output(log: Path) -> Iterator[None]:
-    """Send what C++ code prints on file descriptors 1 and 2 to `log`: Python cannot redirect it."""
-    saved = os.dup(1), os.dup(2)
-    with log.open("ab") as file:
-        try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            yield
-        finally:
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)
+def _command() -> list[str]:
+    """How to call greedy: the program, or the wheel's library in a Python of its own.
+
+    The library holds Python's lock while it works, prints on the process's descriptors and reads
+    bare names in its working folder: as a process several run side by side.
+    """
+    executable = shutil.which("greedy")
+    if executable is not None:
+        return [executable]
+    # Without site-packages and what they start: only the library itself is wanted.
+    found = importlib.util.find_spec("picsl_greedy")
+    if found is None or found.origin is None:
+        raise FileNotFoundError("picsl_greedy is not installed")
+    return [sys.executable, "-I", "-S", "-c", _CALL_THE_WHEEL, str(Path(found.origin).parent)]
 
 
 def run_greedy(arguments: list[str], folder: Path, log: Path) -> None:
     """Run greedy with command-line `arguments` inside `folder`; what it prints goes to `log`."""
-    executable = shutil.which("greedy")
-    if executable is not None:
-        command = [executable, *arguments]
-        with log.open("ab") as file:
-            subprocess.run(command, cwd=folder, stdout=file, stderr=file, check=True)
-        return
-    from picsl_greedy import Greedy3D  # 19 MB of library, wanted only here
-
-    # What greedy prints goes to `out`, by default the sys.stdout of the moment it was imported;
-    # the libraries inside it print on the descriptors.
-    with _captured_output(log), chdir(folder), log.open("a") as file:
-        Greedy3D().execute(" ".join(arguments), out=file, err=file)
+    with log.open("ab") as file:
+        command = [*_command(), *arguments]
+        subprocess.run(command, cwd=folder, stdout=file, stderr=file, check=True)
 
 
 def register(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ from dal_auto.case import FloatArray, Grid
 _SAMPLES = 0.1  # share of the fixed image's voxels, drawn anew at each level
 _SEED = 1
 _SHRINK, _SMOOTH_VOXELS = (4, 2, 1), (2, 1, 0)
+#: Held while ITK's global number of threads is ours: registrations wait for each other.
+_GLOBAL_NUMBER = Lock()
 #: nibabel's world is RAS, ITK's LPS.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -73,12 +76,13 @@ def register(
 @contextmanager
 def _one_thread() -> Iterator[None]:
     # The metric heeds the global number alone, not that of the registration method.
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+    with _GLOBAL_NUMBER:
+        before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        try:
+            yield
+        finally:
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _method(transform: sitk.Transform) -> sitk.ImageRegistrationMethod:
