@@ -19,7 +19,7 @@ PYTEST := PYTHONUTF8=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/pytho
 .PHONY: help demo weights docs figures dist test test-all lint format clean run-tests run-all-tests fuzz faults audit
 
 help:
-	@echo "make demo            the whole walk on a simulated cohort, into ./demo"
+	@echo "make demo            lesions found by the shipped model, then every command, into ./demo"
 	@echo "make weights         train the model that is shipped (hours on a CPU), into ./weights"
 	@echo "make docs            the documentation as a site that opens from disk, site/index.html"
 	@echo "make figures         draw the pictures of README and docs again (wants the real cases)"

@@ -90,7 +90,8 @@ def _score_all(
 def _joint(group: str, case: StandardCase, maps: dict, model: Model, parts: list[Found]) -> Found:
     """The map of all sequences; the intensity beside it is that of the best single sequence."""
     thresholds = {name: model.threshold(name, "") for name in maps}
-    score = joint_score(maps, thresholds, model.plans.scoring.joint)
+    plan = model.plans.scoring
+    score = joint_score(maps, thresholds, plan.joint, plan.joint_weights)
     best = max(parts, key=lambda one: max(percent(one.bright), percent(one.dark)))
     assert case.lesion_mask is not None
     counts = ScoreCounts.from_volume(score, case.lesion_mask)

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -170,7 +170,12 @@ class ScoringPlan(Section):
 
     score: Literal["hybrid", "l1", "ssim"] = paper("hybrid", "Eq. 15")
     joint: JointRule = ours(
-        "mean", "of each sequence's score over its threshold: one map of a case; or the max"
+        "roots",
+        "one map of a case: squared mean root of the scores over their thresholds; or mean, max",
+    )
+    joint_weights: dict[str, Annotated[float, Field(ge=0)]] = ours(
+        {"T1": 1.0, "T2": 2.0, "FLAIR": 4.0},
+        "how much a sequence counts in a mean: as it finds simulated lesions; 1 where not named",
     )
     ssim_sigma_voxels: float = ours(1.5, "Wang et al. 2004; the paper names no window", gt=0)
     min_filter_mm: float = paper(3.0, "§3.5.2, 3³ at 1 mm", ge=0)

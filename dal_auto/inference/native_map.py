@@ -116,7 +116,8 @@ def joint_prediction(
     for sequence, prediction in predictions.items():
         variant, scores[sequence] = next(iter(prediction.anomaly.items()))
         thresholds[sequence] = model.threshold(sequence, variant)
-    score = joint_score(scores, thresholds, model.plans.scoring.joint, case.shown)
+    plan = model.plans.scoring
+    score = joint_score(scores, thresholds, plan.joint, plan.joint_weights, case.shown)
     return replace(like, anomaly={"": score}, extras={}, vectors={})
 
 

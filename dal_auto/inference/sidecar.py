@@ -10,6 +10,13 @@ from dal_auto.inference.model import Model
 from dal_auto.inference.native_map import JOINT, NativeMap
 from dal_auto.inference.prepare import Prepared
 from dal_auto.plans import ScoringPlan
+from dal_auto.scoring.joint import JointRule
+
+_JOINT_WORDS: dict[JointRule, str] = {
+    "roots": "squared mean of the square roots of",
+    "mean": "mean of",
+    "max": "maximum of",
+}
 
 
 def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) -> dict[str, Any]:
@@ -19,7 +26,10 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
     of = f"all of {', '.join(sources)}" if joint else found.name
     meaning = f"anomaly score of {model.plans.method.name}"
     if joint:
-        meaning += f": {scoring.joint} of the sequences' scores, each over its threshold"
+        meaning += f": {_JOINT_WORDS[scoring.joint]} the sequences' scores, each over its threshold"
+        if scoring.joint != "max":
+            weights = (f"{name} {scoring.joint_weights.get(name, 1.0):g}" for name in sources)
+            meaning += f"; weights: {', '.join(weights)}"
     return {
         "Description": f"Anomaly map of {of}, in the space of the {found.on} scan. Research only, "
         "not for diagnosis.",

@@ -9,25 +9,30 @@ import numpy as np
 
 from dal_auto.case import BoolArray, FloatArray
 
-JointRule = Literal["mean", "max"]
+JointRule = Literal["roots", "mean", "max"]
 
 
 def joint_score(
     scores: Mapping[str, FloatArray],
     thresholds: Mapping[str, float],
     rule: JointRule,
+    weights: Mapping[str, float] | None = None,
     shown: Mapping[str, BoolArray] | None = None,
 ) -> FloatArray:
     """The scores of several sequences as one, in multiples of their thresholds.
 
     A score says nothing across sequences; divided by its practical threshold it does: 1 is what the
-    same share of healthy voxels exceeds in each.
+    same share of healthy voxels exceeds in each. In a mean of square roots what several sequences
+    mark counts for more than what one marks alone.
 
     Parameters
     ----------
     scores : sequence → (x, y, z) ≥ 0, all on one grid
     thresholds : sequence → practical threshold, > 0
-    rule : "mean" of the calibrated scores, or their "max"
+    rule : "roots", the squared mean of the square roots of the calibrated scores; their "mean", or
+        their "max", which knows no weights
+    weights : sequence → how much it counts in a mean, ≥ 0; by default, and where a sequence has
+        none, 1
     shown : sequence → (x, y, z) where it has a score; sequences that are not named have one
         everywhere
 
@@ -42,14 +47,17 @@ def joint_score(
     """
     if not scores or len({score.shape for score in scores.values()}) > 1:
         raise ValueError("the scores of one patient are wanted, all on one grid")
-    calibrated = [
-        score.astype(np.float32) / np.float32(thresholds[name]) for name, score in scores.items()
-    ]
+    calibrated = {
+        name: score.astype(np.float32) / np.float32(thresholds[name])
+        for name, score in scores.items()
+    }
     if rule == "max":
-        return np.asarray(np.maximum.reduce(calibrated), np.float32)
-    parts = {name: part for name, part in (shown or {}).items() if name in scores}
-    if not parts:
-        return np.asarray(np.mean(calibrated, axis=0), np.float32)
-    whole = len(scores) - len(parts)
-    count = whole + np.sum([*parts.values()], axis=0, dtype=np.float32)
-    return np.asarray(np.sum(calibrated, axis=0) / np.maximum(count, 1), np.float32)
+        return np.asarray(np.maximum.reduce([*calibrated.values()]), np.float32)
+    total = np.zeros((), np.float32)
+    weight_sum = np.zeros((), np.float32)
+    for name, score in calibrated.items():
+        weight = np.float32((weights or {}).get(name, 1.0))
+        total = total + weight * (np.sqrt(score) if rule == "roots" else score)
+        weight_sum = weight_sum + weight * (shown or {}).get(name, np.True_)
+    mean = np.divide(total, weight_sum, out=np.zeros_like(total), where=weight_sum > 0)
+    return np.asarray(mean**2 if rule == "roots" else mean, np.float32)

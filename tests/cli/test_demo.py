@@ -25,12 +25,12 @@ def test_the_demo_runs_every_command_in_order(
     monkeypatch.setattr(demo, "_step", step)
     assert demo.main(["--healthy", "3", "--lesioned", "1", "--steps", "5", "-np", "1"]) == 0
     assert [words[0] for words in asked] == [
-        *("simulate", "plan and preprocess", "train DAL", "train raw-intensity"),
-        *("train mean-brain", "predict", "evaluate"),
+        *("simulate", "predict with the shipped model", "plan and preprocess", "train DAL"),
+        *("train raw-intensity", "train mean-brain", "evaluate"),
     ]
     assert asked[0][1:5] == ["simulate", "--healthy", "3", "--lesioned"]
-    assert "training.steps=5" in asked[2] and "training.steps=5" not in asked[3]
-    assert asked[5][2:5] == [str(tmp_path / "scans"), "-o", str(tmp_path / "maps")]
+    assert "training.steps=5" in asked[3] and "training.steps=5" not in asked[4]
+    assert asked[1][2:7] == [str(tmp_path / "scans"), "-o", str(tmp_path / "maps"), "-r", "shipped"]
 
 
 def test_the_time_to_the_end_follows_the_pace_so_far() -> None:

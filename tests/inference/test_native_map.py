@@ -23,11 +23,12 @@ def volume(maps, name) -> np.ndarray:
     return nib.load(maps / f"{name}.nii.gz").get_fdata(dtype=np.float32)
 
 
-def test_the_joint_map_is_the_mean_of_the_maps_over_their_thresholds(predicting, scans, tmp_path):
+def test_the_joint_map_is_the_weighted_mean_of_the_roots(predicting, scans, tmp_path):
     predicting(scans("a"))
     maps = tmp_path / "maps"
     joint = volume(maps, "a_joint_anomaly")
-    expected = (volume(maps, "a_T1_anomaly") + volume(maps, "a_T2_anomaly")) / 2 / 0.25
+    roots = [np.sqrt(volume(maps, f"a_{name}_anomaly") / 0.25) for name in ("T1", "T2")]
+    expected = ((roots[0] + 2 * roots[1]) / 3) ** 2
     np.testing.assert_allclose(joint, expected, rtol=2e-3, atol=1e-3)
     np.testing.assert_array_equal(volume(maps, "a_joint_mask"), joint >= 1)
     rows = pd.read_csv(maps / "cases.csv").set_index("sequence")
@@ -35,7 +36,8 @@ def test_the_joint_map_is_the_mean_of_the_maps_over_their_thresholds(predicting,
     assert "joint" in set(pd.read_csv(maps / "components.csv")["sequence"])
     beside = json.loads((maps / "a_joint_anomaly.json").read_text())
     assert beside["Sources"] == ["a_T1.nii.gz", "a_T2.nii.gz"]
-    assert "mean of the sequences' scores" in beside["score"]["meaning"]
+    assert "mean of the square roots of the sequences' scores" in beside["score"]["meaning"]
+    assert beside["score"]["meaning"].endswith("weights: T1 1, T2 2")
     assert not (maps / "a_joint_pseudo-healthy.nii.gz").exists()
 
 
