@@ -14,12 +14,14 @@ from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from deepbet.bet import BrainExtraction
 from picsl_greedy import Greedy3D
 
 from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing.registration.greedy import iterations_needed
 from dal_auto.workers.progress import Stopwatch
 
 _FILES = (
@@ -123,9 +125,13 @@ def register(
     fixed: str, moving: str, name: str, folder: Path, plan: PreprocessingPlan, threads: int
 ) -> np.ndarray:
     """greedy with the plan's settings: (4, 4), fixed RAS mm → moving RAS mm, also in a file."""
+    sizes = (nib.load(folder / image).header.get_zooms()[:3] for image in (fixed, moving))
+    iterations = iterations_needed(
+        plan.registration_iterations, *sizes, plan.registration_finest_mm
+    )
     _greedy(
         f"-i {fixed} {moving} -o {name}.mat -a -dof 6 -m {plan.registration_metric} "
-        f"-n {plan.registration_iterations} -ia-image-centers -seed 1 -V 0 -threads {threads}",
+        f"-n {iterations} -ia-image-centers -seed 1 -V 0 -threads {threads}",
         folder,
     )
     return np.loadtxt(folder / f"{name}.mat")

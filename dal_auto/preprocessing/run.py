@@ -262,9 +262,11 @@ def _changes(decided: Path, plan: PreprocessingPlan) -> list[str]:
     """What the plan has other values for than the plan that the folder was made with."""
     try:
         there = json.loads(decided.read_text(encoding="utf-8"))["preprocessing"]
-        return [
+        now = plan.model_dump(mode="json")
+        added = [f"preprocessing.{key} is new ({now[key]!r})" for key in now if key not in there]
+        return added + [
             f"preprocessing.{key} was {there[key]!r} and is now {value!r}"
-            for key, value in plan.model_dump(mode="json").items()
+            for key, value in now.items()
             if key in there and there[key] != value
         ]
     except (OSError, ValueError, KeyError, TypeError):

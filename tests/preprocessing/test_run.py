@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import html
+import json
 import logging
 import os
 import re
@@ -176,6 +177,15 @@ def test_another_plan_makes_cases_again_and_says_why(place, caplog):
     caplog.clear()
     assert place.run(place.cases("b"), coarser).kept == ["b"]
     assert "made again" not in caplog.text
+
+
+def test_a_key_that_an_older_version_did_not_have_is_a_change(place):
+    decided = place.results / "preprocessing.json"
+    content = json.loads(decided.read_text())
+    assert module._changes(decided, PLAN) == []
+    del content["preprocessing"]["registration_finest_mm"]
+    decided.write_text(json.dumps(content))
+    assert module._changes(decided, PLAN) == ["preprocessing.registration_finest_mm is new (2.0)"]
 
 
 def test_a_case_whose_voxels_are_gone_is_redone(place):

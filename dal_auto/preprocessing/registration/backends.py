@@ -31,7 +31,8 @@ def backend_settings(plan: PreprocessingPlan) -> str:
     """
     if plan.registration == "simpleitk":
         return simpleitk.version()
-    return f"{greedy.version()}, {plan.registration_metric} {plan.registration_iterations}"
+    settings = f"{plan.registration_metric} {plan.registration_iterations}"
+    return f"{greedy.version()}, {settings}, to {plan.registration_finest_mm:g} mm"
 
 
 def register(
@@ -70,7 +71,12 @@ def register(
             moving_grid,
             transform=transform,
             metric=plan.registration_metric,
-            iterations=plan.registration_iterations,
+            iterations=greedy.iterations_needed(
+                plan.registration_iterations,
+                fixed_grid.spacing_mm,
+                moving_grid.spacing_mm,
+                plan.registration_finest_mm,
+            ),
             threads=threads,
         )
     except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from dal_auto.images import write_image
 #: to run (mutual information by 3e-4 mm where measured; NCC in the last digit, on a busy machine):
 #: they get one thread.
 _METRICS_OF_ONE_THREAD = ("MI", "NMI", "NCC", "WNCC")
+#: Voxels of 1 mm have 1.0000001 in some headers.
+_ROUNDING = 1.001
 
 _CALL_THE_WHEEL = """
 import sys
@@ -74,6 +77,36 @@ def run_greedy(arguments: list[str], folder: Path, log: Path) -> None:
     with log.open("ab") as file:
         command = [*_command(), *arguments]
         subprocess.run(command, cwd=folder, stdout=file, stderr=file, check=True)
+
+
+def iterations_needed(
+    iterations: str, fixed_mm: Sequence[float], moving_mm: Sequence[float], finest_mm: float
+) -> str:
+    """Iterations of greedy's levels, 0 for those that are finer than need be.
+
+    Each level has voxels of half the edge of the one before, the last one the images' own. A level
+    is needed if the one before it has a longer edge than `finest_mm`, or in the moving image than
+    twice that: measured with slices of 2 mm, which are 4 mm there.
+
+    Parameters
+    ----------
+    iterations : greedy's ``-n``, such as "100x50x5"
+    fixed_mm, moving_mm : the images' voxels
+
+    Examples
+    --------
+    >>> iterations_needed("100x50x5", (1, 1, 1), (0.8, 0.8, 2), 2)
+    '100x50x0'
+    >>> iterations_needed("100x50x5", (1, 1, 1), (0.5, 0.5, 4), 2)
+    '100x50x5'
+    """
+    longest_mm = max(*fixed_mm, max(moving_mm) / 2)
+    counts = iterations.split("x")
+    for finer in range(1, len(counts)):
+        if longest_mm * 2**finer > finest_mm * _ROUNDING:
+            break
+        counts[-finer] = "0"
+    return "x".join(counts)
 
 
 def register(

@@ -160,7 +160,7 @@ def test_the_backends_complaint_becomes_our_error(small, monkeypatch, backend, f
 
 
 def test_the_settings_that_run_are_told():
-    assert backend_settings(plan("greedy")).endswith(", NMI 100x50x20")
+    assert backend_settings(plan("greedy")).endswith(", NMI 100x50x20, to 2 mm")
     assert backend_settings(plan("simpleitk")) == (
         f"SimpleITK {sitk.Version.VersionString()}, Mattes MI, 10% samples, shrink 4,2,1"
     )

@@ -12,7 +12,12 @@ from dal_auto.case import Grid
 from dal_auto.errors import MissingDependency
 from dal_auto.images import write_image
 from dal_auto.preprocessing.registration import greedy as module
-from dal_auto.preprocessing.registration.greedy import register, run_greedy, version
+from dal_auto.preprocessing.registration.greedy import (
+    iterations_needed,
+    register,
+    run_greedy,
+    version,
+)
 
 SETTINGS = {"transform": "rigid", "metric": "NMI", "iterations": "20x10", "threads": 1}
 
@@ -106,3 +111,24 @@ def test_without_any_greedy_the_error_says_how_to_get_one(monkeypatch):
     monkeypatch.setattr(module.importlib.metadata, "version", absent)
     with pytest.raises(MissingDependency, match=r"pip install picsl-greedy.*simpleitk"):
         version.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("fixed_mm", "moving_mm", "finest_mm", "needed"),
+    [
+        ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), 2.0, "100x50x0"),
+        ((1.0, 1.0000001, 1.0), (1.0, 1.0, 2.0), 2.0, "100x50x0"),
+        ((1.0, 1.0, 1.0), (0.5, 0.5, 4.0), 2.0, "100x50x5"),
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 2.0, "100x0x0"),
+        ((0.2, 0.2, 0.2), (0.2, 0.2, 0.2), 2.0, "100x0x0"),
+        ((0.5, 0.5, 4.0), (1.0, 1.0, 1.0), 2.0, "100x50x5"),
+        ((1.2, 1.0, 1.0), (1.0, 1.0, 1.0), 2.0, "100x50x5"),
+        ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), 0.0, "100x50x5"),
+    ],
+)
+def test_levels_finer_than_need_be_are_left_out(fixed_mm, moving_mm, finest_mm, needed):
+    assert iterations_needed("100x50x5", fixed_mm, moving_mm, finest_mm) == needed
+
+
+def test_one_level_alone_is_always_run():
+    assert iterations_needed("20", (0.1,) * 3, (0.1,) * 3, 2.0) == "20"
