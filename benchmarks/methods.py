@@ -1,11 +1,13 @@
-"""All registered methods on the simulated cohort and on the real cases, under the same evaluation.
+"""All registered methods, trained for the same CPU seconds, under one preprocessing and evaluation.
 
-AP and DSC with the filters that DAL has ("common") and as each method's paper leaves its maps
-("own"; DAL's are its own), and what each costs: CPU minutes of training, seconds per image, peak
-memory, parameters, lines of its module. All at the `demo` configuration's size on a CPU: an
-ordering of methods at the papers' sizes does not follow. Resumes: what is done is kept.
+Every method trains on the drawn cohort in the `demo` configuration, T1, T2 and FLAIR, for as many
+steps as fit the budget; then all score the same simulated heads with lesions and the same real
+cases. AP is pooled over each group's voxels, with DAL's filters for all ("common") and as a
+method's paper leaves its maps. What is done is kept: run it again to go on, with more methods,
+more seeds, or more heads. Another budget is another run.
 
-    python benchmarks/methods.py [--methods NAME,…] [--seeds 0,1,2] [--write PAGE.md]
+    make benchmark-methods
+    python benchmarks/methods.py [--methods NAME,…] [--seeds 0,1] [--cpu-seconds 60] [--write PAGE]
 """
 
 from __future__ import annotations
@@ -13,19 +15,30 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import os
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from preprocessing_parts.cases import test_data
-from real_cases import add_real_cases
-from simulated_cohort import LESIONED, Home, add_home
+import torch
+from methods_parts.budget import PRELIMINARY, SEQUENCES, planned, timed
+from methods_parts.child import in_a_child
+from methods_parts.cohort import GROUPS, prepare
+from methods_parts.found import found_by
+from methods_parts.page import pages
+from simulated_cohort import Home
 
 from dal_auto import methods
+from dal_auto.cli import train as dal_train
+from dal_auto.datasets.registry import DRAWN
+from dal_auto.evaluation.run import evaluate
+from dal_auto.evaluation.scores import read_scored
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method, method_names
+from dal_auto.preprocessing.run import case_records
 from dal_auto.store.atomic import write_json, write_text
+from dal_auto.store.runs import Run, run_of
 
 #: Of methods that want files by default: what does without. Their variants' names say so.
 _LEARNED = {"method.settings.features": "self-trained"}
@@ -34,27 +47,52 @@ WITHOUT_FILES = {
     **dict.fromkeys(("EfficientAD", "PatchCore", "MKD", "RD4AD", "UTRAD"), _LEARNED),
     **dict.fromkeys(("AutoDDPM", "PHANES"), _UNWEIGHED),
 }
-#: What comes before it on the page is written by hand.
-MARK = "<!-- The rest is written by benchmarks/methods.py. -->"
+#: One head held out, for thresholds; validated once, at the end.
+_SAME = {"training.validation_fraction": 0.05, "training.validations": 1}
+#: What stands between them on the page is written by this script, the rest by hand.
+BEGIN, END = "<!-- benchmarks/methods.py writes from here -->", "<!-- to here -->"
 
 
-def train(home: Home, method: str, seed: int) -> dict[str, Any]:
-    """Train, or find a run that is done; what it cost."""
-    record = home.path / "costs" / f"{method}_{seed}.json"
+def train(home: Path, method: str, seed: int, seconds: float) -> dict[str, Any]:
+    """Train a method for CPU seconds, or find that it was; what it cost."""
+    record = home / "costs" / f"{method}_{seconds:g}_{seed}.json"
     if record.is_file():
         return dict(json.loads(record.read_text("utf-8")))
-    run, used = home.train(method, WITHOUT_FILES.get(method, {}), seed)
-    tensors = load_checkpoint(home.path / "results" / run / "best.safetensors").tensors
+    changes = {**_SAME, **WITHOUT_FILES.get(method, {})}
+    preliminary, steps = _steps(home, method, changes, seconds)
+    changes |= dict.fromkeys(PRELIMINARY.get(method, ()), preliminary)
+    if steps:
+        changes["training.steps"] = steps
+    sets = [w for key, value in changes.items() for w in ("--set", f"{key}={json.dumps(value)}")]
+    words = ["-d", DRAWN, "-c", "demo", "-m", method, "--device", "cpu", "--seed", str(seed)]
+    words += ["--sequences", *SEQUENCES, *sets]
+    print(f"\n$ dal_train {' '.join(words)}", file=sys.stderr, flush=True)
+    used = in_a_child(partial(dal_train.main, words))
+    plans, overrides = planned(DRAWN, method, changes)
+    run = run_of(plans, overrides, seed)
     cost = {
         "method": method,
-        "run": run,
-        "minutes": round(used.minutes, 1),
+        "seed": seed,
+        "run": str(run.folder.relative_to(home / "results")),
+        "preliminary": preliminary,
+        "steps": steps,
+        "minutes": round(used.minutes, 2),
         "megabytes": round(used.megabytes),
-        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "parameters": sum(t.numel() for t in load_checkpoint(run.checkpoint_path).tensors.values()),
         "lines": lines_of(method),
     }
     write_json(record, cost)
     return cost
+
+
+def _steps(home: Path, method: str, changes: dict[str, Any], seconds: float) -> tuple[int, int]:
+    """(preliminary, proper) steps that fit the budget, measured once, so that all seeds agree."""
+    record = home / "costs" / f"{method}_{seconds:g}_steps.json"
+    if not record.is_file():
+        fitting = timed(DRAWN, method, changes).steps(seconds)
+        write_json(record, list(fitting))
+    preliminary, steps = json.loads(record.read_text("utf-8"))
+    return preliminary, steps
 
 
 def lines_of(method: str) -> int:
@@ -65,87 +103,50 @@ def lines_of(method: str) -> int:
     return sum(len(path.read_text("utf-8").splitlines()) for path in files)
 
 
-def seconds_per_image(home: Home, run: str) -> float:
-    """Median over the simulated images of how long a prediction took."""
-    folder = home.path / "results" / run / "evaluation" / LESIONED
-    contents = (json.loads(path.read_text("utf-8")) for path in folder.rglob("*.json"))
-    return float(np.median([c["seconds"]["predict"] for c in contents if "seconds" in c]))
-
-
-def scores(variants: pd.DataFrame) -> pd.DataFrame:
-    """AP and DSC over seeds: rows (method, variant), columns (figure, mean or std, dataset, …)."""
-    rows = variants.assign(name=variants["method"].str.split(" ").str[0])
-    rows["variant"] = rows["variant"].fillna("")
-    means = rows.groupby(["name", "variant", "dataset", "sequence"])[["AP", "DSC"]].agg(
-        ["mean", "std"]
-    )
-    return means.unstack(["dataset", "sequence"])
-
-
-def _spread(mean: float, std: float) -> str:
-    """One seed has no spread."""
-    return f"{mean:.1f}" if np.isnan(std) else f"{mean:.1f} ± {std:.1f}"
-
-
-def page(
-    table: pd.DataFrame,
-    datasets: list[str],
-    costs: list[dict[str, Any]],
-    seconds: dict[str, float],
-) -> str:
-    """The table as Markdown."""
-    places = [(dataset, sequence) for dataset in datasets for sequence in ("T1", "T2")]
-    heads = [f"{dataset} {sequence}" for dataset, sequence in places]
-    lines = ["| method | post-processing |" + "".join(f" {head} |" for head in heads)]
-    lines.append("|---|---|" + "---|" * len(heads))
-    for (name, variant), row in table.iterrows():
-        own = variant.endswith("own") or name == "DAL"
-        label = variant.removesuffix("own").removesuffix("-")
-        label = f"{name} ({label})" if label else name
-        both = "own = common" if name == "DAL" else "own" if own else "common"
-        cells = (
-            f"{_spread(row['AP', 'mean', d, s], row['AP', 'std', d, s])} / "
-            f"{row['DSC', 'mean', d, s]:.1f}"
-            for d, s in places
-        )
-        lines.append(f"| {label} | {both} |" + "".join(f" {cell} |" for cell in cells))
-    lines += ["", "| method | CPU minutes | s per image | peak MB | parameters | lines of code |"]
-    lines.append("|---|---|---|---|---|---|")
-    frame = pd.DataFrame(costs)
-    for name, group in frame.groupby("method"):
-        first = group.iloc[0]
-        lines.append(
-            f"| {name} | {group['minutes'].mean():.1f} | {seconds[str(name)]:.2f} "
-            f"| {group['megabytes'].max():.0f} | {first['parameters']:,} | {first['lines']} |"
-        )
-    return "\n".join(lines) + "\n"
+def score(run: Run, datasets: list[str]) -> int:
+    """Score a run on the datasets' cases that it has not scored; how many failed."""
+    cases = {name: case_records(name) for name in datasets}
+    return len(evaluate([run], cases, device="cpu", pictures=False))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--methods", help="some of them, with commas (default: all registered)")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--write", type=Path, help="page whose last part, the tables, is replaced")
-    add_home(parser)
-    options = parser.parse_args()
+    options = _options()
+    os.environ |= {"DAL_HOME": str(options.home)}
     home = Home(options.home)
-    home.prepare()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
     names = options.methods.split(",") if options.methods else method_names()
-    costs = [train(home, name, int(seed)) for name in names for seed in options.seeds.split(",")]
-    datasets = [LESIONED]
-    if test_data() is not None:
-        datasets += add_real_cases(home)
-    home.run("dal_evaluate", "-d", *datasets, "-m", "ALL")
-    variants = pd.read_csv(home.path / "results" / "report" / "variants.csv")
-    runs = {cost["run"]: cost["method"] for cost in costs}
-    variants = variants[variants["dataset"].isin(datasets) & variants["run"].isin(runs)]
-    seconds = {method: seconds_per_image(home, run) for run, method in runs.items()}
-    tables = page(scores(variants), datasets, costs, seconds)
+    prepare(home, options.cases, options.heads)
+    groups = options.groups.split(",") if options.groups else list(GROUPS)
+    datasets = [dataset for group in groups for dataset in GROUPS[group]]
+    torch.set_num_threads(1)
+    costs = []
+    for seed in seeds:
+        for name in names:
+            costs.append(train(options.home, name, seed, options.cpu_seconds))
+            run = Run(options.home / "results" / costs[-1]["run"])
+            in_a_child(partial(score, run, datasets))
+    runs = [Run(options.home / "results" / cost["run"]) for cost in costs]
+    images = read_scored(runs, [name for names in GROUPS.values() for name in names]).scored
+    tables = pages(list(found_by(images, GROUPS)), images, costs)
     print(tables)
     if options.write:
-        head = options.write.read_text("utf-8").partition(MARK)[0]
-        write_text(options.write, f"{head}{MARK}\n\n{tables}")
-    print(json.dumps({"benchmark": "methods", "costs": costs, "seconds": seconds}))
+        head, _, rest = options.write.read_text("utf-8").partition(BEGIN)
+        write_text(options.write, f"{head}{BEGIN}\n\n{tables}\n{END}{rest.partition(END)[2]}")
+    print(json.dumps({"benchmark": "methods", "costs": costs}))
+
+
+def _options() -> argparse.Namespace:
+    cache = Path(__file__).parent / ".cache"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--methods", help="some of them, with commas (default: all registered)")
+    parser.add_argument("--seeds", default="0", help="with commas (default: 0)")
+    parser.add_argument("--cpu-seconds", type=float, default=60.0, help="of training (default: 60)")
+    parser.add_argument("--heads", type=int, default=10, help="simulated ones (default: 10)")
+    parser.add_argument("--groups", help="scored now, with commas (default: all); the page has all")
+    parser.add_argument("--home", type=Path, default=cache / "methods", help="DAL_HOME of the runs")
+    parser.add_argument("--cases", type=Path, default=cache / "shipped", help="of the test cases")
+    parser.add_argument("--write", type=Path, help="page whose tables are replaced")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

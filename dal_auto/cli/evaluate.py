@@ -27,6 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--report-only", action="store_true", help="predict nothing: rebuild from what is kept"
     )
     parser.add_argument(
+        "--no-pictures",
+        action="store_true",
+        help="keep numbers alone: no picture, slices or volumes of what is scored now. Less time "
+        "and disk where many methods are compared; the report's viewer stays empty",
+    )
+    parser.add_argument(
         "--paper-tables",
         action="store_true",
         help="also the paper's Tables 3 to 8 and hyper-parameter curves, its values beside ours, "

@@ -77,6 +77,7 @@ class RunOnDataset:
     thresholds : the run's practical thresholds
     shown, embedded : cases of which slices, and vectors, are kept
     viewed : keeps the volumes of the worst and best cases, where the report shows the run's cases
+    drawn : keep a picture of each image
     """
 
     run: Run
@@ -88,16 +89,22 @@ class RunOnDataset:
     shown: frozenset[str]
     embedded: frozenset[str]
     viewed: ViewedCases | None = None
+    drawn: bool = True
 
 
 def evaluate(
-    runs: Sequence[Run], datasets: Mapping[str, Sequence[CaseRecord]], *, device: str
+    runs: Sequence[Run],
+    datasets: Mapping[str, Sequence[CaseRecord]],
+    *,
+    device: str,
+    pictures: bool = True,
 ) -> list[str]:
     """Score every run on every annotated case; returns the failures, one line each.
 
     Parameters
     ----------
     datasets : name → standard cases that have a lesion mask
+    pictures : False keeps numbers alone
 
     Raises
     ------
@@ -110,7 +117,8 @@ def evaluate(
     for run in runs:
         stopped: list[str] = []
         try:
-            failures += _evaluate_run(run, datasets, device, viewed=run in shown)
+            viewed = pictures and run in shown
+            failures += _evaluate_run(run, datasets, device, viewed=viewed, pictures=pictures)
         except DiskFull:  # every further file would fail, too
             raise
         except (DalError, OSError) as error:  # one bad run stops no other
@@ -122,7 +130,12 @@ def evaluate(
 
 
 def _evaluate_run(
-    run: Run, datasets: Mapping[str, Sequence[CaseRecord]], device: str, *, viewed: bool
+    run: Run,
+    datasets: Mapping[str, Sequence[CaseRecord]],
+    device: str,
+    *,
+    viewed: bool,
+    pictures: bool,
 ) -> list[str]:
     checkpoint = load_checkpoint(run.checkpoint_path)
     check_atlas(checkpoint)
@@ -130,6 +143,7 @@ def _evaluate_run(
     failures: list[str] = []
     for dataset, records in {**datasets, HELD_OUT: held_out_cases(run)}.items():
         ids = [record.case_id for record in records]
+        pictured = ids if pictures else []
         work = RunOnDataset(
             run=run,
             method=method,
@@ -137,9 +151,10 @@ def _evaluate_run(
             thresholds=checkpoint.thresholds,
             device=device,
             folder=evaluation_folder(run, dataset),
-            shown=frozenset() if dataset == HELD_OUT else chosen_cases(ids, SHOWN),
-            embedded=chosen_cases(ids, EMBEDDED),
+            shown=frozenset() if dataset == HELD_OUT else chosen_cases(pictured, SHOWN),
+            embedded=chosen_cases(pictured, EMBEDDED),
             viewed=ViewedCases(run, dataset, ids) if viewed and dataset != HELD_OUT else None,
+            drawn=pictures,
         )
         title = f"{run.method} on {run.training_set if dataset == HELD_OUT else dataset}"
         failed: list[str] = []
@@ -230,7 +245,7 @@ def keep_case(
             if threshold is None
             else false_positives(score, lesion, threshold),
         )
-    if prediction.pseudo_healthy is not None:
+    if work.drawn and prediction.pseudo_healthy is not None:
         _draw(work.folder / f"{stem}.png", case, sequence, prediction, work.run.method)
     if case.case_id in work.shown:
         closer = figure_volumes(work.method, case, sequence, work.device)

@@ -176,6 +176,10 @@ def test_table_3_holds_ours_beside_what_the_text_states(report, world, results):
     assert ours.loc["T2", "MSLUB DSC"] == pytest.approx(cell.mean())
     assert ours.loc["T2", "MSLUB DSC std"] == pytest.approx(cell.std())
     assert ours.loc["all", "mean AP"] == pytest.approx(mine["AP"].mean())
+    assert ours["maps"].isna().all(), "DAL has one map"
+    other = table[table["method"] == "raw-intensity"].set_index("sequence")["maps"]
+    chosen = results[results["method"].str.startswith("raw-intensity")]
+    assert other["all"] == ", ".join(sorted(set(chosen["variant"])))
     text = (world.report / "paper-tables/table3.md").read_text(encoding="utf-8")
     assert f"{ours.loc['T1', 'MSLUB AP']:.2f} ± {ours.loc['T1', 'MSLUB AP std']:.2f}" in text
 

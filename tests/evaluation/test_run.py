@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +122,20 @@ def test_every_case_is_kept_and_so_are_held_out_healthy_patients(run):
     assert keys == [("Lesions", c, s) for c in "ab" for s in ("T1", "T2")]
     assert [(one.dataset, one.case_id) for one in records.held_out] == [(HELD_OUT, "h2")] * 2
     assert records.problems == []
+
+
+def test_without_pictures_the_numbers_are_the_same_and_nothing_else_is_kept(run):
+    score(run)
+    root = run.folder / "evaluation"
+    numbers = {name: data for name, data in contents(run).items() if is_number(name)}
+    shutil.rmtree(root)
+    cases = {"Lesions": case_records("Lesions")}
+    assert evaluate([run], cases, device="cpu", pictures=False) == []
+    assert contents(run) == numbers
+
+
+def is_number(name: str) -> bool:
+    return name.endswith((".json", "_grid.npz", "_brain.npz"))
 
 
 def test_what_is_kept_is_what_was_predicted(run, monkeypatch):

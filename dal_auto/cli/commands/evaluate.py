@@ -52,8 +52,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         if not options.report_only:
             remaining = left_out.thin(datasets)
             device = Hardware.measure(options.device).device
-            failures += evaluate(runs, remaining, device=device)
-            failures += keep_volumes(runs, remaining, device=device)
+            pictures = not options.no_pictures
+            failures += evaluate(runs, remaining, device=device, pictures=pictures)
+            if pictures:
+                failures += keep_volumes(runs, remaining, device=device)
     finally:
         summary = write_summary(
             paths.results() / "report",

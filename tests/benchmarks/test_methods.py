@@ -1,0 +1,88 @@
+"""What the benchmark of methods adds to the package: budgets of steps, pooled scores, tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from dal_auto.scoring.bootstrap import RESAMPLES
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """`benchmarks/methods_parts`, whose scripts import each other by their folder's names."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    import methods_parts.budget
+    import methods_parts.child
+    import methods_parts.found
+    import methods_parts.page
+
+    yield methods_parts
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in ("methods_parts", "simulated_cohort", "preprocessing_parts"):
+            del sys.modules[name]
+
+
+def made(parts: ModuleType, method: str, precision: float, **others):
+    resampled = np.full(RESAMPLES, precision) + np.linspace(-1, 1, RESAMPLES)
+    values = {"group": "gliomas", "sequence": "T2", "variant": "", "seed": 0} | others
+    return parts.found.Found(
+        method=method, cases=5, precision=precision, dice=2 * precision, resampled=resampled,
+        constant=False, **values,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("costs", "wanted"),
+    [
+        ((1.0, 0.0, 0.5), (0, 58)),  # steps alone, after what comes before the first
+        ((0.0, 0.1, 0.5), (150, 30)),  # half of the time for each
+        ((10.0, 0.1, 0.0), (200, 0)),  # fitted in one pass, on features of its own
+        ((0.2, 0.0, 0.0), (0, 0)),
+        ((40.0, 0.0, 0.5), (0, 0)),
+    ],
+)
+def test_as_many_steps_are_taken_as_fit(parts, costs, wanted):
+    assert parts.budget.Timed(*costs).steps(30.0) == wanted
+
+
+def test_the_better_variant_counts_and_own_ones_are_apart(parts):
+    found = [
+        made(parts, "RIAD", 3.0, variant="intensity"),
+        made(parts, "RIAD", 5.0, variant="gradient"),
+        made(parts, "RIAD", 9.0, variant="gradient", sequence="T1"),
+    ]
+    chosen = parts.page.best(found)
+    assert {(one.sequence, one.precision) for one in chosen} == {("T2", 5.0), ("T1", 9.0)}
+    assert [parts.page.is_own(v) for v in ("own", "gradient-own", "", "bright")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
+def test_a_gain_is_over_the_better_trivial_one_on_the_same_resamples(parts):
+    found = [
+        made(parts, "DAE", 12.0),
+        made(parts, "mean-brain", 4.0),
+        made(parts, "raw-intensity", 7.0),
+    ]
+    lines = parts.page.gain_table(found).splitlines()
+    assert lines[2:] == ["| DAE | **+5.0 to +5.0** |"], "trivial ones have no row"
+
+
+def test_seeds_are_averaged(parts):
+    found = [made(parts, "AE", 1.0), made(parts, "AE", 3.0, seed=1), made(parts, "mean-brain", 4.0)]
+    lines = parts.page.precision_table(found).splitlines()
+    assert lines[0] == "| method | gliomas T2 |"
+    assert lines[2:] == ["| AE | 2.0 ± 1.4 |", "| mean-brain | 4.0 |"]
+
+
+def test_what_fails_in_a_child_ends_the_run(parts):
+    with pytest.raises(SystemExit):
+        parts.child.in_a_child(lambda: 1)
+    assert parts.child.in_a_child(lambda: None).megabytes > 0
