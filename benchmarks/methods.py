@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from methods_parts.budget import PRELIMINARY, SEQUENCES, planned, timed
+from methods_parts.budget import PRELIMINARY, SEQUENCES, planned, seconds_of_an_image, timed
 from methods_parts.child import in_a_child
 from methods_parts.cohort import GROUPS, prepare
 from methods_parts.found import found_by
 from methods_parts.page import pages
-from simulated_cohort import Home
+from simulated_cohort import LESIONED, Home
 
 from dal_auto import methods
 from dal_auto.cli import train as dal_train
@@ -103,6 +103,15 @@ def lines_of(method: str) -> int:
     return sum(len(path.read_text("utf-8").splitlines()) for path in files)
 
 
+def with_image_seconds(home: Path, cost: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """What a run cost, and the CPU seconds of a prediction, measured once."""
+    record = home / "costs" / f"{Path(cost['run']).parent.name}_{cost['seed']}_image.json"
+    if not record.is_file():
+        seconds = seconds_of_an_image(Run(home / "results" / cost["run"]), dataset)
+        write_json(record, round(seconds, 2))
+    return cost | {"image_seconds": json.loads(record.read_text("utf-8"))}
+
+
 def score(run: Run, datasets: list[str]) -> int:
     """Score a run on the datasets' cases that it has not scored; how many failed."""
     cases = {name: case_records(name) for name in datasets}
@@ -125,6 +134,7 @@ def main() -> None:
             costs.append(train(options.home, name, seed, options.cpu_seconds))
             run = Run(options.home / "results" / costs[-1]["run"])
             in_a_child(partial(score, run, datasets))
+    costs = [with_image_seconds(options.home, cost, LESIONED) for cost in costs]
     runs = [Run(options.home / "results" / cost["run"]) for cost in costs]
     images = read_scored(runs, [name for names in GROUPS.values() for name in names]).scored
     tables = pages(list(found_by(images, GROUPS)), images, costs)

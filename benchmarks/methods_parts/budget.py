@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 
+from dal_auto.inference.predictor import predict
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Method
 from dal_auto.methods.registry import find_method
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.wishes import Wishes
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.run import case_records, folder_of
+from dal_auto.store.runs import Run
+from dal_auto.store.standard_cases import read_case
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.drawn.dataset import drawn_cohort
 from dal_auto.training.loading import Share
@@ -102,6 +106,15 @@ def timed(training_set: str, method: str, changes: Mapping[str, Any]) -> Timed:
     seconds = [_seconds_of(partial(step, number)) for number in ends]
     stream.close()
     return Timed(fixed, preliminary, sum(seconds) / len(seconds))
+
+
+def seconds_of_an_image(run: Run, dataset: str) -> float:
+    """CPU seconds of a prediction: the first case of a dataset, its first sequence."""
+    method = load_checkpoint(run.checkpoint_path).build("cpu")
+    case = read_case(case_records(dataset)[0])
+    start = time.process_time()
+    predict(method, case, case.sequences[0], "cpu")
+    return time.process_time() - start
 
 
 def _prepared(plans: Plans, cohort: Cohort) -> tuple[float, Method]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -25,8 +26,7 @@ class Found:
     ----------
     seed : of the training
     precision, dice : pooled AP, and the best mean DSC at one threshold, in percent
-    resampled : AP in percent of each resample of the cases
-    constant : whether no map tells any voxel of the brain from another
+    resample : AP of each resample of the cases; it takes time, and few are asked for
     """
 
     method: str
@@ -37,8 +37,12 @@ class Found:
     cases: int
     precision: float
     dice: float
-    resampled: FloatArray
-    constant: bool
+    resample: Callable[[], FloatArray]
+
+    @cached_property
+    def resampled(self) -> FloatArray:
+        """AP in percent of each resample of the cases."""
+        return 100 * self.resample()
 
 
 def found_by(images: Sequence[ScoredImage], groups: Mapping[str, Sequence[str]]) -> Iterator[Found]:
@@ -56,7 +60,7 @@ def found_by(images: Sequence[ScoredImage], groups: Mapping[str, Sequence[str]])
                 cases = sorted((o for o in there if o.run == run), key=lambda o: o.case_id)
                 for variant in cases[0].variants:
                     packed = CaseCounts.pack(one.counts(variant, GRID) for one in cases)
-                    resampled = resampled_average_precision(packed, [o.patient_id for o in cases])
+                    patients = [one.patient_id for one in cases]
                     yield Found(
                         method=run.method,
                         seed=run.seed,
@@ -66,8 +70,7 @@ def found_by(images: Sequence[ScoredImage], groups: Mapping[str, Sequence[str]])
                         cases=len(cases),
                         precision=100 * average_precision(packed.pooled()),
                         dice=100 * best_mean_dice(packed)[0],
-                        resampled=100 * resampled,
-                        constant=len(packed.bins) < 2,
+                        resample=partial(resampled_average_precision, packed, patients),
                     )
 
 

@@ -32,7 +32,7 @@ def pages(
         ("AP in %, as each method's paper leaves its maps", precision_table(left)),
         ("AP above the better trivial baseline, 95 % interval", gain_table(common)),
         ("Lesions found of the simulated heads, in %", size_table(common, images)),
-        ("What it costs", cost_table(costs, images)),
+        ("What it costs", cost_table(costs)),
     ]
     return "\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
 
@@ -138,12 +138,8 @@ def size_table(found: Sequence[Found], images: Sequence[ScoredImage]) -> str:
     return _markdown(["method", *heads], rows)
 
 
-def cost_table(costs: Sequence[Mapping[str, Any]], images: Sequence[ScoredImage]) -> str:
+def cost_table(costs: Sequence[Mapping[str, Any]]) -> str:
     """Means over seeds."""
-    seconds: dict[str, list[float]] = {}
-    for image in images:
-        if "predict" in (took := image.seconds()):
-            seconds.setdefault(image.run.method, []).append(took["predict"])
     rows = []
     names = sorted({str(c["method"]) for c in costs}, key=lambda n: (n in TRIVIAL, n.lower()))
     for name in names:
@@ -155,11 +151,11 @@ def cost_table(costs: Sequence[Mapping[str, Any]], images: Sequence[ScoredImage]
                 name,
                 f"{preliminary}{first['steps']:,}" if first["steps"] or preliminary else "",
                 f"{np.mean([cost['minutes'] for cost in mine]):.1f}",
-                f"{np.median(seconds[name]):.2f}" if name in seconds else "",
+                f"{np.mean([cost['image_seconds'] for cost in mine]):.1f}",
                 f"{max(cost['megabytes'] for cost in mine):.0f}",
                 f"{first['parameters']:,}",
                 f"{first['lines']:,}",
             ]
         )
-    head = ["method", "steps", "CPU minutes", "s an image", "peak MB", "parameters", "lines"]
+    head = ["method", "steps", "CPU minutes", "CPU s an image", "peak MB", "parameters", "lines"]
     return _markdown(head, rows)

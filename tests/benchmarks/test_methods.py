@@ -30,11 +30,11 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def made(parts: ModuleType, method: str, precision: float, **others):
-    resampled = np.full(RESAMPLES, precision) + np.linspace(-1, 1, RESAMPLES)
+    resampled = (precision + np.linspace(-1, 1, RESAMPLES)) / 100
     values = {"group": "gliomas", "sequence": "T2", "variant": "", "seed": 0} | others
     return parts.found.Found(
-        method=method, cases=5, precision=precision, dice=2 * precision, resampled=resampled,
-        constant=False, **values,
+        method=method, cases=5, precision=precision, dice=2 * precision,
+        resample=lambda: resampled, **values,
     )  # fmt: skip
 
 

@@ -122,7 +122,7 @@ def drawn_prediction(run: Run, case: StandardCase, sequence: str) -> Prediction:
     noise = 0.05 * rng.standard_normal(SHAPE)
     image = ((healthy + noise + 0.2 * lesion).clip(0, 1) * brain).astype(np.float32)
     extras = {"anatomy": brain * 1.0, "edges": brain * 1.0} if run.method == "DAL" else {}
-    found = Prediction(image, {"": score(SKILL[run.method])}, healthy, extras)
+    found = Prediction(image, {"": score(SKILL.get(run.method, 0.0))}, healthy, extras)
     if run.method == "DAL":
         vector = rng.standard_normal(20) + (sequence == "T2") * 5
         vectors = {"modality": vector, "modality restored": vector + 0.1}

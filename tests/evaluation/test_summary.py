@@ -21,6 +21,7 @@ from dal_auto.evaluation.pictures import drawing
 from dal_auto.evaluation.scores import HELD_OUT, Records, evaluated_datasets, read_scored
 from dal_auto.evaluation.summary import Summary, write_summary
 from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
+from dal_auto.methods.registry import method_names
 from dal_auto.store.runs import Run
 
 
@@ -237,6 +238,19 @@ def test_ablations_are_in_their_tables_and_not_in_table_3(scored, report, make):
     assert sweep["key"].unique().tolist() == ["scoring.mean_filter_mm"]
     assert sweep["value"].tolist() == [5, 9]
     assert (folder / "figures" / "hyper-parameter_scoring.mean_filter_mm.svg").is_file()
+
+
+def test_table_3_has_a_row_for_every_registered_method_beside_the_papers(home, report, make):
+    runs = [make.train(name, 0) for name in method_names()]
+    for run in runs:
+        make.score(run, "MSLUB", [make.drawn_case("MSLUB", n) for n in range(2)])
+    folder = report(*runs, with_paper_tables=True).page.parent
+    table = pd.read_csv(folder / "paper-tables" / "table3.csv")
+    for sequence in ("T1", "T2", "all"):
+        rows = table[table["sequence"] == sequence]
+        assert sorted(rows[rows["source"] == "ours"]["method"]) == sorted(method_names())
+        assert rows[rows["source"] == "paper"]["method"].tolist() == ["best of 17 others", "DAL"]
+        assert rows["mean AP"].notna().all()
 
 
 def test_every_variant_has_its_figures_and_the_best_is_the_result(home, report, make):
