@@ -66,18 +66,20 @@ def train(home: Path, method: str, seed: int, seconds: float) -> dict[str, Any]:
     sets = [w for key, value in changes.items() for w in ("--set", f"{key}={json.dumps(value)}")]
     words = ["-d", DRAWN, "-c", "demo", "-m", method, "--device", "cpu", "--seed", str(seed)]
     words += ["--sequences", *SEQUENCES, *sets]
-    print(f"\n$ dal_train {' '.join(words)}", file=sys.stderr, flush=True)
-    used = in_a_child(partial(dal_train.main, words))
     plans, overrides = planned(DRAWN, method, changes)
     run = run_of(plans, overrides, seed)
+    started = run.folder.is_dir()
+    print(f"\n$ dal_train {' '.join(words)}", file=sys.stderr, flush=True)
+    used = in_a_child(partial(dal_train.main, words))
     cost = {
         "method": method,
         "seed": seed,
         "run": str(run.folder.relative_to(home / "results")),
         "preliminary": preliminary,
         "steps": steps,
-        "minutes": round(used.minutes, 2),
-        "megabytes": round(used.megabytes),
+        # Of a run that was killed and went on, the part before is not known.
+        "minutes": None if started else round(used.minutes, 2),
+        "megabytes": None if started else round(used.megabytes),
         "parameters": sum(t.numel() for t in load_checkpoint(run.checkpoint_path).tensors.values()),
         "lines": lines_of(method),
     }

@@ -150,12 +150,19 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> str:
             [
                 name,
                 f"{preliminary}{first['steps']:,}" if first["steps"] or preliminary else "",
-                f"{np.mean([cost['minutes'] for cost in mine]):.1f}",
+                _of_known((cost["minutes"] for cost in mine), np.mean, ".1f"),
                 f"{np.mean([cost['image_seconds'] for cost in mine]):.1f}",
-                f"{max(cost['megabytes'] for cost in mine):.0f}",
+                _of_known((cost["megabytes"] for cost in mine), max, ".0f"),
                 f"{first['parameters']:,}",
                 f"{first['lines']:,}",
             ]
         )
     head = ["method", "steps", "CPU minutes", "CPU s an image", "peak MB", "parameters", "lines"]
     return _markdown(head, rows)
+
+
+def _of_known(
+    values: Iterable[float | None], figure: Callable[[list[float]], Any], form: str
+) -> str:
+    known = [value for value in values if value is not None]
+    return format(figure(known), form) if known else ""

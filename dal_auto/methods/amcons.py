@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from dal_auto.errors import PlansError
 from dal_auto.methods.slices import SliceMethod, SliceSettings
 from dal_auto.networks.backbone import ARCHITECTURES, Block
+from dal_auto.networks.precision import at_least_single
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
 
@@ -127,6 +128,7 @@ class AMCons(SliceMethod):
         s, count = self.settings, len(slices)
         logits, mean, log_variance, activation = self.network(slices)
         recon = F.binary_cross_entropy_with_logits(logits, slices, reduction="sum") / count
+        mean, log_variance = at_least_single(mean), at_least_single(log_variance)
         divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum() / count
         spread = entropy(activation, eroded(brain, s.erosion)).mean()
         loss = recon + s.weight_kl * divergence - s.weight_entropy * spread

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dal_auto.errors import PlansError
 from dal_auto.methods.method import Batch
 from dal_auto.methods.slices import RestoringMethod, SliceSettings, drawn_slices
+from dal_auto.networks.precision import at_least_single
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -188,6 +189,7 @@ def absolute_error(restored: Tensor, slices: Tensor) -> Tensor:
 
 def kl_per_dimension(mean: Tensor, log_sigma: Tensor) -> Tensor:
     """KL of N(μ, σ²) from N(0, 1): ½ (μ² + σ² − log σ² − 1), (n, z) → (n, z)."""
+    mean, log_sigma = at_least_single(mean), at_least_single(log_sigma)
     return 0.5 * (mean.square() + (2 * log_sigma).exp() - 2 * log_sigma - 1)
 
 

@@ -22,6 +22,7 @@ from dal_auto.methods.features import FeatureMethod, TrunkSettings
 from dal_auto.methods.self_trained import SelfTrainedSettings
 from dal_auto.methods.slices import smoothed
 from dal_auto.networks.backbone import VGG, Backbone, FeatureTrunk
+from dal_auto.networks.precision import at_least_single
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
 
@@ -137,10 +138,13 @@ class MKD(FeatureMethod):
 
 
 def per_slice(source: Sequence[Tensor], clone: Sequence[Tensor], weight_square: float) -> Tensor:
-    """Σ over layers of 1 − cos of the flattened maps + λ · mean squared difference: (n,)."""
+    """Σ over layers of 1 − cos of the flattened maps + λ · mean squared difference: (n,).
+
+    In float32 at least: both are to become equal.
+    """
     total = source[0].new_zeros(len(source[0]))
     for one, other in zip(source, clone, strict=True):
-        a, b = one.flatten(1), other.flatten(1)
+        a, b = at_least_single(one.flatten(1)), at_least_single(other.flatten(1))
         total = total + 1 - F.cosine_similarity(a, b)
         total = total + weight_square * (a - b).square().mean(dim=1)
     return total

@@ -23,6 +23,7 @@ from dal_auto.methods.features import FeatureMethod, TrunkSettings
 from dal_auto.methods.self_trained import SelfTrainedSettings
 from dal_auto.methods.slices import smoothed
 from dal_auto.networks.backbone import ARCHITECTURES, Architecture, Backbone, Block
+from dal_auto.networks.precision import at_least_single
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
 
@@ -135,12 +136,13 @@ class RD4AD(FeatureMethod):
 
 
 def distance(teacher: Tensor, student: Tensor, whole: bool) -> Tensor:
-    """1 − cos of two maps (n, C, h, w).
+    """1 − cos of two maps (n, C, h, w), in float32 at least: both are to become equal.
 
     Parameters
     ----------
     whole : of each map as one vector → (n,); else of each position's → (n, 1, h, w)
     """
+    teacher, student = at_least_single(teacher), at_least_single(student)
     if whole:
         return 1 - F.cosine_similarity(teacher.flatten(1), student.flatten(1))
     return 1 - F.cosine_similarity(teacher, student)[:, None]

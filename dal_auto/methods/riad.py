@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.methods.slices import RestoringMethod, SliceSettings
+from dal_auto.networks.precision import at_least_single, without_autocast
 from dal_auto.networks.ssim import ssim_2d
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
@@ -164,8 +165,14 @@ def gradient_magnitude(slices: Tensor) -> Tensor:
 def gms_map(first: Tensor, second: Tensor, scales: int) -> Tensor:
     """Gradient magnitude similarity (Xue et al. 2014), the mean of several scales at full size.
 
-    (2ab + c) / (a² + b² + c) of the gradient magnitudes a and b; 1 where images are equal.
+    (2ab + c) / (a² + b² + c) of the gradient magnitudes a and b; 1 where images are equal. In
+    float32 at least, also under autocast.
     """
+    with without_autocast(first):
+        return _gms_map(at_least_single(first), at_least_single(second), scales)
+
+
+def _gms_map(first: Tensor, second: Tensor, scales: int) -> Tensor:
     size = first.shape[2:]
     total = torch.zeros_like(first)
     for scale in range(scales):

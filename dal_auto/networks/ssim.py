@@ -6,12 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dal_auto.networks.precision import at_least_single, without_autocast
+
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
 
 
 def ssim_2d(first: Tensor, second: Tensor, value_range: float) -> Tensor:
     """SSIM with a Gaussian window of 11 and σ = 1.5, with gradient: inner voxels only.
+
+    In float32 at least, also under autocast: variances are differences of squares.
 
     Parameters
     ----------
@@ -22,6 +26,11 @@ def ssim_2d(first: Tensor, second: Tensor, value_range: float) -> Tensor:
     -------
     (n, 1, h − 10, w − 10)
     """
+    with without_autocast(first):
+        return _ssim(at_least_single(first), at_least_single(second), value_range)
+
+
+def _ssim(first: Tensor, second: Tensor, value_range: float) -> Tensor:
     x = torch.arange(_WINDOW, device=first.device, dtype=first.dtype) - _WINDOW // 2
     line = torch.exp(-0.5 * (x / _SIGMA).square())
     window = (line[:, None] * line / line.sum().square())[None, None]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dal_auto.methods import autoencoder, mkd, rd4ad, riad
+from dal_auto.methods.draem import model as draem
 from dal_auto.methods.method import GradientMethod
+from dal_auto.methods.phanes import vae
 from dal_auto.methods.registry import find_method
 
 SETTINGS = {
@@ -35,3 +38,26 @@ def test_a_step_and_a_map_in_mixed_precision_are_finite(
     assert all(score.dtype == torch.float32 for score in found.scores.values())
     for parameter in method.network.parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda one, other: rd4ad.distance(one, other, True),
+        lambda one, other: rd4ad.distance(one, other, False),
+        lambda one, other: mkd.per_slice([one], [other], 0.01),
+        lambda one, other: 1 - riad.gms_map(one[:, :1], other[:, :1], 2),
+        lambda one, other: draem.focal(8 * other, (one[:, :1] > 0.5).float(), 2.0),
+        lambda one, other: vae.kl(other[:, :, 0, 0], one[:, :, 0, 0]),
+        lambda one, other: autoencoder.kl_per_dimension(other[:, :, 0, 0], one[:, :, 0, 0]),
+    ],
+    ids=["RD4AD", "RD4AD by position", "MKD", "RIAD", "DRAEM", "PHANES", "VAE"],
+)
+def test_what_is_nearly_equal_is_compared_in_single_precision(loss):
+    """Networks give bfloat16, which knows no number between 1 and 1 − 1/256."""
+    torch.manual_seed(0)
+    one = torch.rand(3, 2, 16, 16).bfloat16()
+    other = (one * (1 + 0.02 * torch.randn(3, 2, 16, 16))).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(one, other)
+    assert torch.equal(found, loss(one.float(), other.float()))

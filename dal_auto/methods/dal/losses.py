@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dal_auto import distributed
+from dal_auto.networks.precision import at_least_single
 
 #: Loss by name → the weight of Eq. 13 that it has, by name.
 WEIGHT_OF = {
@@ -60,7 +61,7 @@ def cosines(tensors: Tensor) -> Cosines:
     ----------
     tensors : (P, S, …)
     """
-    whole = _at_least_single(tensors)
+    whole = at_least_single(tensors)
     within = _products(whole.unbind(1)).permute(2, 0, 1)
     across = _products(whole.unbind(0))
     lengths = within.diagonal(dim1=1, dim2=2).clamp_min(_SHORTEST**2).sqrt()  # [p, i]
@@ -141,11 +142,6 @@ def _triples(present: Tensor) -> Tensor:
     return all_three * apart
 
 
-def _at_least_single(tensor: Tensor) -> Tensor:
-    """In float32, where autocast has brought it into less."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
 def _different(count: int, like: Tensor) -> Tensor:
     """(count, count), 0 on the diagonal and 1 elsewhere."""
     return 1 - torch.eye(count, device=like.device, dtype=like.dtype)
@@ -219,7 +215,7 @@ def code_consistency(
     normalised : compare instance-normalised codes and let no gradient into R_A, so that shrinking
         the codes gains nothing
     """
-    restored, encoded = _at_least_single(restored), _at_least_single(encoded)
+    restored, encoded = at_least_single(restored), at_least_single(encoded)
     if normalised:
         restored, encoded = F.instance_norm(restored), F.instance_norm(encoded.detach())
     error = (restored - encoded).square().flatten(1).mean(1)

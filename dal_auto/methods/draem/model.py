@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from dal_auto.methods.draem.anomalies import pasted, turned
 from dal_auto.methods.draem.network import DRAEMNetwork
 from dal_auto.methods.slices import SliceMethod, SliceSettings
+from dal_auto.networks.precision import at_least_single
 from dal_auto.networks.ssim import ssim_2d
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -93,5 +94,5 @@ def focal(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
     logits : (n, 2, h, w)
     masks : (n, 1, h, w), 0 or 1
     """
-    probability = logits.softmax(dim=1).gather(1, masks.long()) + _SMALL
+    probability = at_least_single(logits).softmax(dim=1).gather(1, masks.long()) + _SMALL
     return -((1 - probability).clamp(min=0) ** gamma * probability.log()).mean()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dal_auto.methods.phanes.settings import PHANESSettings
+from dal_auto.networks.precision import at_least_single
 
 _SLOPE = 0.2
 
@@ -84,6 +85,7 @@ def drawn_code(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Of N(μ, σ²) from N(0, 1), for each slice: (n, z) → (n,)."""
+    mean, log_variance = at_least_single(mean), at_least_single(log_variance)
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1)
 
 
