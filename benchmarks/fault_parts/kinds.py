@@ -192,7 +192,10 @@ def read_only_output(scene: Scene, command: Command, chance: random.Random) -> T
 
 
 def read_only_input(scene: Scene, command: Command, chance: random.Random) -> Trial:
-    """Everything is read-only but the folder that the command writes to."""
+    """Everything is read-only but the folder that the command writes to.
+
+    Training keeps a cache with what it reads: it may refuse, if it says where it cannot write.
+    """
     scene.restore(command)
     output = scene.home / command.writes
     output.mkdir(exist_ok=True)
@@ -202,7 +205,15 @@ def read_only_input(scene: Scene, command: Command, chance: random.Random) -> Tr
             subprocess.run(["mount", "--bind", "-o", "ro", path, path], check=True)
             mounted.callback(subprocess.run, ["umount", path], check=True)
         ended = scene.run(command)
-        return _after(scene, command, "read-only input", f"exit code {ended.code}", ended)
+    wrong: list[str] = []
+    again = ended
+    if ended.code != 0:
+        if "cannot be written" not in ended.said:
+            wrong.append("it does not say what cannot be written")
+        again = scene.run(command)
+    happened = f"exit code {ended.code}"
+    trial = _after(scene, command, "read-only input", happened, again, ended.said)
+    return replace(trial, wrong=(*wrong, *trial.wrong))
 
 
 def clock(scene: Scene, command: Command, chance: random.Random) -> Trial:

@@ -71,7 +71,7 @@ def require_writable(folder: Path, remedy: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / ".writable") as temporary:
             temporary.touch()
-        (folder / ".writable").unlink()
+        (folder / ".writable").unlink(missing_ok=True)  # another run's may have been the same file
     except OSError as error:
         finding = f"the output folder cannot be written ({os.strerror(error.errno or 0)})"
         raise InputError(folder, finding, remedy) from error

@@ -24,6 +24,7 @@ from dal_auto.preprocessing.configuration_grid import (
     mask_to_configuration,
     matched_image,
 )
+from dal_auto.store.claim import require_writable
 from dal_auto.store.standard_cases import CaseRecord, read_array, read_case, write_array
 from dal_auto.workers import Workforce, available_cores, run_tasks
 
@@ -34,6 +35,10 @@ _WORTH_WORKERS = 8
 #: Memory of one case on its way into the cache: a few volumes of 160×224×160 in float32.
 _CASE_BYTES = 600_000_000
 _SPLIT_SEED = 0
+CACHE_REMEDY = (
+    "Training keeps there what it reads again and again: make it writable, or name a copy with "
+    "DAL_PREPROCESSED."
+)
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,12 @@ class Cohort:
         Raises
         ------
         DalError
-            of the first case that cannot be read.
+            if the folder cannot be written to, or of the first case that cannot be read.
         """
         missing = [r for index, r in enumerate(self.records) if not self._path(index).is_file()]
         if not missing:
             return
+        require_writable(self.cache, CACHE_REMEDY)
         processes = available_cores() if len(missing) >= _WORTH_WORKERS else 1
         outcomes = run_tasks(
             _make_entry,

@@ -139,6 +139,15 @@ def test_many_cases_are_brought_to_the_grid_by_workers(make_cohort, make_plans, 
             np.testing.assert_array_equal(one, other)
 
 
+def test_a_folder_that_cannot_be_written_is_named_before_any_case_is_read(
+    make_cohort, make_plans, tmp_path
+):
+    (tmp_path / "cache").touch()
+    cohort = dataclasses.replace(make_cohort(make_plans()), cache=tmp_path / "cache" / "demo")
+    with pytest.raises(InputError, match=r"cache/demo.* cannot be written.*DAL_PREPROCESSED"):
+        cohort.fill_cache()
+
+
 def test_only_a_case_without_any_sequence_is_left_out(
     make_plans, incomplete_folder, monkeypatch, caplog
 ):

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from dal_auto.errors import DalError
 from dal_auto.plans import Plans, Shape
+from dal_auto.store.claim import require_writable
 from dal_auto.store.standard_cases import read_array, write_array
+from dal_auto.training.cohort import CACHE_REMEDY
 from dal_auto.training.drawn.anatomy import draw_anatomy
 from dal_auto.training.drawn.heads import Head
 from dal_auto.training.drawn.structures import STRUCTURES, TISSUE_OF
@@ -89,11 +91,12 @@ class Pool:
         Raises
         ------
         DalError
-            of the first that cannot be made.
+            if the folder cannot be written to, or of the first that cannot be made.
         """
         missing = [task for task in self.tasks if not task.file.is_file()]
         if not missing:
             return
+        require_writable(missing[0].file.parent, CACHE_REMEDY)
         outcomes = run_tasks(
             _make,
             missing,
