@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,13 +17,29 @@ import pytest
 from dal_auto.case import Geometry, StandardCase
 from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation.paper.reference import DATASETS
+from dal_auto.evaluation.result import CaseMetrics, CaseResult, Metrics, PartResult, Result
 from dal_auto.evaluation.run import RunOnDataset, keep_case
-from dal_auto.evaluation.scores import HELD_OUT, evaluation_folder
+from dal_auto.evaluation.scores import (
+    BRAIN,
+    GRID,
+    HELD_OUT,
+    VOXEL_ML,
+    ScoredImage,
+    ScoreRecord,
+    Similarity,
+    VariantScore,
+    counts_name,
+    evaluation_folder,
+)
 from dal_auto.inference.predictor import Prediction
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.scoring import bootstrap
+from dal_auto.scoring.lesionwise import LesionScore, false_positives, score_lesions
+from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.store.kept import Origin
+from dal_auto.store.run_identity import RunGroup, RunIdentity
 from dal_auto.store.runs import Run, run_of
 
 SHAPE = (12, 14, 12)
@@ -154,6 +170,117 @@ def hash_of(case: StandardCase) -> str:
     return hashlib.sha256(case.case_id.encode()).hexdigest()
 
 
+NAN = float("nan")
+
+
+def a_result(
+    ap: float = 40.0,
+    *,
+    method: str = "DAL",
+    seed: int = 0,
+    dataset: str = "MSLUB",
+    sequence: str = "T1",
+    variant: str = "",
+    cases: Mapping[str, float] | None = None,
+    patients: Mapping[str, str] | None = None,
+    subsets: Mapping[str, tuple[int, float, float]] | None = None,
+    lesions: Sequence[LesionScore] = (),
+    resampled: Sequence[float] = (NAN,),
+    **metrics: float,
+) -> Result:
+    """A result by hand: what is not given is not known.
+
+    Parameters
+    ----------
+    cases : case → its AP
+    patients : case → whose it is; by default each is of its own
+    subsets : which cases → their number, AP and DSC
+    """
+    of_cases = {"a": 30.0, "b": 50.0} if cases is None else cases
+    unknown = dict.fromkeys(CaseMetrics.model_fields, NAN) | {"lesions": 1}
+    found = [
+        CaseResult(
+            case=case,
+            patient=(patients or {}).get(case, f"{case}-patient"),
+            variant=variant,
+            metrics=CaseMetrics(**(unknown | {"ap": value})),
+        )
+        for case, value in of_cases.items()
+    ]
+    of_all = dict.fromkeys(Metrics.model_fields, NAN) | {"lesions": 0, "healthy_cases": 0}
+    return Result(
+        dataset=dataset,
+        sequence=sequence,
+        run=RunIdentity(RunGroup("IXI", method, "demo", "robust"), seed),
+        variant=variant,
+        number_of_cases=len(of_cases),
+        metrics=Metrics(**(of_all | {"ap": ap} | metrics)),
+        cases=found,
+        variants={variant: PartResult(cases=len(of_cases), ap=ap, dsc=NAN)},
+        subsets={
+            name: PartResult(cases=number, ap=part_ap, dsc=dsc)
+            for name, (number, part_ap, dsc) in (subsets or {}).items()
+        },
+        lesions=list(lesions),
+        recall=np.array([0.5, 1.0]),
+        precision=np.array([1.0, 0.6]),
+        resampled=np.array(resampled),
+    )
+
+
+def scored_image(
+    run: Run,
+    case: str,
+    scores: Sequence[float] | Mapping[str, Sequence[float]],
+    lesion: Sequence[int],
+    brain: Sequence[int] | None = None,
+    *,
+    dataset: str = "MSLUB",
+    sequence: str = "T1",
+    patient: str = "",
+    threshold: float | None = 0.5,
+    errors: tuple[float | None, float | None] = (None, None),
+    similarity: tuple[float, float] | None = None,
+    model: str = "model",
+) -> ScoredImage:
+    """What is kept of an image whose voxels lie in one line, written where it belongs.
+
+    Parameters
+    ----------
+    scores : of each voxel; or variant → those
+    lesion, brain : 1 where a voxel belongs to it; without `brain` all do
+    """
+    folder, variants = evaluation_folder(run, dataset), {}
+    mask = np.array(lesion, bool).reshape(-1, 1, 1)
+    within = np.ones_like(mask) if brain is None else np.array(brain, bool).reshape(-1, 1, 1)
+    for variant, values in (scores if isinstance(scores, Mapping) else {"": scores}).items():
+        volume = np.array(values, np.float32).reshape(-1, 1, 1)
+        for region, counted in ((GRID, None), (BRAIN, within)):
+            path = folder / counts_name(f"{case}_{sequence}", variant, region)
+            ScoreCounts.from_volume(volume, mask, counted).save(path)
+        variants[variant] = VariantScore(
+            average_precision=None,
+            lesions=score_lesions(volume, mask, within, VOXEL_ML),
+            false_positives=None if threshold is None else false_positives(volume, mask, threshold),
+        )
+    record = ScoreRecord(
+        case=case,
+        patient=patient or f"{case}-patient",
+        sequence=sequence,
+        variants=variants,
+        lesion_ml=float(mask.sum() * VOXEL_ML),
+        lesion_outside_brain=float((mask & ~within).sum() / max(mask.sum(), 1)),
+        error_normal=errors[0],
+        error_lesion=errors[1],
+        similarity=None
+        if similarity is None
+        else Similarity(grid=similarity[0], brain=similarity[1]),
+        made_from=Origin(model=model, case="hash of the case"),
+    )
+    record.write(folder / f"{case}_{sequence}.json")
+    return ScoredImage(run, dataset, folder, record)
+
+
 @dataclass(frozen=True)
 class World:
     """A DAL_HOME with runs and records.
@@ -194,6 +321,8 @@ def make() -> SimpleNamespace:
         score=score,
         drawn_case=drawn_case,
         drawn_prediction=drawn_prediction,
+        result=a_result,
+        scored_image=scored_image,
     )
 
 
