@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
+from dal_auto.errors import DiskFull
 from dal_auto.evaluation.scores import ScoredImage
 from dal_auto.schema import Array
 from dal_auto.scoring import bootstrap
@@ -159,7 +160,7 @@ def key_of(members: Sequence[ScoredImage], held_out: Sequence[ScoredImage], furt
 
 def keep_result(run: Run, result: Result, key: str) -> None:
     """Keep a result; where nothing can be written, it is only not kept."""
-    with suppress(OSError):
+    with suppress(OSError, DiskFull):
         _KeptResult(key=key, result=result).write(_path(run, result.dataset, result.sequence))
 
 

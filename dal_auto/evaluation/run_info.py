@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from dal_auto.errors import DalError
 from dal_auto.methods.checkpoint import load_checkpoint
@@ -46,7 +45,7 @@ class RunInfo:
 def read_run_info(runs: Sequence[Run]) -> tuple[dict[Run, RunInfo], list[str]]:
     """What each readable checkpoint says, and what is wrong with the others."""
     found: dict[Run, RunInfo] = {}
-    problems = []
+    problems: list[str] = []
     for run in runs:
         try:
             checkpoint = load_checkpoint(run.checkpoint_path)
@@ -59,11 +58,18 @@ def read_run_info(runs: Sequence[Run]) -> tuple[dict[Run, RunInfo], list[str]]:
             threshold_source=checkpoint.threshold_source,
             selection_cases=frozenset(checkpoint.progress.get("selection_cases", ())),
             model=run.checkpoint_sha256(),
-            versions=_complete(run).get("versions", {}),
+            versions=_versions(run, problems),
         )
     return found, problems
 
 
-def _complete(run: Run) -> dict[str, Any]:
+def _versions(run: Run, problems: list[str]) -> dict[str, str]:
+    """Of the tools that trained the run; none where the record of its training is damaged."""
     path = run.folder / "complete.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")).get("versions", {}))
+    except (OSError, ValueError) as error:
+        problems.append(f"{run}: {path.name} cannot be read ({error}); its versions are not known")
+        return {}

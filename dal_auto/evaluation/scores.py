@@ -135,11 +135,12 @@ class ScoredImage:
         return ScoreCounts.load(self.folder / counts_name(self._stem, variant, region))
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by step, of the time that it was scored; empty if the log is gone."""
+        """Seconds by step, of the time that it was scored; empty if the log is gone or damaged."""
         path = log_path(self.folder, self._stem)
-        if not path.is_file():
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+        except (OSError, ValueError, KeyError):
             return {}
-        return dict(json.loads(path.read_text(encoding="utf-8"))["seconds"])
 
 
 @dataclass(frozen=True)
@@ -253,5 +254,9 @@ def _read(path: Path, model: str) -> ScoreRecord:
 
 def _failures(folder: Path) -> Iterator[str]:
     path = folder / _FAILURES
-    if path.is_file():
+    if not path.is_file():
+        return
+    try:
         yield from json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        yield f"{path}: which cases failed cannot be read; delete it and evaluate again"

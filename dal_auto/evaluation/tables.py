@@ -183,7 +183,8 @@ def subset_sentences(subsets: pd.DataFrame) -> list[str]:
         for _, rows in by_group(everything):
             means = rows.groupby("cases are", sort=False)[["cases", "AP", "DSC"]].mean()
             found = [
-                f"AP {row['AP']:.1f}, DSC {row['DSC']:.1f} {'on ' if name == ALL_CASES else ''}"
+                f"AP {_said(row['AP'])}, DSC {_said(row['DSC'])} "
+                f"{'on ' if name == ALL_CASES else ''}"
                 f"{name} ({row['cases']:,.0f})"
                 for name, row in means.iterrows()
             ]
@@ -192,11 +193,15 @@ def subset_sentences(subsets: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def _said(percent: float) -> str:
+    return "–" if np.isnan(percent) else f"{percent:.1f}"
+
+
 def verdicts(results: Sequence[Result], trivial: Collection[str]) -> list[str]:
     """For every dataset and sequence: is each method above the best trivial baseline in AP?
 
     Where the 95 % interval of the difference holds 0, the comparison is not resolved, and the
-    sentence says so.
+    sentence says so. Where nothing can be compared, the one sentence says why.
 
     Parameters
     ----------
@@ -210,13 +215,22 @@ def verdicts(results: Sequence[Result], trivial: Collection[str]) -> list[str]:
         there = [one for one in results if (one.dataset, one.sequence) == (dataset, sequence)]
         there.sort(key=lambda one: -np.nan_to_num(one.metrics.ap, nan=-1.0))
         best = next((one for one in there if one.run.group.method in trivial), None)
-        if best is None:
+        if best is None or np.isnan(best.metrics.ap):
             continue
         for one in there:
-            if one.run.group.method in trivial:
+            if one.run.group.method in trivial or np.isnan(one.metrics.ap):
                 continue
             sentences.append(_verdict(one, best))
-    return sentences or ["No method other than the trivial baselines has been scored."]
+    return sentences or [_no_verdict({one.run.group.method for one in results}, trivial)]
+
+
+def _no_verdict(methods: Collection[str], trivial: Collection[str]) -> str:
+    baselines = set(methods) & set(trivial)
+    if len(baselines) == len(methods):
+        return "No method other than the trivial baselines has been scored."
+    if not baselines:
+        return "No trivial baseline has been scored: there is nothing to compare with."
+    return "On no dataset have a trivial baseline and another method an AP to compare."
 
 
 def _verdict(result: Result, best: Result) -> str:

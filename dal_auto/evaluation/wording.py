@@ -12,10 +12,11 @@ def methods_paragraph(plans: Plans) -> str:
     """What was done, in words to paste into a paper; generated from the plans."""
     chain, grid, scoring = plans.preprocessing, plans.configuration, plans.scoring
     registered = {"rigid": "rigidly", "affine": "affinely"}[chain.atlas_transform]
+    atlas = "SRI24 (Rohlfing et al. 2010)" if chain.atlas == "SRI24" else chain.atlas
     spacing = "×".join(f"{mm:.2f}" for mm in grid.spacing_mm)
     return (
         "Images were corrected for bias fields with N4 (Tustison et al. 2010), registered "
-        f"{registered} to {chain.atlas} (Rohlfing et al. 2010) with {chain.registration}, "
+        f"{registered} to {atlas} with {chain.registration}, "
         f"skull-stripped with {chain.skull_strip}, and cropped or padded to "
         f"{'×'.join(map(str, chain.target_shape))} "
         "voxels of 1 mm. Intensities were matched piecewise linearly to the landmarks of "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,33 +192,6 @@ def test_verdicts_compare_with_the_best_trivial_baseline(scored, report, make):
     assert 0 < float(low) < float(high)
     # The second time from the results that were kept.
     assert report(scored, baseline).page.read_text(encoding="utf-8") == page
-
-
-def test_a_verdict_says_when_the_patients_do_not_resolve_it(scored, report, make):
-    twin = make.train("mean-brain", 0)
-    make.score(twin, "MSLUB", [make.drawn_case("MSLUB", n) for n in range(4)])
-    folder, its = (run.folder / "evaluation" / "MSLUB" for run in (scored, twin))
-    for path in folder.glob("*_T1_*.npz"):
-        shutil.copy(path, its / path.name)
-    page = report(scored, twin).page.read_text(encoding="utf-8")
-    assert "is equal to mean-brain" in page
-    assert "in 4 patients, but not resolved: other patients may say the opposite. AP" in page
-    assert "by patient: +0.0 to +0.0)" in page
-
-
-def test_a_verdict_on_other_cases_has_no_interval(scored, report, make):
-    baseline = make.train("mean-brain", 0)
-    make.score(baseline, "MSLUB", [make.drawn_case("MSLUB", n) for n in range(3)])
-    assert "(other cases: see what failed)" in report(scored, baseline).page.read_text(
-        encoding="utf-8"
-    )
-
-
-def test_a_verdict_on_one_patient_has_no_interval(home, report, make):
-    runs = [make.train("DAL", 0), make.train("mean-brain", 0)]
-    for run in runs:
-        make.score(run, "MSLUB", [make.drawn_case("MSLUB", 0)])
-    assert "fewer than two patients" in report(*runs).page.read_text(encoding="utf-8")
 
 
 def test_ablations_are_in_their_tables_and_not_in_table_3(scored, report, make):

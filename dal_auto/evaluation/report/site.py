@@ -56,7 +56,8 @@ class Site:
         path = picture.path
         method = picture.run.group.method if picture.run else ""
         of = [method, picture.sequence, picture.case_id, picture.dataset]
-        text = f"{picture.caption} ({', '.join(part for part in of if part)})"
+        known = ", ".join(part for part in of if part)
+        text = f"{picture.caption} ({known})" if known else picture.caption
         if not path.is_file():
             return Drawn(picture, None)
         folder = self.index.parent

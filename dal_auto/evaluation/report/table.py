@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -73,9 +73,7 @@ def table_of(
     columns = [_column(frame[name]) for name in names]
     for number, name in enumerate(names):
         if name in intervals:
-            columns[number] = _with_interval(
-                columns[number], frame[name + _LOW], frame[name + _HIGH]
-            )
+            columns[number] = _with_interval(*(frame[name + end] for end in ("", _LOW, _HIGH)))
         if name in BEST and groups:
             columns[number] = _emphasised(columns[number], frame[list(groups)])
         if urls and name in urls:
@@ -121,9 +119,14 @@ def _seen(cell: Cell) -> str:
 
 
 def _column(values: pd.Series[Any]) -> list[Cell]:
+    decimals = _decimals(values)
+    return [_cell(value, decimals) for value in values]
+
+
+def _decimals(values: Iterable[Any]) -> int:
     floats = [abs(v) for v in values if _is_number(v) and not isinstance(v, Integral)]
     largest = max(floats, default=0)
-    decimals = (
+    return (
         1
         if largest == 0
         else 3
@@ -134,7 +137,6 @@ def _column(values: pd.Series[Any]) -> list[Cell]:
         if largest < 1000
         else 0
     )
-    return [_cell(value, decimals) for value in values]
 
 
 def _cell(value: object, decimals: int) -> Cell:
@@ -153,10 +155,13 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _with_interval(column: list[Cell], low: pd.Series[Any], high: pd.Series[Any]) -> list[Cell]:
+def _with_interval(values: pd.Series[Any], low: pd.Series[Any], high: pd.Series[Any]) -> list[Cell]:
+    """Cells of `values` with their intervals, all with the same decimals."""
+    decimals = _decimals([*values, *low, *high])
+    columns = ([_cell(value, decimals) for value in one] for one in (values, low, high))
     return [
         replace(cell, detail=f"{a.text} to {b.text}") if a.value and b.value else cell
-        for cell, a, b in zip(column, _column(low), _column(high), strict=True)
+        for cell, a, b in zip(*columns, strict=True)
     ]
 
 

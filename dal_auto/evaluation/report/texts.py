@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: Column of a table → what it holds.
 COLUMNS = {
     "AP": "Average precision in %, over all voxels of the standard grid: pooled over the cases of "
@@ -20,6 +22,7 @@ COLUMNS = {
     "lesions found brain": "The same of lesions with a voxel inside the brain mask.",
     "FP per case": "Detections at the practical threshold that touch no lesion.",
     "FP": "Detections at the practical threshold that touch no lesion.",
+    "FP ml": "Volume of the normal voxels at the practical threshold or above.",
     "lesion ml": "Volume of the lesion mask.",
     "lesion outside brain %": "Share of the lesion outside the brain mask, where no map sees it.",
     "AUROC subjects": "Lesioned against healthy cases, by the highest thousandth of their scores.",
@@ -64,4 +67,8 @@ _REFERENCES = {
 
 def references(paragraph: str) -> list[str]:
     """What the methods paragraph cites, in full."""
-    return [text for key, text in _REFERENCES.items() if key in paragraph]
+    return [
+        text
+        for key, text in _REFERENCES.items()
+        if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", paragraph)
+    ]
