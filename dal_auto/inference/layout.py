@@ -14,6 +14,7 @@ from dal_auto.store.atomic import write_json, write_text
 #: Kinds of volumes, in the order in which they are listed.
 KINDS = ("anomaly", "mask", "pseudo-healthy", "brain-mask", "anatomy")
 _SUFFIXES = {"T1": "T1w", "T2": "T2w"}
+_NAMELESS = "sub-"
 _NOT_BIDS = """records/
 logs/
 scans/
@@ -74,7 +75,7 @@ def transform_name(layout: LayoutName, case_id: str, sequence: str, ending: str)
 def bids_entities(case_id: str) -> str:
     """``sub-01_ses-2`` of a BIDS case, else ``sub-`` and the letters and digits of its id."""
     match = re.match(r"(sub-[A-Za-z0-9+]+)(_ses-[A-Za-z0-9+]+)?", case_id)
-    return match[0] if match else "sub-" + re.sub(r"[^A-Za-z0-9]", "", case_id)
+    return match[0] if match else _NAMELESS + re.sub(r"[^A-Za-z0-9]", "", case_id)
 
 
 def claim_layout(layout: LayoutName, output: Path, case_ids: list[str]) -> None:
@@ -83,12 +84,16 @@ def claim_layout(layout: LayoutName, output: Path, case_ids: list[str]) -> None:
     Raises
     ------
     UsageError
-        if two cases would have the same BIDS name.
+        if two cases would have the same BIDS name, or one has none.
     """
     if layout == "flat":
         return
     named: dict[str, str] = {}
     for case_id in case_ids:
+        if bids_entities(case_id) == _NAMELESS:
+            raise UsageError(
+                f"--layout bids: {case_id} has no letter or digit to be named by. Rename it."
+            )
         other = named.setdefault(bids_entities(case_id), case_id)
         if other != case_id:
             raise UsageError(

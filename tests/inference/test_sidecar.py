@@ -1,0 +1,82 @@
+"""What stands beside a map is what the model and the case say of themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dal_auto.inference.limits import LIMITS
+from dal_auto.inference.sidecar import sidecar
+
+RAW = SimpleNamespace(sequences={"T1": Path("/scans/a_T1.nii.gz"), "T2": Path("/scans/é T2.nii")})
+PREPARED = SimpleNamespace(
+    case=SimpleNamespace(sequences=("T1", "T2"), steps=("N4: by nobody", "crop")),
+    tools=("dal_auto 0", "greedy 1"),
+    warnings=("it is odd",),
+)
+
+
+@pytest.fixture
+def model(plans, model_names):
+    """What a sidecar asks of a model."""
+
+    def make(threshold: float | None = None, **overrides) -> SimpleNamespace:
+        return SimpleNamespace(
+            plans=plans.override(overrides, "test"),
+            request=SimpleNamespace(threshold=threshold),
+            threshold_source="of healthy cases",
+            names=model_names,
+            method=SimpleNamespace(score_words=lambda sequence: f"|x − y| of {sequence}"),
+        )
+
+    return make
+
+
+def a_map(name: str, on: str = "T1", variant: str = "") -> SimpleNamespace:
+    return SimpleNamespace(name=name, on=on, variant=variant, threshold=0.375)
+
+
+def test_a_map_of_one_sequence_is_of_its_scan_alone(model, model_names):
+    found = sidecar(model(), RAW, PREPARED, a_map("T2", "T2", "bright"))
+    assert found["Description"].startswith("Anomaly map of T2, in the space of the T2 scan.")
+    assert found["Sources"] == ["é T2.nii"], "the folder is nobody's business"
+    assert found["score"]["meaning"] == "anomaly score of mean-brain"
+    assert found["score"]["formula"] == {"T2": "|x − y| of T2"}
+    assert found["score"]["variant"] == "bright"
+    assert (found["threshold"], found["threshold_source"]) == (0.375, "of healthy cases")
+    assert found["false_positive_rate"] == 0.002
+    assert found["model"] == {
+        name: value for name, value in model_names if name != "threshold_source"
+    }
+    assert found["steps"] == ["N4: by nobody", "crop"] and found["warnings"] == ["it is odd"]
+    assert found["tools"] == ["dal_auto 0", "greedy 1"] and found["cannot_see"] == list(LIMITS)
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("rule", ["mean", "max"])
+def test_the_joint_map_is_of_all_sequences_over_their_thresholds(model, rule):
+    found = sidecar(model(**{"scoring.joint": rule}), RAW, PREPARED, a_map("joint", "T2"))
+    assert found["Description"].startswith("Anomaly map of all of T1, T2, in the space of the T2")
+    assert found["Sources"] == ["a_T1.nii.gz", "é T2.nii"]
+    assert (
+        f": {rule} of the sequences' scores, each over its threshold" in found["score"]["meaning"]
+    )
+    assert set(found["score"]["formula"]) == {"T1", "T2"}
+    assert found["threshold_source"] == "1 is the threshold of each sequence: of healthy cases"
+    assert found["false_positive_rate"] is None
+
+
+def test_a_threshold_of_the_user_has_no_rate(model):
+    assert sidecar(model(0.5), RAW, PREPARED, a_map("T1"))["false_positive_rate"] is None
+
+
+def test_the_filters_are_those_of_the_plans(model):
+    changed = model(
+        **{"scoring.min_filter_mm": 1.5, "scoring.mean_filter_mm": 5.0, "scoring.erosion_mm": 2.0}
+    )
+    found = sidecar(changed, RAW, PREPARED, a_map("T1"))["post_processing"]
+    assert (found["minimum_filter_mm"], found["mean_filter_mm"]) == (1.5, 5.0)
+    assert found["brain_mask_erosion_mm"] == 2.0
