@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -77,7 +78,7 @@ def check_header(path: Path) -> None:
         header = _nifti_header(path)
         if header is not None:
             nib.Nifti1Header(header.binaryblock, check=True)
-    except (HeaderDataError, KeyError, ValueError, OSError) as error:
+    except (HeaderDataError, KeyError, ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError(
             path, f"no result can be written with its header ({error})", "Convert it again."
         ) from error
