@@ -151,7 +151,7 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> str:
                 name,
                 f"{preliminary}{first['steps']:,}" if first["steps"] or preliminary else "",
                 _of_known((cost["minutes"] for cost in mine), np.mean, ".1f"),
-                f"{np.mean([cost['image_seconds'] for cost in mine]):.1f}",
+                _of_known((cost["image_seconds"] for cost in mine), np.mean, ".1f"),
                 _of_known((cost["megabytes"] for cost in mine), max, ".0f"),
                 f"{first['parameters']:,}",
                 f"{first['lines']:,}",
