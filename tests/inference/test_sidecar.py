@@ -56,14 +56,16 @@ def test_a_map_of_one_sequence_is_of_its_scan_alone(model, model_names):
     assert json.loads(json.dumps(found)) == found
 
 
-@pytest.mark.parametrize("rule", ["mean", "max"])
-def test_the_joint_map_is_of_all_sequences_over_their_thresholds(model, rule):
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [("roots", "squared mean of the square roots of"), ("mean", "mean of"), ("max", "maximum of")],
+)
+def test_the_joint_map_is_of_all_sequences_over_their_thresholds(model, rule, words):
     found = sidecar(model(**{"scoring.joint": rule}), RAW, PREPARED, a_map("joint", "T2"))
     assert found["Description"].startswith("Anomaly map of all of T1, T2, in the space of the T2")
     assert found["Sources"] == ["a_T1.nii.gz", "é T2.nii"]
-    assert (
-        f": {rule} of the sequences' scores, each over its threshold" in found["score"]["meaning"]
-    )
+    told = f"mean-brain: {words} the sequences' scores, each over its threshold"
+    assert told in found["score"]["meaning"]
     assert set(found["score"]["formula"]) == {"T1", "T2"}
     assert found["threshold_source"] == "1 is the threshold of each sequence: of healthy cases"
     assert found["false_positive_rate"] is None

@@ -38,7 +38,7 @@ def scored(
                 for factor, sequence in enumerate(("T1", "T2"), start=1):
                     more = 10 * place + 2 * seed
                     row = {"dataset": dataset, "sequence": sequence, "run": run.identity}
-                    row |= {"seed": seed, "method": one.method.name, "cases": count}
+                    row |= {"seed": seed, "method": one.method.name, "variant": "", "cases": count}
                     row |= dict.fromkeys(METRICS, value)
                     row |= {"AP": value * factor + more, "DSC": value / 2 + more}
                     rows.append(row | {"RE_N": value / 10, "RE_A": value / 5})

@@ -71,6 +71,18 @@ def test_datasets_that_the_paper_has_not_are_shown_and_count_only_alone(by_hand,
     assert row["mean AP"] == 15 and row["cells"] == 2
 
 
+def test_table_3_names_the_maps_that_its_cells_are_of(by_hand, dal, make):
+    results, infos = by_hand.scored([dal(), make.plans_of("raw-intensity")], [10.0, 20.0])
+    raw, second = results["method"] == "raw-intensity", results["sequence"] == "T2"
+    results.loc[raw, "variant"] = "bright"
+    results.loc[raw & second & (results["dataset"] == "MSLUB"), "variant"] = "dark"
+    table = table_3(results, infos)
+    maps = {(row["method"], row["sequence"]): row["maps"] for row in table.rows}
+    assert maps["raw-intensity", "T1"] == "bright"
+    assert maps["raw-intensity", "T2"] == maps["raw-intensity", "all"] == "bright, dark"
+    assert maps["DAL", "T1"] is None
+
+
 def test_table_4_holds_errors_of_methods_that_restore(by_hand, dal, make):
     plans = [make.plans_of("raw-intensity"), make.plans_of("AE"), dal()]
     results, infos = by_hand.scored(plans, [10.0, 20.0, 30.0], cases=(30, 10))
