@@ -59,8 +59,8 @@ help:
 demo: .venv/.ready
 	DAL_HOME=./demo .venv/bin/dal_demo
 
-# Every step goes on where it was, so that it may be stopped at any time. A second training starts
-# from the first one's weights; its results have a folder of their own, so that each is "the" DAL.
+# Every step goes on where it was, so that it may be stopped at any time. Each training starts from
+# the weights of the one before; its results have a folder of their own, so that each is "the" DAL.
 weights: export DAL_HOME := ./weights
 weights: .venv/.ready
 	.venv/bin/dal_plan_and_preprocess -d Simulated
@@ -71,7 +71,13 @@ weights: .venv/.ready
 	  --pretrained weights/first.safetensors \
 	  --set training.steps=650 --set training.validations=4 --set training.learning_rate=0.001 \
 	  --set method.settings.teacher_forcing=0.25
-	DAL_RESULTS=./weights/second .venv/bin/dal_models export -r Simulated/DAL --name shipped \
+	DAL_RESULTS=./weights/second .venv/bin/dal_models export -r Simulated/DAL --name second \
+	  -o weights/second.safetensors
+	DAL_RESULTS=./weights/third .venv/bin/dal_train -d Simulated -c demo --sequences T1 T2 FLAIR \
+	  --pretrained weights/second.safetensors --seed 1 \
+	  --set training.steps=1500 --set training.validations=4 --set training.learning_rate=0.001 \
+	  --set method.settings.teacher_forcing=0.1
+	DAL_RESULTS=./weights/third .venv/bin/dal_models export -r Simulated/DAL --name shipped \
 	  -o dal_auto/models/shipped.safetensors
 
 # The site's tools are no part of the development environment; they are added when first wanted.

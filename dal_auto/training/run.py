@@ -31,7 +31,7 @@ from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
-from dal_auto.training.drawn.dataset import drawn_cohort
+from dal_auto.training.drawn.dataset import drawn_cohort, is_simulated
 from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
 from dal_auto.training.validation import CALIBRATION_CASES, practical_thresholds
@@ -206,10 +206,22 @@ def _one_by_one(cohort: Cohort) -> Any:
         yield batch
 
 
+def calibration_cases(training: Cohort, validation: Cohort) -> tuple[Cohort, str]:
+    """Healthy cases for the practical thresholds, and what they are, in words."""
+    plans = training.plans
+    if is_simulated(plans.training_set):
+        # Trained on were images that are drawn at each step, and not those that are stored.
+        records = [*validation.records, *training.records]
+        words = f"{len(records)} healthy drawn cases, {len(validation)} of them of other heads"
+        return cohort_of(folder_of(plans.training_set), records, plans), words
+    if len(validation):
+        return validation, f"{len(validation)} healthy validation cases"
+    return training, f"{len(training)} healthy TRAINING cases"
+
+
 def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, device: str) -> None:
     """Find the practical thresholds, write them into the checkpoint, and mark the run complete."""
-    calibration = validation if len(validation) else training
-    source = f"{len(calibration)} healthy {'validation' if len(validation) else 'TRAINING'} cases"
+    calibration, source = calibration_cases(training, validation)
     logger.info("practical thresholds from %s", source)
     method = best.build(device)
     few = range(min(len(calibration), CALIBRATION_CASES))

@@ -127,8 +127,8 @@ def test_the_sidecar_says_what_the_numbers_mean_and_where_the_threshold_is_from(
 ):
     predicting(scans("a"))
     beside = json.loads((tmp_path / "maps" / "a_T1_anomaly.json").read_text())
-    assert beside["threshold"] == 0.25 and beside["false_positive_rate"] == 0.002
-    assert "0.20%" in beside["threshold_source"]
+    assert beside["threshold"] == 0.25 and beside["false_positive_rate"] == 0.001
+    assert "0.10%" in beside["threshold_source"]
     assert "3 healthy validation cases" in beside["threshold_source"]
     assert beside["model"]["run"] == str(run)
     assert beside["model"]["model_sha256"] == run.checkpoint_sha256()

@@ -47,7 +47,7 @@ def test_a_map_of_one_sequence_is_of_its_scan_alone(model, model_names):
     assert found["score"]["formula"] == {"T2": "|x − y| of T2"}
     assert found["score"]["variant"] == "bright"
     assert (found["threshold"], found["threshold_source"]) == (0.375, "of healthy cases")
-    assert found["false_positive_rate"] == 0.002
+    assert found["false_positive_rate"] == 0.001
     assert found["model"] == {
         name: value for name, value in model_names if name != "threshold_source"
     }

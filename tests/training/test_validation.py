@@ -28,7 +28,9 @@ def mean_brain(make_cohort, make_plans) -> MeanBrain:
 
 
 @pytest.mark.parametrize("rate", [0.002, 0.02, 0.2])
-def test_at_most_the_stated_share_of_healthy_brain_lies_above(mean_brain, make_cohort, rate):
+def test_at_most_the_stated_share_of_the_median_healthy_brain_lies_above(
+    mean_brain, make_cohort, rate
+):
     plans = mean_brain.plans.override({"scoring.false_positive_rate": rate}, "test")
     method = MeanBrain(plans)
     method.load_tensors(mean_brain.tensors())
@@ -42,10 +44,9 @@ def test_at_most_the_stated_share_of_healthy_brain_lies_above(mean_brain, make_c
             score = predict(method, case, sequence, "cpu").anomaly[""]
             # What a bin of the pooled curve is: float16.
             scores.append(score[case.brain_mask].astype(np.float16).astype(np.float64))
-        pooled = np.concatenate(scores)
-        assert np.mean(pooled >= threshold) <= rate
         below = np.nextafter(np.float16(threshold), np.float16(0)).astype(np.float64)
-        assert np.mean(pooled >= below) > rate, "the smallest such threshold"
+        assert np.median([np.mean(score >= threshold) for score in scores]) <= rate
+        assert np.median([np.mean(score >= below) for score in scores]) > rate, "the smallest"
 
 
 def test_a_method_of_several_variants_has_a_threshold_for_each(make_cohort, make_plans):

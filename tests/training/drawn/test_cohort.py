@@ -86,4 +86,6 @@ def test_methods_train_on_it_and_are_told_where_tissues_lie(
     run = train(plans, overrides={}, seed=0, device="cpu")
     assert run.complete
     assert len(told) == 1 and told[0].shape == (3, 16, 16, 16)
-    assert load_checkpoint(run.checkpoint_path).threshold_source == "1 healthy validation cases"
+    assert load_checkpoint(run.checkpoint_path).threshold_source == (
+        "4 healthy drawn cases, 1 of them of other heads"
+    )
