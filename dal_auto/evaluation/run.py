@@ -6,7 +6,6 @@ so that lesioned cases can be told from healthy ones.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from dal_auto.case import BoolArray, StandardCase
-from dal_auto.errors import DalError, DiskFull, UsageError
+from dal_auto.errors import DalError, DiskFull, InputError, UsageError
 from dal_auto.evaluation.pictures.slices import (
     EMBEDDED,
     SHOWN,
@@ -170,10 +169,11 @@ def _evaluate_run(
 
 def held_out_cases(run: Run) -> list[CaseRecord]:
     """Cases of the run's training set that it was not trained on, where they are at hand."""
-    path = run.folder / "complete.json"
-    if not path.is_file():
+    try:
+        wanted = set(run.record().get("validation_cases", ()))
+    except (InputError, TypeError) as error:
+        logger.warning("%s: %s; healthy cases are not scored", run, error)
         return []
-    wanted = set(json.loads(path.read_text(encoding="utf-8")).get("validation_cases", ()))
     try:
         records = case_records(run.training_set) if wanted else []
     except UsageError:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dal_auto.errors import DalError
+from dal_auto.errors import DalError, InputError
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
@@ -65,11 +64,8 @@ def read_run_info(runs: Sequence[Run]) -> tuple[dict[Run, RunInfo], list[str]]:
 
 def _versions(run: Run, problems: list[str]) -> dict[str, str]:
     """Of the tools that trained the run; none where the record of its training is damaged."""
-    path = run.folder / "complete.json"
-    if not path.is_file():
-        return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")).get("versions", {}))
-    except (OSError, ValueError) as error:
-        problems.append(f"{run}: {path.name} cannot be read ({error}); its versions are not known")
+        return dict(run.record().get("versions", {}))
+    except (InputError, TypeError, ValueError) as error:
+        problems.append(f"{run}: {error} Its versions are not known.")
         return {}

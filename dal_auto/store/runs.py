@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from dal_auto import paths
-from dal_auto.errors import UsageError
+from dal_auto.errors import InputError, UsageError
 from dal_auto.plans import Plans
 from dal_auto.store.run_identity import RunGroup, RunIdentity
+
+_TRAIN_AGAIN = "Remove it and train again: what was trained is kept."
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,25 @@ class Run:
     def complete(self) -> bool:
         """Whether training ended; the file is written last."""
         return (self.folder / "complete.json").is_file() and self.checkpoint_path.is_file()
+
+    def record(self) -> dict[str, Any]:
+        """What was noted when training ended: cases, thresholds, versions; empty before that.
+
+        Raises
+        ------
+        InputError
+            if the file is damaged.
+        """
+        path = self.folder / "complete.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise InputError(path, f"it cannot be read ({error})", _TRAIN_AGAIN) from error
+        if not isinstance(content, dict):
+            raise InputError(path, "it is no record of a training", _TRAIN_AGAIN)
+        return content
 
     def checkpoint_sha256(self) -> str:
         """Hash of the checkpoint's bytes: what was made with another one is made again."""

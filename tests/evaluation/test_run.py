@@ -293,6 +293,14 @@ def test_a_training_set_that_is_elsewhere_gives_no_healthy_cases(run, home):
     assert read_scored([run], ["Lesions"]).held_out == []
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"validation_cases": 3}'])
+def test_a_damaged_record_of_the_training_is_said_and_stops_nothing(run, caplog, text):
+    (run.folder / "complete.json").write_text(text)
+    assert score(run) == []
+    assert "healthy cases are not scored" in caplog.text
+    assert read_scored([run], ["Lesions"]).held_out == []
+
+
 def test_a_case_that_is_shown_is_predicted_once(run, monkeypatch):
     assert score(run) == []
     monkeypatch.setattr(viewed_cases, "predict", None)  # nothing is predicted again
