@@ -177,7 +177,7 @@ class ScoringPlan(Section):
         "one map of a case: squared mean root of the scores over their thresholds; or mean, max",
     )
     joint_weights: dict[str, Annotated[float, Field(ge=0)]] = ours(
-        {"T1": 1.0, "T2": 2.0, "FLAIR": 4.0},
+        {"FLAIR": 4.0, "T1": 1.0, "T2": 2.0},
         "how much a sequence counts in a mean: as it finds simulated lesions; 1 where not named",
     )
     ssim_sigma_voxels: float = ours(1.5, "Wang et al. 2004; the paper names no window", gt=0)

@@ -33,7 +33,7 @@ Command = Callable[[Sequence[str]], int]
 _STEPS = 40
 #: Of each step with the default cohort and steps, measured on two cores. Other sizes have other
 #: proportions: what is said is rough there.
-_SECONDS = (20, 60, 100, 80, 3, 2, 50)
+_SECONDS = (67, 105, 210, 67, 1, 1, 52)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
