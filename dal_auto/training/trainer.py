@@ -230,8 +230,8 @@ class Trainer:
     def _checkpoint(self, board: Board | None) -> None:
         """The first process keeps the run as it stands; the others wait, and learn whether to stop.
 
-        What is written, and in this order: the log, the best and the last checkpoint. A run that is
-        killed in between goes on from the old last one, and writes the same again.
+        What is written, and in this order: the log, its picture, the best and the last checkpoint.
+        A run that is killed in between goes on from the old last one, and writes the same again.
         """
         if board is not None:
             with distributed.solo():
@@ -240,11 +240,11 @@ class Trainer:
                 if figures is not None:
                     self.log.annotate(figures)
                 self.log.write()
+                if figures is not None:
+                    self.log.draw()
                 if self._is_best(figures):
                     save_checkpoint(self.best_path, self.snapshot(with_optimiser=False))
                 save_checkpoint(self.last_path, self.snapshot(with_optimiser=True))
-                if figures is not None:
-                    self.log.draw()
         self.standing.stopped = distributed.told(str(self.standing.stopped), self.device) == "True"
         if self.standing.stopped:
             logger.info(

@@ -210,6 +210,23 @@ def test_a_run_killed_at_a_checkpoint_ends_as_one_that_was_not(
     assert_same_run(tmp_path, whole)
 
 
+def test_the_picture_is_there_before_the_last_weights(start, whole, tmp_path, monkeypatch):
+    """A run that is killed after them has no step left to draw it again."""
+    real, end = module.save_checkpoint, load_checkpoint(whole / "last.safetensors").step
+
+    def killed(path, checkpoint):
+        real(path, checkpoint)
+        if path.name == "last.safetensors" and checkpoint.step == end:
+            raise Killed
+
+    drawn: list[int] = []
+    monkeypatch.setattr(Log, "draw", lambda self: drawn.append(self.lines[-1]["step"]))
+    monkeypatch.setattr(module, "save_checkpoint", killed)
+    with pytest.raises(Killed):
+        start(tmp_path).run()
+    assert drawn[-1] == end
+
+
 def test_what_a_method_learns_of_the_cohort_first_is_learned_once_and_kept(
     one_weight_plans, make_trainer, tmp_path, monkeypatch
 ):
