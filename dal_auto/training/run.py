@@ -17,7 +17,7 @@ from dal_auto import distributed
 from dal_auto.datasets.registry import load_records
 from dal_auto.errors import InputError, UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
-from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Illustrated
+from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Illustrated, Method
 from dal_auto.methods.registry import find_method
 from dal_auto.planning.advice import advice_on_memory
 from dal_auto.planning.hardware import Hardware
@@ -206,11 +206,12 @@ def _one_by_one(cohort: Cohort) -> Any:
         yield batch
 
 
-def calibration_cases(training: Cohort, validation: Cohort) -> tuple[Cohort, str]:
+def calibration_cases(method: Method, training: Cohort, validation: Cohort) -> tuple[Cohort, str]:
     """Healthy cases for the practical thresholds, and what they are, in words."""
     plans = training.plans
-    if is_simulated(plans.training_set):
-        # Trained on were images that are drawn at each step, and not those that are stored.
+    if is_simulated(plans.training_set) and isinstance(method, GradientMethod):
+        # It was trained on images that are drawn at each step, and not on those that are stored.
+        # Other methods are fitted to the stored ones: for them only those left out are new.
         records = [*validation.records, *training.records]
         words = f"{len(records)} healthy drawn cases, {len(validation)} of them of other heads"
         return cohort_of(folder_of(plans.training_set), records, plans), words
@@ -221,9 +222,9 @@ def calibration_cases(training: Cohort, validation: Cohort) -> tuple[Cohort, str
 
 def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, device: str) -> None:
     """Find the practical thresholds, write them into the checkpoint, and mark the run complete."""
-    calibration, source = calibration_cases(training, validation)
-    logger.info("practical thresholds from %s", source)
     method = best.build(device)
+    calibration, source = calibration_cases(method, training, validation)
+    logger.info("practical thresholds from %s", source)
     few = range(min(len(calibration), CALIBRATION_CASES))
     method.calibrate(calibration.batch([index]).to(device) for index in few)
     best = replace(best, tensors=method.tensors())
