@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,14 +118,15 @@ def _after(
     again: Ended,
     said: str = "",
     times: int = 1,
+    wrong_before: Iterable[str] = (),
 ) -> Trial:
     """The verdict on a command that was run (again) to its end, and should have done all."""
-    wrong = [*_bad_words(said + again.said)]
+    wrong = [*wrong_before, *_bad_words(said + again.said)]
     if again.code != 0:
         wrong.append(f"exit code {again.code} when run to the end")
     wrong += scene.differences(command)
     text = f"{said}\n--- again:\n{again.said}"
-    return Trial(kind, command.name, happened, tuple(wrong), text, times)
+    return Trial(kind, command.name, happened, tuple(dict.fromkeys(wrong)), text, times)
 
 
 def _bad_words(said: str) -> Iterator[str]:
@@ -150,8 +151,7 @@ def full_disk(scene: Scene, command: Command, chance: random.Random) -> Trial:
         remount("size=8g")
         again = scene.run(command)
         happened = f"{room / 1e6:.2f} MB free, exit code {ended.code}"
-        trial = _after(scene, command, "full disk", happened, again, ended.said)
-    return replace(trial, wrong=tuple(dict.fromkeys([*wrong, *trial.wrong])))
+        return _after(scene, command, "full disk", happened, again, ended.said, wrong_before=wrong)
 
 
 def _used(folder: Path) -> int:
@@ -187,8 +187,9 @@ def read_only_output(scene: Scene, command: Command, chance: random.Random) -> T
         remount("rw")
         again = scene.run(command)
         happened = f"exit code {ended.code}"
-        trial = _after(scene, command, "read-only output", happened, again, ended.said)
-    return replace(trial, wrong=tuple(dict.fromkeys([*wrong, *trial.wrong])))
+        return _after(
+            scene, command, "read-only output", happened, again, ended.said, wrong_before=wrong
+        )
 
 
 def read_only_input(scene: Scene, command: Command, chance: random.Random) -> Trial:
@@ -212,8 +213,9 @@ def read_only_input(scene: Scene, command: Command, chance: random.Random) -> Tr
             wrong.append("it does not say what cannot be written")
         again = scene.run(command)
     happened = f"exit code {ended.code}"
-    trial = _after(scene, command, "read-only input", happened, again, ended.said)
-    return replace(trial, wrong=(*wrong, *trial.wrong))
+    return _after(
+        scene, command, "read-only input", happened, again, ended.said, wrong_before=wrong
+    )
 
 
 def clock(scene: Scene, command: Command, chance: random.Random) -> Trial:
