@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fault_parts.scene import HUNG, Command, Ended, Scene, children, small_disk
+from fault_parts.scene import HUNG, Command, Ended, Scene, Span, children, small_disk
 
 YEAR_S = 365 * 86400.0
 _CLONE_NEWNS = 0x20000
@@ -76,12 +76,18 @@ class _KillWorker:
 def kill(scene: Scene, command: Command, chance: random.Random, times: int = 1) -> Trial:
     """kill -9 at a random moment, `times` in a row: what goes on is killed as well."""
     scene.restore(command)
-    said, made = "", [_Kill(_moment(scene, command, chance)) for _ in range(times)]
-    for one in made:
-        said += scene.run(command, one).said
+    one = _Kill(_moment(scene.wholes[command.name], chance))
+    made, said, wrong = [one], scene.run(command, one).said, []
+    while len(made) < times:
+        rest, ended = scene.rest(command)
+        if ended.code != 0:
+            wrong.append(f"exit code {ended.code} when it goes on")
+        made.append(_Kill(_moment(rest, chance)))
+        said += ended.said + scene.run(command, made[-1]).said
     happened = f"killed at {' and '.join(map(str, made))}"
     times = sum(one.done for one in made)  # it may have ended before
-    return _after(scene, command, "kill -9", happened, scene.run(command), said, times)
+    again = scene.run(command)
+    return _after(scene, command, "kill -9", happened, again, said, times, wrong_before=wrong)
 
 
 def kill_twice(scene: Scene, command: Command, chance: random.Random) -> Trial:
@@ -99,10 +105,9 @@ def orphan(scene: Scene, command: Command, chance: random.Random) -> Trial:
     return replace(trial, times=int(one.done))
 
 
-def _moment(scene: Scene, command: Command, chance: random.Random) -> float:
-    """A second of the command's CPU time at which it writes."""
-    whole = scene.wholes[command.name]
-    return chance.uniform(whole.first_s, whole.seconds)
+def _moment(span: Span, chance: random.Random) -> float:
+    """A second of a run's CPU time at which it writes."""
+    return chance.uniform(span.first_s, span.seconds)
 
 
 def _moment_of_worker(scene: Scene, command: Command, chance: random.Random) -> float:
@@ -222,12 +227,13 @@ def clock(scene: Scene, command: Command, chance: random.Random) -> Trial:
     """Killed half-way, and run again while all files seem to be of next year, on a clock that is
     set back by another hour while the command runs."""
     scene.restore(command)
-    one = _Kill(_moment(scene, command, chance))
+    whole = scene.wholes[command.name]
+    one = _Kill(_moment(whole, chance))
     said = scene.run(command, one).said
     for path in scene.home.rglob("*"):
         about = path.stat()
         os.utime(path, (about.st_atime + YEAR_S, about.st_mtime + YEAR_S))
-    moment = _moment(scene, command, chance)
+    moment = _moment(whole, chance)
     again = scene.run(command, before=lambda: _set_back(moment))
     happened = f"killed at {one}, then an hour back at {moment:.1f} s"
     return _after(scene, command, "clock set back", happened, again, said)

@@ -7,6 +7,7 @@ load them takes longer than the work does here. The commands' own workers load t
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import logging
@@ -23,12 +24,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import entry_points
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
 import dal_auto
 from fault_parts.cohort import make_cohort
 
+_PR_SET_CHILD_SUBREAPER = 36
 _FORK = multiprocessing.get_context("fork")
 #: Longer than any command takes here, by far: what takes as long hangs.
 LIMIT_S = 900
@@ -109,19 +112,29 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Whole:
+class Span:
+    """When a run that nothing happens to works.
+
+    Parameters
+    ----------
+    first_s : second of its CPU time from which on it wrote
+    seconds : of CPU that it took, which others on the machine do not change
+    """
+
+    first_s: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Whole(Span):
     """An uninterrupted run of a command.
 
     Parameters
     ----------
-    seconds : of CPU that it took, which others on the machine do not change
-    first_s : from which of them on it wrote
     digests : file below DAL_HOME → SHA-256
     grown_bytes : by which DAL_HOME grew
     """
 
-    seconds: float
-    first_s: float
     digests: dict[str, str]
     grown_bytes: int
 
@@ -173,18 +186,32 @@ class Scene:
             if ended.code != 0:
                 raise SystemExit(f"{command.name} does not so much as run:\n{ended.said}")
             self.wholes[command.name] = Whole(
-                ended.seconds, first.seconds, self.digests(), _size(self.home) - size
+                first.seconds, ended.seconds, self.digests(), _size(self.home) - size
             )
             say(f"{command.name}: {ended.seconds:.1f} s, writes from {first.seconds:.1f} s on")
         wholes = {name: asdict(whole) for name, whole in self.wholes.items()}
         made.write_text(json.dumps({"code": code, "wholes": wholes}), "utf-8")
 
     def restore(self, command: Command) -> None:
-        """Empty DAL_HOME, which may be a mount, and fill it with what the command finds."""
-        self.home.mkdir(exist_ok=True)
+        """Fill DAL_HOME with what the command finds, and nothing else."""
+        self._fill(self.before(command))
+
+    def _fill(self, source: Path) -> None:
+        self.home.mkdir(exist_ok=True)  # it may be a mount, and stays
         for path in self.home.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        shutil.copytree(self.before(command), self.home, dirs_exist_ok=True)
+        shutil.copytree(source, self.home, dirs_exist_ok=True)
+
+    def rest(self, command: Command) -> tuple[Span, Ended]:
+        """How long a command that was killed takes for what is left; DAL_HOME stays as it is."""
+        kept = self.folder / "kept"
+        shutil.rmtree(kept, ignore_errors=True)  # of a trial that was stopped
+        shutil.copytree(self.home, kept)
+        first = _FirstWrite(self.home / command.writes)
+        ended = self.run(command, first)
+        self._fill(kept)
+        shutil.rmtree(kept)
+        return Span(first.seconds, ended.seconds), ended
 
     def run(
         self,
@@ -207,6 +234,7 @@ class Scene:
         words = command.words(self.home, worker=worker)
         process = _FORK.Process(target=_enter, args=(words, self._variables(), self.log, before))
         begun, used, hung = time.monotonic(), 0.0, ""
+        _adopt_orphans()
         process.start()
         assert process.pid is not None
         try:
@@ -220,9 +248,7 @@ class Scene:
                 time.sleep(0.1)
         finally:
             if end_group or process.exitcode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-        process.join()
+                _end(process)
         text = self.log.read_text("utf-8", errors="replace")
         return Ended(process.exitcode or 0, text + hung, used)
 
@@ -306,6 +332,26 @@ def _enter(
                 traceback.print_exc()
                 code = 1
     os._exit(code)
+
+
+def _adopt_orphans() -> None:
+    """What a command leaves running becomes a child of this process, which can wait for its end."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end(process: ForkProcess) -> None:
+    """Kill a process and what it has left running, and wait until none holds a file any more.
+
+    A process that is killed still dies for a moment: a disk that it works on is busy meanwhile.
+    """
+    assert process.pid is not None
+    process.kill()  # it may not have a group of its own yet
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-process.pid, 0)
 
 
 def children(pid: int) -> list[int]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
+import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,66 @@ def test_each_command_is_hit_often_enough_and_what_was_tried_is_not_tried_again(
     found = list(faults._trials(Scene(tmp_path), few, 0, tmp_path / "trials.jsonl"))
     assert [trial.command for trial in found] == [command.name for command in COMMANDS]
     assert len(draws) == 5 and draws[2] == draws[3], "two were kept; the third is drawn alike"
+
+
+def test_the_second_kill_comes_while_the_command_does_what_the_first_has_left(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from fault_parts import kinds
+    from fault_parts.scene import COMMANDS, Ended, Span
+
+    class Almost:
+        """A command that takes 10 s, and half a second more when it was killed."""
+
+        def __init__(self):
+            self.wholes = {"dal_predict": Span(2.0, 10.0)}
+
+        def restore(self, command):
+            self.runs = 0
+
+        def rest(self, command):
+            return Span(1.0, 1.5), Ended(0, "", 1.5)
+
+        def differences(self, command):
+            return []
+
+        def run(self, command, meanwhile=None):
+            seconds = 1.5 if self.runs else 10.0
+            self.runs += 1
+            for tick in range(int(seconds * 100)):
+                if meanwhile is not None:
+                    meanwhile(0, tick / 100)
+            return Ended(0, "", seconds)
+
+    monkeypatch.setattr(kinds.os, "kill", lambda *_: None)
+    (command,) = (one for one in COMMANDS if one.name == "dal_predict")
+    trials = [kinds.kill_twice(Almost(), command, random.Random(seed)) for seed in range(20)]
+    assert [trial.times for trial in trials] == [2] * 20 and not any(t.wrong for t in trials)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["ended", "stopped"])
+def test_nothing_that_a_command_started_is_left_when_its_disk_is_unmounted(
+    monkeypatch, tmp_path, stopped
+):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from fault_parts import scene
+
+    told = tmp_path / "pids"
+
+    def leave_one_running(*_):
+        os.setsid()
+        other = subprocess.Popen(["sleep", "60"])
+        told.with_suffix(".part").write_text(f"{os.getpid()} {other.pid}")
+        told.with_suffix(".part").rename(told)
+        time.sleep(60 * stopped)
+        os._exit(0)
+
+    def stop(pid, used):
+        if stopped and told.is_file():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(scene, "_enter", leave_one_running)
+    one = scene.Scene(tmp_path)
+    one.log.touch()
+    with pytest.raises(KeyboardInterrupt) if stopped else nullcontext():
+        one.run(scene.COMMANDS[0], stop)
+    assert not [pid for pid in told.read_text().split() if Path(f"/proc/{pid}").exists()]
