@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import nibabel as nib
@@ -25,6 +24,7 @@ from dal_auto.inference.native_map import JOINT, NativeMap, native_maps
 from dal_auto.inference.prepare import Prepared, PrepareTask, prepare, usable
 from dal_auto.planning.hardware import Hardware
 from dal_auto.store.model_files import choose_model
+from dal_auto.store.temporary import temporary_folder
 
 #: What an image may be: a file, nibabel's or SimpleITK's.
 Image = str | Path | SpatialImage | sitk.Image
@@ -120,8 +120,8 @@ def predict(images: Mapping[str, Image], model: Model, *, threads: int = 1) -> R
     >>> predict({"T1": t1_path}, model).by_sequence
     {}
     """
-    with TemporaryDirectory(prefix="dal_auto-") as folder:
-        files = {name: _as_file(image, Path(folder) / name) for name, image in images.items()}
+    with temporary_folder("dal_auto-") as folder:
+        files = {name: _as_file(image, folder / name) for name, image in images.items()}
         case, left_out = usable(RawCase("python", "case", "case", files), model.plans.sequences)
         prepared = prepare(PrepareTask(case, model.request, threads))
     found = native_maps(model, prepared.case, model.predict(prepared.case))

@@ -8,10 +8,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 from dal_auto.errors import DalError, DiskFull
+from dal_auto.store.temporary import temporary_folder
 from dal_auto.workers.bars import progress
 from dal_auto.workers.cluster import cluster
 from dal_auto.workers.memory import affordable
@@ -88,10 +88,10 @@ class _OwnProcesses:
 def _own_processes(processes: int) -> Iterator[Team]:
     # Workers are killed at work, and then remove no temporary folder of theirs: it lies in ours.
     with (
-        TemporaryDirectory(prefix="dal_workers_", ignore_cleanup_errors=True) as scratch,
+        temporary_folder("dal_workers_") as scratch,
         ThreadPoolExecutor(processes) as threads,
     ):
-        crew = Crew(scratch)
+        crew = Crew(str(scratch))
         try:
             yield _OwnProcesses(crew, threads, processes)
         finally:

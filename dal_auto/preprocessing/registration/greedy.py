@@ -7,7 +7,6 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from dal_auto.case import FloatArray, Grid
 from dal_auto.errors import MissingDependency
 from dal_auto.images import write_image
+from dal_auto.store.temporary import temporary_folder
 
 #: With these, several threads add up in another order every time, and the matrix differs from run
 #: to run (mutual information by 3e-4 mm where measured; NCC in the last digit, on a busy machine):
@@ -133,8 +133,8 @@ def register(
         if greedy fails; the message is the last line it printed.
     """
     threads = 1 if metric.split()[0] in _METRICS_OF_ONE_THREAD else threads
-    with tempfile.TemporaryDirectory(prefix="dal_greedy_") as name:
-        folder, log = Path(name), Path(name) / "greedy.log"
+    with temporary_folder("dal_greedy_") as folder:
+        log = folder / "greedy.log"
         write_image(folder / "fixed.nii", fixed, fixed_grid)
         write_image(folder / "moving.nii", moving, moving_grid)
         # Bare names, run inside the folder: the wheel splits its command line at blanks, and the

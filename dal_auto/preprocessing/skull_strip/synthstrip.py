@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.errors import DalError, MissingDependency
 from dal_auto.images import read_mask, write_image
 from dal_auto.preprocessing.skull_strip.installed import weights_file, with_weights
+from dal_auto.store.temporary import temporary_folder
 
 
 def _command() -> tuple[str, list[str]]:
@@ -46,8 +46,8 @@ def version() -> str:
 def find(image: FloatArray, grid: Grid) -> BoolArray:
     _, command = _command()
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(torch.get_num_threads()))
-    with tempfile.TemporaryDirectory(prefix="dal_synthstrip_") as folder:
-        write_image(Path(folder) / "head.nii", image, grid)
+    with temporary_folder("dal_synthstrip_") as folder:
+        write_image(folder / "head.nii", image, grid)
         arguments = ["-i", "head.nii", "-m", "brain.nii", "--model", str(_weights())]
         answer = subprocess.run(
             [*command, *arguments],
@@ -60,5 +60,5 @@ def find(image: FloatArray, grid: Grid) -> BoolArray:
         if answer.returncode != 0:
             printed = (answer.stderr or answer.stdout).strip().splitlines() or ["it says nothing"]
             raise DalError(f"SynthStrip failed: {printed[-1]}")
-        mask, _ = read_mask(Path(folder) / "brain.nii")
+        mask, _ = read_mask(folder / "brain.nii")
     return mask
