@@ -37,7 +37,7 @@ from dal_auto.inference.sidecar import sidecar
 from dal_auto.inference.transforms import write_transform
 from dal_auto.pages.volumes import viewer_volumes
 from dal_auto.preprocessing.native import reference_of
-from dal_auto.preprocessing.quality.pictures import flags
+from dal_auto.preprocessing.quality.limits import flags
 from dal_auto.store.atomic import write_json
 from dal_auto.store.kept import sha256_of
 from dal_auto.workers.threads import side_by_side

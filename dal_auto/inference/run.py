@@ -37,7 +37,7 @@ from dal_auto.inference.prepare import (
 from dal_auto.inference.record import read_records, record_path
 from dal_auto.inference.request import Request, is_done
 from dal_auto.inference.table import write_tables
-from dal_auto.preprocessing.quality.pictures import flags
+from dal_auto.preprocessing.quality.limits import flags
 from dal_auto.store.atomic import remove_leftovers
 from dal_auto.store.claim import claimed, require_short_name
 from dal_auto.store.failures import Failures, case_error

@@ -75,7 +75,7 @@ class NoisePredictor(nn.Module):
     Raises
     ------
     MissingDependency
-        without MONAI, or einops, which its attention needs
+        without MONAI
     """
 
     def __init__(self, settings: AnoDDPMSettings) -> None:

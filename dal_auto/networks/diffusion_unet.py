@@ -25,7 +25,7 @@ def diffusion_unet(
     Raises
     ------
     MissingDependency
-        without MONAI, or einops, which its attention needs
+        without MONAI
     """
     try:
         from monai.networks.nets import DiffusionModelUNet
@@ -40,5 +40,5 @@ def diffusion_unet(
         )
     except ImportError as error:
         remedy = f"{method}'s network is MONAI's: `pip install dal-auto[diffusion]`"
-        raise MissingDependency("MONAI or einops", remedy) from error
+        raise MissingDependency("MONAI", remedy) from error
     return network

@@ -24,8 +24,8 @@ from dal_auto.preprocessing.histogram_matching import brain_percentiles
 from dal_auto.preprocessing.lesions import move_lesion_mask
 from dal_auto.preprocessing.native import Job, coregister, read_native
 from dal_auto.preprocessing.placement import place
+from dal_auto.preprocessing.quality.figures import quality_figures
 from dal_auto.preprocessing.quality.measures import atlas_on_grid
-from dal_auto.preprocessing.quality.pictures import quality_figures
 from dal_auto.preprocessing.registration.backends import backend_settings
 from dal_auto.preprocessing.resampling import resample, resample_mask
 from dal_auto.preprocessing.skull_strip.estimate import planned_tools

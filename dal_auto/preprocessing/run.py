@@ -25,7 +25,9 @@ from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise, tool_versions
 from dal_auto.preprocessing.fingerprint.dataset import Fingerprint, fingerprint_dataset
 from dal_auto.preprocessing.preconditions import named_well, require_tools_and_room
-from dal_auto.preprocessing.quality.pictures import flags, write_picture, write_quality
+from dal_auto.preprocessing.quality.dataset import write_quality
+from dal_auto.preprocessing.quality.limits import flags
+from dal_auto.preprocessing.quality.pictures import write_picture
 from dal_auto.preprocessing.steps import CaseSteps, DatasetDecisions, decide_dataset
 from dal_auto.store.atomic import remove_leftovers, write_json
 from dal_auto.store.claim import claimed

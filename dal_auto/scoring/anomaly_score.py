@@ -9,8 +9,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from dal_auto.scoring.postprocessing import minimum_filter
 from dal_auto.scoring.separable import gaussian_kernel, mean_and_variance
 
 ScoreKind = Literal["hybrid", "l1", "ssim"]
@@ -96,8 +96,8 @@ def tolerant_map(image: Tensor, restored: Tensor, brain_mask: Tensor) -> Tensor:
     """
     image, restored = _as_float32(image, restored)
     inside = brain_mask > 0
-    highest = F.max_pool3d(restored.masked_fill(~inside, -torch.inf), 3, 1, 1)
-    lowest = -F.max_pool3d((-restored).masked_fill(~inside, -torch.inf), 3, 1, 1)
+    lowest = minimum_filter(restored.masked_fill(~inside, torch.inf), (3, 3, 3))
+    highest = -minimum_filter((-restored).masked_fill(~inside, torch.inf), (3, 3, 3))
     outside = (image - image.clamp(lowest, highest)).abs_()
     return outside.masked_fill_(~inside, 0)
 

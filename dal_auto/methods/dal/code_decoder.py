@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,10 +51,12 @@ def fit_decoder(pairs: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
 def decode(code: Tensor, weights: Tensor) -> Tensor:
     """(N, c, x, y, z) → the anatomical image (N, 1, f·x, f·y, f·z) that the code tells of."""
     factor = round(weights.shape[1] ** (1 / 3))
-    blocks = _with_constant(code) @ weights.to(code.device)
-    size = (len(code), *code.shape[2:], factor, factor, factor)
-    image = blocks.view(size).permute(0, 1, 4, 2, 5, 3, 6)
-    return image.flatten(5, 6).flatten(3, 4).flatten(1, 2)[:, None]
+    x, y, z = code.shape[2:]
+    return rearrange(
+        _with_constant(code) @ weights.to(code.device),
+        "(n x y z) (i j k) -> n 1 (x i) (y j) (z k)",
+        x=x, y=y, z=z, i=factor, j=factor, k=factor,
+    )  # fmt: skip
 
 
 def _with_constant(code: Tensor) -> Tensor:
@@ -63,6 +66,5 @@ def _with_constant(code: Tensor) -> Tensor:
 
 def _blocks(volume: Tensor, factor: int) -> Tensor:
     """(N, 1, f·x, f·y, f·z) → (N·x·y·z, f³)."""
-    x, y, z = (size // factor for size in volume.shape[2:])
-    cut = volume.reshape(len(volume), x, factor, y, factor, z, factor)
-    return cut.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, factor**3)
+    pattern = "n 1 (x i) (y j) (z k) -> (n x y z) (i j k)"
+    return rearrange(volume, pattern, i=factor, j=factor, k=factor)

@@ -8,11 +8,11 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dal_auto.methods.dal.sub_networks import SubNetworks
 from dal_auto.methods.method import Batch
 from dal_auto.networks.anatomy import halve
+from dal_auto.scoring.postprocessing import minimum_filter
 
 #: Least share of the brain in a tissue class; below it the anatomy has collapsed.
 _LEAST_OCCUPANCY = 0.02
@@ -65,8 +65,8 @@ def figures_of(networks: SubNetworks, batch: Batch, sequences: Sequence[str]) ->
         seen = networks.restorer_input(source)
         edges = seen[:, :1]
         figures["edge_density"] = _share(edges, inside)
-        size = 2 * _RIM + 1
-        inner = inside * (1 - F.max_pool3d(1 - inside, size, stride=1, padding=_RIM))
+        width = 2 * _RIM + 1
+        inner = minimum_filter(inside, (width, width, width))
         figures["inner_edge_density"] = _share(edges, inner)
         restored_code = networks.run("R_E", seen, brain=mask)
         code = restored_code if code is None else code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 #: Edge of a group of tokens, which becomes one token of the next level.
@@ -90,16 +91,13 @@ class UTransformer(nn.Module):
 
 def grouped(tokens: Tensor) -> Tensor:
     """(n, C, S, S) → (16, n·(S/4)², C): the tokens of each group of 4×4, first axis."""
-    count, width, edge, _ = tokens.shape
-    parts = tokens.view(count, width, edge // GROUP, GROUP, edge // GROUP, GROUP)
-    return parts.permute(3, 5, 0, 2, 4, 1).reshape(GROUP**2, -1, width)
+    return rearrange(tokens, "n c (x i) (y j) -> (i j) (n x y) c", i=GROUP, j=GROUP)
 
 
 def ungrouped(groups: Tensor, count: int, edge: int) -> Tensor:
     """Undo `grouped`."""
-    width = groups.shape[-1]
-    parts = groups.view(GROUP, GROUP, count, edge // GROUP, edge // GROUP, width)
-    return parts.permute(2, 5, 3, 0, 4, 1).reshape(count, width, edge, edge)
+    x = edge // GROUP
+    return rearrange(groups, "(i j) (n x y) c -> n c (x i) (y j)", n=count, x=x, y=x, i=GROUP)
 
 
 def _error_head(before: int, widths: list[int]) -> list[nn.Module]:
