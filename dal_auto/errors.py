@@ -51,7 +51,7 @@ class InputError(DalError):
 
     def __init__(self, file: Path | str, finding: str, remedy: str) -> None:
         self.file, self.finding, self.remedy = Path(file), finding, remedy
-        super().__init__(f"{file}: {finding}. {remedy}")
+        super().__init__(f"{legible(str(file))}: {finding}. {remedy}")
 
 
 class PlansError(DalError):
@@ -104,6 +104,20 @@ class CaseFailed(DalError):
     def __init__(self, case_id: str, step: str, cause: str) -> None:
         self.case_id, self.step, self.cause = case_id, step, cause
         super().__init__(f"case {case_id} failed at {step}: {cause}")
+
+
+def legible(text: str) -> str:
+    """Text that can be shown and stored whatever a file is called: what cannot be printed, such as
+    the end of a line or a byte of another encoding than UTF-8, is spelled out.
+
+    Examples
+    --------
+    >>> legible("M\\udcfcller\\n")
+    'M\\\\udcfcller\\\\n'
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

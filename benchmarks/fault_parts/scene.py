@@ -43,7 +43,8 @@ EXCLUDED = {
     r"quality\.html": "the seconds that each step took",
     r"run_info\.json": "the time of the run, and what the machine was",
     r"tensorboard": "its files are named by time and process",
-    r"\.[0-9a-f]{8}\..+": "half-written when killed; removed by a run that starts an hour later",
+    r"\.[0-9a-f]{8}\..+|\.tmp[A-Za-z0-9]{6}": "half-written when killed; removed by a run that "
+    "starts an hour later",
 }
 #: Keys that are left out where a JSON file is compared: they tell what the run took.
 MEASURED = {"manifest.json": ("seconds", "seconds_per_image", "peak_memory_mb")}

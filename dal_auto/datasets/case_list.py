@@ -14,7 +14,9 @@ the sequences, else ``modality`` or ``channel_names`` do; channels of other sequ
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -100,7 +102,7 @@ def _is_there(file: Path) -> bool:
 
 def _case(path: Path, entry: _Entry, sequence: str | None) -> RawCase:
     """One entry as a case."""
-    content = {str(key).strip(): value for key, value in entry.content.items()}
+    content = entry.content
     images: dict[str, Path] = {}
 
     def add(name: str, file: Any) -> None:
@@ -123,23 +125,28 @@ def _case(path: Path, entry: _Entry, sequence: str | None) -> RawCase:
             raise _error(path, entry, f"unknown column {key!r}", _KNOWN)
     if not images:
         raise _error(path, entry, "it has no image", "Name a file under T1 or T2.")
-    case_id = _word(content, "case") or _id_of(images)
+    case_id = _word(path, entry, "case") or _id_of(images)
     if not re.fullmatch(r"[^./\\\0][^/\\\0]*", case_id):
         raise _error(path, entry, f"{case_id!r} is no name for files", "Give a plain case id.")
     brain = content.get("brain_mask") or None
     return RawCase(
         DATASET,
         case_id,
-        _word(content, "patient") or case_id,
+        _word(path, entry, "patient") or case_id,
         dict(sorted(images.items())),
         brain_mask=None if brain is None else path.parent / str(brain),
         claims=ClaimedState(**{name: _truth(path, entry, content, name) for name in _CLAIMS}),
     )
 
 
-def _word(content: Mapping[str, Any], key: str) -> str:
-    value = content.get(key)
-    return "" if value is None else str(value).strip()
+def _word(path: Path, entry: _Entry, key: str) -> str:
+    value = entry.content.get(key)
+    if value is None:
+        return ""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, str) and not (is_number and math.isfinite(value)):
+        raise _error(path, entry, f"{key} is {value!r}", "Write a name or a number.")
+    return str(value).strip()
 
 
 def _sequence_of_image(
@@ -191,11 +198,17 @@ def _text(path: Path) -> str:
 
 def _read_csv(path: Path) -> Iterator[_Entry]:
     """Comma, semicolon (Excel's in many countries) or tab; blank lines are skipped."""
-    lines = _text(path).splitlines()
-    head = lines[0] if lines else ""
+    text = _text(path)
+    head = next(iter(text.splitlines()), "")
     separator = max((",", ";", "\t"), key=head.count)
-    table = csv.DictReader(lines, delimiter=separator, strict=True)
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
+        names = [name.strip() for name in table.fieldnames or ()]
+        if twice := next((name for name in names if name and names.count(name) > 1), None):
+            raise InputError(
+                path, f"line 1: the column {twice!r} stands there twice", "Keep one of the two."
+            )
+        table.fieldnames = names
         for row in table:
             if not row.get("", "x"):
                 del row[""]  # empty columns, as Excel leaves them
@@ -213,9 +226,20 @@ def _read_csv(path: Path) -> Iterator[_Entry]:
         raise InputError(path, f"{place}: {error}", "Mend the line.") from None
 
 
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, its keys without blanks around them."""
+    found = dict[str, Any]()
+    for key, value in pairs:
+        name = key.strip()
+        if name in found:
+            raise ValueError(f"{name!r} stands twice in one entry")
+        found[name] = value
+    return found
+
+
 def _read_json(path: Path) -> Iterator[_Entry]:
     try:
-        content = json.loads(_text(path))
+        content = json.loads(_text(path), object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise InputError(path, f"not readable as JSON ({error})", "Correct it.") from None
     channels: dict[int, str] = {}

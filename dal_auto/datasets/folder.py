@@ -17,13 +17,13 @@ from dal_auto.case import RawCase
 from dal_auto.datasets import bids
 from dal_auto.datasets.entries import image_entries
 from dal_auto.datasets.filenames import ENDINGS, SYNONYMS, sequence_of, stem_of
+from dal_auto.datasets.left_out import say_what_is_left_out
 from dal_auto.datasets.nnunet import IMAGE_NAME
 from dal_auto.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 DATASET = "folder"
-_IN_TWO_FILES = (".hdr", ".nhdr", ".mhd")
 _NUMBERED = {"0000": "T1", "0001": "T2"}
 # The whole name may be the sequence ("T1.nii.gz"): a folder that holds one examination.
 _SUFFIXED = re.compile(rf"(?:(?P<case>.*[^_-])[_-]+)?(?P<word>{'|'.join(SYNONYMS)})", re.IGNORECASE)
@@ -113,9 +113,7 @@ def _images(folder: Path) -> dict[str, Path]:
         what = "it is a file, not a folder" if folder.exists() else "no such folder"
         raise InputError(folder, what, "Name a folder that holds the scans.")
     images = image_entries(folder)
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in _IN_TWO_FILES:
-            logger.warning("%s is left out: its voxels lie in a second file; join them", path)
+    say_what_is_left_out(folder)
     if not images:
         below = sorted({path.parent for path in folder.glob("*/*") if stem_of(path)})
         hint = f", but {below[0]} holds some" if below else ""

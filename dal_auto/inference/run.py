@@ -39,7 +39,7 @@ from dal_auto.inference.request import Request, is_done
 from dal_auto.inference.table import write_tables
 from dal_auto.preprocessing.quality.limits import flags
 from dal_auto.store.atomic import remove_leftovers
-from dal_auto.store.claim import claimed, require_short_name
+from dal_auto.store.claim import claimed, require_good_name
 from dal_auto.store.failures import Failures, case_error
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
@@ -116,7 +116,7 @@ def _predict_cases(
     left_out: dict[str, list[str]] = {}
     for case in cases:
         try:
-            require_short_name(case)
+            require_good_name(case)
         except InputError as error:
             summary.fail(case.case_id, case_error(case.case_id, "choice of a name", error))
             continue

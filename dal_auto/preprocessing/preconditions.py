@@ -10,18 +10,18 @@ from dal_auto.case import RawCase
 from dal_auto.errors import DalError, InputError
 from dal_auto.preprocessing.chain import tool_versions
 from dal_auto.preprocessing.steps import DatasetDecisions
-from dal_auto.store.claim import require_room, require_short_name
+from dal_auto.store.claim import require_good_name, require_room
 
 #: Of a voxel of a smooth simulated case on disk, compressed; a real case takes more.
 _STORED_BYTES = 0.2
 
 
 def named_well(cases: Iterable[RawCase]) -> tuple[list[RawCase], list[tuple[str, DalError]]]:
-    """Cases whose files can be written, and (case id, error) of those whose name is too long."""
+    """Cases whose files can be written, and (case id, error) of those whose name allows none."""
     good, refused = list[RawCase](), list[tuple[str, DalError]]()
     for case in cases:
         try:
-            require_short_name(case)
+            require_good_name(case)
             good.append(case)
         except InputError as error:
             refused.append((case.case_id, error))

@@ -22,7 +22,8 @@ _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 #: Of a full disk blosc2 says no more than RuntimeError: a disk with less room than this is full.
 #: What is written in Rust, safetensors, has the number in its words, and leaves the room it had.
 _FULL_BYTES = 1 << 16
-_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..")
+#: Ours, and what safetensors calls a file until it is whole.
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..|\.tmp[A-Za-z0-9]{6}$")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dal_auto.case import RawCase
-from dal_auto.errors import InputError, UsageError
+from dal_auto.errors import InputError, UsageError, legible
 from dal_auto.store.atomic import mount_point, remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 #: Disks allow names of 255 bytes; ours add "_FLAIR_pseudo-healthy_space-atlas.nii.gz" and the like,
 #: and ten bytes while a file is written.
 _MOST_BYTES = 190
+_OF_NO_NAME = ("Cc", "Zl", "Zp")  # Unicode's categories: control characters, ends of lines
 #: The system frees the lock of a process that was killed; the empty file stays until the next run.
 LOCK = ".lock"
 
@@ -77,18 +79,31 @@ def require_writable(folder: Path, remedy: str) -> None:
         raise InputError(folder, finding, remedy) from error
 
 
-def require_short_name(case: RawCase) -> None:
-    """See that the names of a case's files will not be longer than disks allow.
+def require_good_name(case: RawCase) -> None:
+    """See that files and tables can be named after a case, and after its images.
 
     Raises
     ------
     InputError
-        if they would.
+        if its name would make theirs longer than disks allow, holds the end of a line or the like,
+        or if a name is not stored in UTF-8.
     """
+    first = next(iter(case.sequences.values()))
+    for text in (case.case_id, *(path.name for path in case.sequences.values())):
+        if any("\ud800" <= sign <= "\udfff" for sign in text):  # so Python keeps other bytes
+            raise InputError(
+                first, f"the name '{legible(text)}' is not stored in UTF-8", "Rename the file."
+            )
+    if any(unicodedata.category(sign) in _OF_NO_NAME for sign in case.case_id):
+        raise InputError(
+            first,
+            f"the case's name, '{legible(case.case_id)}', holds signs that end a line or the like",
+            "Give it a plain name.",
+        )
     size = len(case.case_id.encode())
     if size > _MOST_BYTES:
         raise InputError(
-            next(iter(case.sequences.values())),
+            first,
             f"the case's name has {size} bytes, and its files could not be written: a disk allows "
             f"255 bytes a name, so that {_MOST_BYTES} are left",
             "Give it a shorter name.",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dal_auto.errors import CaseFailed, DalError
+from dal_auto.errors import CaseFailed, DalError, legible
 from dal_auto.store.atomic import replacing
 
 logger = logging.getLogger(__name__)
@@ -51,8 +51,9 @@ class Failures:
     def add(self, case_id: str, error: DalError) -> str:
         """Note a failed case; returns its line."""
         cause = error.cause if isinstance(error, CaseFailed) else str(error)
-        self.rows.append({"case": case_id, "step": error.step, "cause": cause})
-        self.lines.append(case_line(case_id, error))
+        name = legible(case_id)
+        self.rows.append({"case": name, "step": error.step, "cause": cause})
+        self.lines.append(case_line(name, error))
         return self.lines[-1]
 
     def sort(self) -> None:

@@ -105,6 +105,7 @@ def test_the_user_says_the_sequence_where_nothing_else_does(tree: Tree) -> None:
         ("case,T1\n.a,a_T1.nii.gz\n", "line 2: '.a' is no name for files"),
         ("case,T1,brain_mask\na,a_T1.nii.gz,no.nii\n", "line 2: .*no.nii"),
         ('case,T1\na,"a_T1\n', "line 2"),
+        ("case,T1, T1\na,a_T1.nii.gz,b_T1.nii.gz\n", "line 1: the column 'T1' stands there twice"),
         ("case,T1\n", "it lists no case"),
         ("", "it lists no case"),
     ],
@@ -124,6 +125,10 @@ def test_what_is_wrong_in_a_table_is_named_with_file_and_line(
         ({"a": 1}, "neither a list of cases"),
         ("a", "neither a list of cases"),
         ([3], "entry 1 is 3"),
+        ([{"case": ["a"], "T1": "a_T1.nii.gz"}], r"entry 1: case is \['a'\]"),
+        ([{"case": True, "T1": "a_T1.nii.gz"}], "entry 1: case is True"),
+        ([{"case": float("nan"), "T1": "a_T1.nii.gz"}], "entry 1: case is nan"),
+        ([{"T1": "a_T1.nii.gz", "T1 ": "b_T1.nii.gz"}], "'T1' stands twice in one entry"),
         ([{"case": "a", "T1": "a_T1.nii.gz"}, {"case": "b"}], "entry 2: it has no image"),
         ([{"case": "a", "T1": 3}], "entry 1: the file of T1 is 3"),
         ([{"case": "a", "T1": "a_T1.nii.gz", "T1_": ""}], "entry 1: unknown column 'T1_'"),
@@ -142,6 +147,11 @@ def test_what_is_wrong_in_a_json_list_is_named_with_file_and_entry(
 def test_a_case_s_id_cannot_lead_out_of_the_output_folder(tree: Tree, case: str) -> None:
     with pytest.raises(InputError, match="is no name for files"):
         find_cases(as_json(tree("a_T1.nii.gz"), [{"case": case, "T1": "a_T1.nii.gz"}]))
+
+
+def test_a_number_is_a_name(tree: Tree) -> None:
+    (case,) = find_cases(as_json(tree("a_T1.nii.gz"), [{"case": 7, "T1": "a_T1.nii.gz"}]))
+    assert case.case_id == case.patient_id == "7"
 
 
 def test_a_list_that_is_nested_without_end_is_refused(tree: Tree) -> None:

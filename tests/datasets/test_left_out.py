@@ -31,6 +31,38 @@ def test_a_pair_is_named(tmp_path, caplog):
     assert "b_T1.hdr is left out: its voxels lie in a second file" in caplog.text
 
 
+def test_formats_that_are_not_read_are_named(tmp_path, caplog):
+    left = ("b_T1.mnc", "c_T1.mif.gz", "d_T1+orig.HEAD", "e_T1.hdr.gz")
+    whole = ("d_T1+orig.BRIK.gz", "e_T1.img.gz")  # named with their headers
+    assert ids(touch(tmp_path, "a_T1.nii.gz", *left, *whole, "notes.txt", "a_T1.json")) == ["a"]
+    (told,) = caplog.messages
+    assert told.startswith(f"{tmp_path}: 4 left out, in a format that is not read")
+    assert all(name in told for name in left)
+
+
+def test_what_is_packed_or_half_there_is_named(tmp_path, caplog):
+    left = ("b_T1.nii.bz2", "c_T1.nii.gz.part", "d_T1.mgz.crdownload", "e_T1.NII.ZIP")
+    assert ids(touch(tmp_path, "a_T1.nii.gz", "a_T1.nii.gz.md5", *left, "f_T1.img")) == ["a"]
+    half, alone = sorted(caplog.messages, key=len, reverse=True)
+    assert "4 left out, packed, or not yet whole" in half and all(name in half for name in left)
+    assert alone.endswith("1 left out, voxels without their header: f_T1.img")
+
+
+def test_dicom_files_and_sub_folders_beside_images_are_named(tmp_path, caplog):
+    touch(tmp_path, "a_T1.nii.gz", "more/b_T1.nii.gz", "notes/text.txt", "__MACOSX/a_T1.nii.gz")
+    (tmp_path / "series").mkdir()
+    for path in (tmp_path / "IM0001", tmp_path / "series" / "IM0001"):
+        path.write_bytes(bytes(128) + b"DICM")
+    assert ids(tmp_path) == ["a"]
+    slices, below = caplog.messages
+    assert slices.endswith(
+        "1 left out, DICOM beside images; name a folder of its own with -i: IM0001"
+    )
+    assert below.endswith(
+        "2 left out, a sub-folder with scans in it; name it with -i: more, series"
+    )
+
+
 def test_bids_images_that_are_no_case_s_are_named(tmp_path, caplog):
     names = ("sub-01/anat/sub-01_T1w", "sub-02/anat/sub-02_UNIT1", "sub-P_03/anat/sub-P_03_T1w")
     touch(tmp_path, *(f"{name}.nii.gz" for name in names))

@@ -9,16 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dal_auto.case import RawCase
 from dal_auto.errors import InputError, UsageError
-from dal_auto.store.claim import claimed, require_room, require_short_name
+from dal_auto.store.claim import claimed, require_good_name, require_room
+from dal_auto.store.failures import Failures
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from dal_auto.store.claim import claimed
+from dal_auto.store.failures import Failures
 with claimed(Path(sys.argv[1]), "Wait."):
     Path(sys.argv[1], "held").touch()
     time.sleep(60)
@@ -68,6 +71,29 @@ def test_too_little_room_is_said_with_both_figures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("a" * 191, 191), ("頭" * 64, 192)])
 def test_a_name_is_measured_in_bytes(tmp_path: Path, name: str, size: int) -> None:
-    require_short_name(RawCase("d", "a" * 190, "p", {"T1": tmp_path / "a.nii"}))
+    require_good_name(RawCase("d", "a" * 190, "p", {"T1": tmp_path / "a.nii"}))
     with pytest.raises(InputError, match=rf"a\.nii: the case's name has {size} bytes"):
-        require_short_name(RawCase("d", name, "p", {"T1": tmp_path / "a.nii"}))
+        require_good_name(RawCase("d", name, "p", {"T1": tmp_path / "a.nii"}))
+
+
+@pytest.mark.parametrize(
+    ("case", "file", "said"),
+    [
+        ("M\udcfcller", "a.nii", r"a\.nii: the name 'M\\udcfcller' is not stored in UTF-8"),
+        ("a", "M\udcfc.nii", r"M\\udcfc\.nii: the name 'M\\udcfc\.nii' is not stored in UTF-8"),
+        ("a\nb", "a.nii", r"a\.nii: the case's name, 'a\\nb', holds signs that end a line"),
+        ("a\u2028b", "a.nii", r"'a\\u2028b', holds signs that end a line"),
+        ("a\x1bb", "a.nii", r"'a\\x1bb', holds signs that end a line"),
+    ],
+)
+def test_names_that_no_table_could_hold_are_refused(
+    tmp_path: Path, case: str, file: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        require_good_name(RawCase("d", case, "p", {"T1": tmp_path / file}))
+    str(error.value).encode()
+    failed = Failures()
+    failed.add(case, error.value)
+    failed.write(tmp_path / "failures.csv")
+    assert len(pd.read_csv(tmp_path / "failures.csv")) == 1
+    require_good_name(RawCase("d", "M\u00fcller\u00a0頭 #1", "p", {"T1": tmp_path / "a.nii"}))
