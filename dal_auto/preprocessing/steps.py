@@ -59,9 +59,11 @@ def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
             f"({signs}); what is said counts"
         )
     if claims.registered not in (None, measured.registered):
+        overlaps = ", ".join(f"{n} {_overlap(i.atlas_dice)}" for n, i in measured.images.items())
         warnings.append(
             f"{case.case_id}: said to be registered to SRI24={claims.registered}, measured "
-            f"{measured.registered}; what is measured counts"
+            f"{measured.registered} (overlap with the atlas's brain: {overlaps}); what is measured "
+            "counts"
         )
     same_pose = measured.one_grid and (
         bool(claims.coregistered)
@@ -75,6 +77,10 @@ def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
         true_header=measured.true_header,
         warnings=tuple(warnings),
     )
+
+
+def _overlap(dice: float | None) -> str:
+    return "not stripped in the atlas's box" if dice is None else f"{dice:.2f}"
 
 
 class DatasetDecisions(Section):

@@ -102,6 +102,8 @@ def test_a_claim_that_the_measurement_contradicts_is_a_warning_with_both_values(
     assert "a: said to be stripped=True, measured False" in warning
     steps = decide_steps(raw(stripped=False, registered=False), BRATS)
     assert len(steps.warnings) == 2
+    (warning,) = decide_steps(raw(registered=True), measured(stripped=True, dice=0.79)).warnings
+    assert "overlap with the atlas's brain: T1 0.79, T2 0.79" in warning
     assert decide_steps(raw(stripped=True, registered=True), BRATS).warnings == ()
     assert decide_steps(raw(), BRATS).warnings == ()
 
