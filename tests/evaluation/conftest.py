@@ -92,6 +92,30 @@ def train(
     return run
 
 
+def bare_case(brain: np.ndarray, lesion: np.ndarray | None, **others: Any) -> StandardCase:
+    """A case of masks alone, as evaluation sees it: of an image it knows only what was predicted.
+
+    Parameters
+    ----------
+    others : fields of the case, which is case "c" of patient "p" of the dataset "A", a T1
+    """
+    fields: dict[str, Any] = {
+        "dataset": "A",
+        "case_id": "c",
+        "patient_id": "p",
+        "sequences": ("T1",),
+        "images": np.zeros((0, *brain.shape), np.float32),
+        "brain_mask": brain,
+        "lesion_mask": lesion,
+        "geometry": Geometry({}, {}),
+        "scale": {},
+        "percentiles": {},
+        "quality": {},
+        "steps": (),
+    }
+    return StandardCase(**fields | others)
+
+
 def drawn_case(dataset: str, number: int, *, healthy: bool = False) -> StandardCase:
     """A brain with one or two lesions, one of which reaches out of the brain mask."""
     rng = np.random.default_rng([sum(dataset.encode()), number])
@@ -103,19 +127,13 @@ def drawn_case(dataset: str, number: int, *, healthy: bool = False) -> StandardC
         lesion[x : x + 3, y : y + 3, z : z + 3] = True
         lesion[-2:, -3:-1, -3:-1] = rng.random() < 0.7  # half of it outside
     name = f"{'h' if healthy else dataset + '-'}{number}"
-    return StandardCase(
+    return bare_case(
+        brain,
+        lesion,
         dataset=dataset,
         case_id=name,
         patient_id=f"{name}-patient" if number else f"{dataset}-first",
         sequences=("T1",) if dataset == "ATLAS" else ("T1", "T2"),
-        images=np.zeros((0, *SHAPE), np.float32),
-        brain_mask=brain,
-        lesion_mask=lesion,
-        geometry=Geometry({}, {}),
-        scale={},
-        percentiles={},
-        quality={},
-        steps=(),
     )
 
 
@@ -319,6 +337,7 @@ def make() -> SimpleNamespace:
         plans_of=plans_of,
         train=train,
         score=score,
+        bare_case=bare_case,
         drawn_case=drawn_case,
         drawn_prediction=drawn_prediction,
         result=a_result,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from dal_auto.case import Geometry, StandardCase
+from dal_auto.case import StandardCase
 from dal_auto.evaluation.pictures.volumes import read_volumes, take_volumes, write_volumes
 from dal_auto.evaluation.report.page import CaseVolumes, Picture, Report, write_report
 from dal_auto.figures.png import save_png
@@ -31,7 +32,7 @@ PRACTICAL = 0.3
 ENTER, RIGHT, UP, PAGE_UP, BACKSPACE = "\ue007", "\ue014", "\ue013", "\ue00e", "\ue003"
 
 
-def drawn_case() -> tuple[StandardCase, Prediction]:
+def drawn_case(make: SimpleNamespace) -> tuple[StandardCase, Prediction]:
     """A ball, with a lesion on its left side; the score fills a larger block and fades."""
     x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in SHAPE], indexing="ij")
     brain = x**2 + y**2 + z**2 < 0.9
@@ -41,28 +42,15 @@ def drawn_case() -> tuple[StandardCase, Prediction]:
     score[22:36, 16:34, 8:24] = 0.2
     score[26:32, 20:30, 12:20] = 0.4
     score[28:30, 24:26, 15:17] = 0.8
-    case = StandardCase(
-        dataset="A",
-        case_id="c0",
-        patient_id="p",
-        sequences=("T1",),
-        images=np.zeros((0, *SHAPE), np.float32),
-        brain_mask=brain,
-        lesion_mask=lesion,
-        geometry=Geometry({}, {}),
-        scale={},
-        percentiles={},
-        quality={},
-        steps=(),
-    )
+    case = make.bare_case(brain, lesion, case_id="c0")
     return case, Prediction(brain * (0.5 + 0.2 * x + 0.15 * y - 0.1 * z), {"": score}, brain * 0.3)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(make: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of four cases, two of which have a viewer."""
     folder = tmp_path_factory.mktemp("site")
-    case, prediction = drawn_case()
+    case, prediction = drawn_case(make)
     write_volumes(folder / "v.npz", take_volumes(case, prediction, "", Origin(model="m", case="c")))
     save_png(Figure(figsize=(4, 3)), folder / "panel.png")
     precision = {"c0": 9.0, "c10": 20.0, "c9": 100.0, "healthy": float("nan")}
@@ -226,12 +214,12 @@ def test_cases_sort_as_numbers_and_can_be_searched(browser, site):
     assert "/cases/A/" in browser.current_url
 
 
-def test_the_viewer_draws_the_volumes_that_were_put_in(viewer, site):
+def test_the_viewer_draws_the_volumes_that_were_put_in(viewer, site, make):
     assert not element(viewer, "#state").is_displayed()
     element(viewer, "#cross").click()
     for name in ("over", "outline"):
         element(viewer, f"#{name}").click()
-    case, prediction = drawn_case()
+    case, prediction = drawn_case(make)
     at = places(viewer)
     kept = read_volumes(site.parent / "v.npz")
     box = tuple(slice(o, o + n) for o, n in zip(kept.origin, kept.shape, strict=True))

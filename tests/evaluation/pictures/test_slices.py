@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from dal_auto.case import Geometry, StandardCase
+from dal_auto.case import StandardCase
 from dal_auto.errors import InputError
 from dal_auto.evaluation.pictures.slices import (
     chosen_cases,
@@ -22,24 +23,11 @@ SHAPE = (16, 16, 5)
 
 
 @pytest.fixture
-def case() -> StandardCase:
+def case(make: SimpleNamespace) -> StandardCase:
     """A brain whose largest lesion lies in slice 3, a smaller one in slice 1."""
     brain, lesion = np.ones(SHAPE, bool), np.zeros(SHAPE, bool)
     lesion[2:6, 2:6, 3], lesion[10, 10, 1] = True, True
-    return StandardCase(
-        dataset="A",
-        case_id="a",
-        patient_id="p",
-        sequences=("T1",),
-        images=np.zeros((0, *SHAPE), np.float32),
-        brain_mask=brain,
-        lesion_mask=lesion,
-        geometry=Geometry({}, {}),
-        scale={},
-        percentiles={},
-        quality={},
-        steps=(),
-    )
+    return make.bare_case(brain, lesion)
 
 
 @pytest.fixture
