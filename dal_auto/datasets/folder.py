@@ -27,7 +27,10 @@ DATASET = "folder"
 _NUMBERED = {"0000": "T1", "0001": "T2"}
 # The whole name may be the sequence ("T1.nii.gz"): a folder that holds one examination.
 _SUFFIXED = re.compile(rf"(?:(?P<case>.*[^_-])[_-]+)?(?P<word>{'|'.join(SYNONYMS)})", re.IGNORECASE)
-_NAMES = "Names must end in _T1 or _T2, in _0000 (T1) or _0001 (T2), or in BIDS' _T1w or _T2w"
+_NAMES = (
+    "Names must end in _T1, _T2 or _FLAIR, in _0000 (T1) or _0001 (T2), or in BIDS' _T1w, _T2w or "
+    "_FLAIR"
+)
 
 
 def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
@@ -103,15 +106,17 @@ def case_of_file(path: Path, sequence: str | None = None) -> RawCase:
     named = _recognise(stem, path.parent)
     if named is None:
         raise InputError(
-            path, "its name does not tell the sequence", f"{_NAMES}; or say --sequence T1."
+            path,
+            "its name does not tell the sequence",
+            f"{_NAMES}; or say what it is, as --sequence T1.",
         )
     return RawCase(DATASET, named[0], _patient(named[0]), {named[1]: path})
 
 
 def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        what = "it is a file, not a folder" if folder.exists() else "no such folder"
-        raise InputError(folder, what, "Name a folder that holds the scans.")
+        what = "it is a file, not a folder" if folder.exists() else "no such file or folder"
+        raise InputError(folder, what, "Name a scan, or a folder that holds some.")
     images = image_entries(folder)
     say_what_is_left_out(folder)
     if not images:

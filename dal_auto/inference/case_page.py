@@ -11,6 +11,7 @@ from dal_auto.datasets.registry import is_simulated
 from dal_auto.inference.record import ModelNames
 from dal_auto.pages.page import VIEWER, write_page
 from dal_auto.pages.volumes import ViewerVolumes
+from dal_auto.store.model_files import SHIPPED
 
 DEMO = "demo"  # a configuration
 
@@ -50,13 +51,18 @@ def write_case_page(
         warnings=model_warnings(model),
         files=[(what, quote(file)) for what, file in sorted(files.items())],
         layers=volumes.texts(),
-        about=volumes.about([("the mask’s", threshold)]),
+        about=volumes.about([("as in the mask", threshold)]),
     )
     return name
 
 
 def model_warnings(model: ModelNames) -> list[str]:
     """What the model itself cannot stand for."""
+    if model.run == SHIPPED:
+        return [
+            "The model in the package is small and coarse (4 mm), and was trained on drawn heads "
+            "only: it misses small and faint lesions."
+        ]
     lines = []
     if is_simulated(model.training_set, paths.raw()):
         lines.append(

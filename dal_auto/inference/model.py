@@ -52,7 +52,7 @@ class Model:
             return "user: --threshold"
         rate = self.plans.scoring.false_positive_rate
         cases = self.checkpoint.threshold_source or "healthy cases"
-        return f"exceeded by {rate:.2%} of the brain voxels of the median of {cases}"
+        return f"exceeded by {rate:.2%} of the brain voxels in the median of {cases}"
 
     @property
     def names(self) -> ModelNames:

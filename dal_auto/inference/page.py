@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from dal_auto.inference.case_page import model_warnings
 from dal_auto.inference.limits import LIMITS
+from dal_auto.inference.native_map import JOINT
 from dal_auto.inference.record import MapRecord, PredictionRecord
 from dal_auto.pages import page as pages
 from dal_auto.pages.pictures import ShownPicture, shown_picture
@@ -78,8 +79,8 @@ def write_page(output: Path, records: Sequence[PredictionRecord], failures: Sequ
     records : of all cases done so far
     failures : one sentence per case that failed
     """
-    maps = [_shown(output, record, one) for record in records for one in record.maps]
-    maps.sort(key=lambda one: (-one.cells[0][0], one.case_id, one.sequence))
+    ranked = sorted(records, key=lambda record: (-_in_order(record)[0].anomaly_ml, record.case))
+    maps = [_shown(output, record, one) for record in ranked for one in _in_order(record)]
     models = {record.model.run: record.model for record in records}
     path = output / "index.html"
     pages.write_page(
@@ -88,6 +89,7 @@ def write_page(output: Path, records: Sequence[PredictionRecord], failures: Sequ
         __package__ or "",
         scripts=(pages.TABLE, pages.GALLERY),
         maps=maps,
+        joint=any(one.sequence == JOINT for one in maps),
         cases=len(records),
         flagged=sum(bool(record.flags or record.warnings) for record in records),
         failures=failures,
@@ -100,10 +102,15 @@ def write_page(output: Path, records: Sequence[PredictionRecord], failures: Sequ
     return path
 
 
+def _in_order(record: PredictionRecord) -> list[MapRecord]:
+    """The joint map, then those of the sequences, the largest anomaly first."""
+    return sorted(record.maps, key=lambda m: (m.sequence != JOINT, -m.anomaly_ml, m.sequence))
+
+
 def _choices() -> list[tuple[int, str, bool]]:
-    """(column, name, whether it comes first) of what the table can be sorted by."""
+    """(column, name, False) of what the table can be sorted by."""
     names = ["case", "sequence", *(column.title for column in COLUMNS)]
-    return [(number, name, number == 3) for number, name in enumerate(names, start=1)]
+    return [(number, name, False) for number, name in enumerate(names, start=1)]
 
 
 def _shown(output: Path, record: PredictionRecord, one: MapRecord) -> ShownMap:

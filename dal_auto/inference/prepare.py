@@ -128,7 +128,7 @@ def decisions(steps: CaseSteps, plan: PreprocessingPlan) -> str:
     }
     needed = ", ".join(name for name, wanted in words.items() if wanted)
     spared = ", ".join(name for name, wanted in words.items() if not wanted)
-    return f"needs {needed or 'no step'}" + (f"; falls away: {spared}" if spared else "")
+    return f"needs {needed or 'no step'}" + (f"; not needed: {spared}" if spared else "")
 
 
 def task_bytes(task: PrepareTask) -> int:

@@ -13,10 +13,13 @@ const makeSortable = table => {
   const headings = [...table.tHead.rows[0].cells];
   const numeric = column => headings[column].classList.contains("number");
   const first = column => headings[column].dataset.first ?? (numeric(column) ? "descending" : "ascending");
-  const sort = (column, order) => {
+  const unsort = () => {
     for (const heading of headings) {
       if (heading.hasAttribute("aria-sort")) heading.setAttribute("aria-sort", "none");
     }
+  };
+  const sort = (column, order) => {
+    unsort();
     headings[column].setAttribute("aria-sort", order);
     const sign = order === "ascending" ? 1 : -1;
     const keyed = rows.map(row => [keyOf(row.cells[column]), row]);
@@ -28,6 +31,10 @@ const makeSortable = table => {
     body.append(...keyed.map(([, row]) => row));
     table.dispatchEvent(new CustomEvent("sorted", { detail: column }));
   };
+  const restore = () => {
+    unsort();
+    body.append(...rows);
+  };
   const turn = column => {
     const order = headings[column].getAttribute("aria-sort");
     sort(column, order === first(column) ? opposite(order) : order === "none" ? first(column) : opposite(order));
@@ -38,10 +45,10 @@ const makeSortable = table => {
       for (const row of rows) row.cells[column].dataset.title = heading.textContent.trim();
     });
   }
-  return { rows, sort, turn, first };
+  return { rows, sort, restore, turn, first };
 };
 
-const makeTools = (tools, table, { rows, sort, turn, first }) => {
+const makeTools = (tools, table, { rows, sort, restore, turn, first }) => {
   const [search, flagged, by, reverse, count] = ["input[type=search]", "input[type=checkbox]", "select", "button", "output"]
     .map(selector => tools.querySelector(selector));
   const names = rows.map(row => nameOf(row.querySelector("th[scope=row]")).toLowerCase());
@@ -54,9 +61,19 @@ const makeTools = (tools, table, { rows, sort, turn, first }) => {
   };
   search.addEventListener("input", filter);
   flagged?.addEventListener("change", filter);
-  by?.addEventListener("change", () => sort(Number(by.value), first(Number(by.value))));
+  const isGiven = () => by?.value === ""; // the order in which the page came
+  const order = () => {
+    if (isGiven()) restore(); else sort(Number(by.value), first(Number(by.value)));
+    reverse.disabled = isGiven();
+  };
+  by?.addEventListener("change", order);
   reverse?.addEventListener("click", () => turn(Number(by.value)));
-  table.addEventListener("sorted", event => { if (by) by.value = event.detail; });
+  table.addEventListener("sorted", event => {
+    if (!by) return;
+    by.value = event.detail;
+    reverse.disabled = false;
+  });
+  if (by && isGiven()) reverse.disabled = true;
   tools.hidden = false;
   filter(); // a reloaded page keeps what was typed
 };

@@ -57,7 +57,7 @@ def resample(
 def _content(array: FloatArray, voxel_map: FloatArray, target_shape: Shape) -> tuple[Box, Box]:
     """The box of `array` outside of which all is 0, and the target's box that it can reach.
 
-    Most of a map, and of a stripped image, is 0: half of the work or more falls away.
+    Most of a map, and of a stripped image, is 0: half of the work or more is saved.
     """
     ends, content, filled = [], [], array != 0
     for axis, size in enumerate(array.shape):

@@ -112,7 +112,7 @@ class DatasetDecisions(Section):
         )
         lines = [
             f"  {text}: "
-            + ("falls away" if not counts[name] else f"{counts[name]} of {total} cases")
+            + ("not needed" if not counts[name] else f"{counts[name]} of {total} cases")
             for name, text in words.items()
         ]
         if self.brain_size is not None and counts["register_to_atlas"]:

@@ -127,9 +127,11 @@ def choose_runs(
     )
     there = "".join(f"\n  {run}" for run in known) or " none"
     raise UsageError(
-        f"no complete run fits {wanted or 'here'}. Complete runs in {paths.results()}:{there}\n"
+        f"no complete run{f' fits {wanted}' if wanted else ''}. Complete runs in "
+        f"{paths.results()}:{there}\n"
         "Train one with `dal_train -d IXI` (after `dal_plan_and_preprocess -d IXI`): the paper "
-        "used two GPUs of 24 GB; `-c demo` takes minutes on a CPU, and only shows that it works."
+        "used two GPUs of 24 GB; `-c demo` takes minutes on a CPU, and only shows that it works.\n"
+        "`dal_predict -r shipped` takes the model in the package."
     )
 
 

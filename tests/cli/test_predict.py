@@ -154,9 +154,9 @@ def test_one_file_is_a_case_of_its_own(scans: Callable[..., Path], start: Starte
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("head.nii.gz", "say --sequence T1"),
+        ("head.nii.gz", "as --sequence T1"),
         ("notes.txt", "does not end as an image's"),
-        ("gone/", "no such folder"),
+        ("gone/", "no such file or folder"),
     ],
 )
 def test_a_file_that_is_no_case_is_an_error_that_says_what_to_do(

@@ -153,7 +153,7 @@ def test_sub_folders_and_leftovers_are_not_searched(tree: Tree) -> None:
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         find_cases(tmp_path / "scans")
 
 

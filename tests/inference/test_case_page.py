@@ -50,7 +50,7 @@ def test_a_page_holds_its_volumes_and_the_masks_threshold(page):
         json.loads(unescape(found))
         for found in re.findall(r"<script[^>]*>(\{.*?\})</script>", source, re.S)
     ]
-    assert about["thresholds"] == [["the mask’s", 0.375]] and about["shape"] == [2, 3, 4]
+    assert about["thresholds"] == [["as in the mask", 0.375]] and about["shape"] == [2, 3, 4]
     assert set(re.findall(r'data-layer="(\w+)"', source)) >= {"input", "anomaly"}
     assert "<title>a: T1, DAL</title>" in source and "not for diagnosis" in source
 
@@ -93,3 +93,9 @@ def test_a_model_says_what_it_cannot_stand_for(model_names, tmp_path, monkeypatc
     _, source = page(**changed)
     assert simulated in source and demo in source
     assert simulated not in page()[1]
+
+
+def test_the_shipped_model_says_what_it_is_in_one_line(model_names):
+    changed = {"run": "shipped", "training_set": "Simulated", "configuration": "demo"}
+    (line,) = model_warnings(model_names.model_copy(update=changed))
+    assert "misses small and faint lesions" in line and "pipeline" not in line

@@ -32,10 +32,10 @@ def test_thresholds_are_those_of_the_sequence_and_variant(run):
     assert [model.threshold("T1", ""), model.threshold("T1", "own")] == [0.25, 0.5]
     assert model.threshold("T2", "") == 0.125
     assert model.threshold_source == (
-        "exceeded by 0.10% of the brain voxels of the median of 3 healthy validation cases"
+        "exceeded by 0.10% of the brain voxels in the median of 3 healthy validation cases"
     )
     without = load_model(changed(run, threshold_source=""), device="cpu")
-    assert without.threshold_source.endswith("of the median of healthy cases")
+    assert without.threshold_source.endswith("in the median of healthy cases")
 
 
 def test_the_users_threshold_counts_for_all_and_needs_no_other(run):

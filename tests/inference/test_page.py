@@ -67,14 +67,24 @@ def read(tmp_path):
 def test_the_largest_anomaly_stands_first_with_its_picture_and_figures(read, record):
     page = read(record("a", 1.0, 30.0), record("b", 4.0))
     cases = [re.match(r"\w", row[1].strip())[0] + row[2] for row in page.rows]
-    assert cases == ["aT2", "bT1", "aT1"]
+    assert cases == ["aT2", "aT1", "bT1"]
     assert page.rows[0][3:] == ["30.00", "3", "15.00", "0.900", "0.0100", "0.2500"]
-    assert page.values("img", "src") == ["a_T2.png", "b_T1.png", "a_T1.png"]
+    assert page.values("img", "src") == ["a_T2.png", "a_T1.png", "b_T1.png"]
     assert page.values("img", "loading") == ["lazy"] * 3
     assert page.values("img", "width") == ["200"] * 3 and page.values("img", "height")
     (alternative, *_) = page.values("img", "alt")
     assert alternative.startswith("a, T2: three views") and "30.00 ml" in alternative
     assert "a_T2_anomaly.nii.gz" in page.values("a", "href")
+
+
+def test_the_joint_map_ranks_its_case_and_stands_above_the_others(read, record):
+    several = record("a", 1.0, 30.0, 2.0)
+    first, second, third = several.maps
+    joint = third.model_copy(update={"sequence": "joint"})
+    page = read(several.model_copy(update={"maps": (first, second, joint)}), record("b", 4.0))
+    assert [row[2] for row in page.rows] == ["T1", "joint", "T2", "T1"]
+    assert page.rows[0][1].strip().startswith("b")
+    assert "its joint map above" in page.words
 
 
 def test_it_says_what_it_is_not_and_what_the_method_cannot_see(read, record, model_names):

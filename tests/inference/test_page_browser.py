@@ -54,6 +54,11 @@ def test_headings_and_the_list_sort(page):
     assert sort == "descending"
     page.find_element("css selector", "#by option[value='3']").click()
     assert cases(page) == ["c9", "c2", "c10"]
+    turn = page.find_element("css selector", "#turn")
+    turn.click()
+    assert cases(page) == ["c10", "c2", "c9"]
+    page.find_element("css selector", "#by option[value='']").click()
+    assert cases(page) == ["c9", "c2", "c10"] and not turn.is_enabled()
 
 
 def test_what_is_typed_or_flagged_is_shown_alone(page):

@@ -61,7 +61,7 @@ def test_a_stripped_scan_on_the_atlas_is_neither_stripped_nor_registered_again(s
     assert found.case.quality["atlas_dice"] > 0.98
     assert not any("deepbet" in tool or "greedy" in tool for tool in found.tools)
     assert {"fingerprint", "N4", "resample"} <= set(found.seconds)
-    assert "falls away: skull stripping" in decisions(found.steps, PLAN)
+    assert "not needed: skull stripping" in decisions(found.steps, PLAN)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_scan_with_skull_in_a_pose_of_its_own_needs_every_step(
         bias_correct=True, coregister=True, register_to_atlas=True, strip=True,
         warnings=found.steps.warnings,
     )  # fmt: skip
-    assert "falls away" not in decisions(found.steps, PLAN)
+    assert "not needed" not in decisions(found.steps, PLAN)
 
 
 def test_what_the_fingerprint_warns_of_comes_along_without_the_cases_name(without_the_chain, scan):

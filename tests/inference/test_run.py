@@ -177,7 +177,7 @@ def test_decisions_warnings_and_flags_are_told_and_kept(
 ):
     caplog.set_level(logging.INFO)
     predicting(scans("a"), lambda task: prepared(task, warnings=("T1 and T2 look swapped",)))
-    assert "a: needs N4; falls away: skull stripping (deepbet)" in caplog.text
+    assert "a: needs N4; not needed: skull stripping (deepbet)" in caplog.text
     assert "a: T1 and T2 look swapped" in caplog.text and "atlas_dice 0.5" in caplog.text
     log = json.loads((tmp_path / "maps" / "logs" / "a.json").read_text())
     assert log["warnings"] == ["T1 and T2 look swapped"] and log["seconds"]["N4"] == 1.5

@@ -134,7 +134,7 @@ def test_the_summary_counts_the_cases_of_each_step_and_says_what_falls_away(deci
     lines = decisions.summary()
     assert "  skull stripping (deepbet): 1 of 2 cases" in lines
     assert "  N4 bias correction: 2 of 2 cases" in lines
-    assert "  rigid between sequences (greedy): falls away" in lines
+    assert "  rigid between sequences (greedy): not needed" in lines
     assert "  rigid to SRI24 (greedy): 1 of 2 cases" in lines
 
 

@@ -87,7 +87,14 @@ def test_seeds_choose_among_runs(trained):
 def test_no_run_is_an_error_that_says_how_to_train(results):
     with pytest.raises(UsageError) as caught:
         choose_run(None, None)
-    for words in ("dal_train", "dal_plan_and_preprocess", "GB", "-c demo", str(results)):
+    for words in (
+        "dal_train",
+        "dal_plan_and_preprocess",
+        "GB",
+        "-c demo",
+        "-r shipped",
+        str(results),
+    ):
         assert words in str(caught.value)
 
 
