@@ -223,6 +223,8 @@ def run_command(
     )
     for chatty in ("matplotlib", "PIL", "nibabel", "h5py", "numexpr", "highdicom", "pydicom"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # We say what is wrong with a header, and in which file; nibabel would print the first again.
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     with logging_redirect_tqdm(), _terminated_in_order():
         try:

@@ -160,12 +160,17 @@ def _mend_shape(header: nib.Nifti1Header) -> list[str]:
 
 
 def _mend_sizes(header: nib.Nifti1Header) -> list[str]:
-    """Signs of voxel sizes, the side of the quaternion, unit and intercept."""
+    """Voxel sizes, the side of the quaternion, unit and intercept."""
     found = []
     sizes = header["pixdim"]
     if (sizes[1:4] < 0).any():
         found.append(f"its voxel sizes are negative ({', '.join(f'{s:g}' for s in sizes[1:4])})")
         sizes[1:4] = np.abs(sizes[1:4])
+    missing = ~(np.isfinite(sizes[1:4]) & (sizes[1:4] > 0))
+    if missing.any() and header["sform_code"] > 0 and _usable(header.get_sform()):
+        words = f"its voxel sizes are no lengths ({', '.join(f'{s:g}' for s in sizes[1:4])})"
+        found.append(f"{words}, those of the sform are taken")
+        sizes[1:4][missing] = np.linalg.norm(header.get_sform()[:3, :3], axis=0)[missing]
     sizes[0] = -1 if sizes[0] < 0 else 1
     units = int(header["xyzt_units"])
     if units & 7 not in _UNITS:

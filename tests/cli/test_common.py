@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from dal_auto.cli import common
@@ -86,3 +89,17 @@ def test_a_signal_ends_a_command_in_order_and_leaves_no_temporary_folder(
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == code and said in stderr, stderr
     assert list(scratch.iterdir()) == []
+
+
+def test_what_nibabel_says_of_a_header_is_not_printed_beside_our_words(tmp_path, capfd) -> None:
+    content = bytearray(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)).to_bytes())
+    content[80:92] = bytes(12)
+    (tmp_path / "a.nii").write_bytes(content)
+    parser = common.StrictParser(prog="test", description="A test.", example="test")
+    parser.set_defaults(debug=False)
+    level = logging.getLogger("nibabel.global").level
+    try:
+        common.run_command(parser, lambda _: nib.load(tmp_path / "a.nii") and 0, [])
+    finally:
+        logging.getLogger("nibabel.global").setLevel(level)
+    assert "pixdim" not in capfd.readouterr().err

@@ -48,6 +48,8 @@ def like(scan: Path, path: Path) -> nib.Nifti1Image:
 
 REPAIRED = {
     "negative pixdim": ({84: floats(-2.5)}, "voxel sizes are negative"),
+    "pixdim 0": ({80: floats(0, 0, 0)}, "no lengths (0, 0, 0), those of the sform are taken"),
+    "pixdim that is no number": ({84: floats(np.nan)}, "no lengths (2, nan, 2), those of the"),
     "unknown unit": ({123: b"\xcd"}, "unit of length is unknown"),
     "no side of the quaternion": ({76: floats(np.nan)}, "sform and qform disagree"),
     "NaN slope": ({112: floats(np.nan, 5)}, None),

@@ -110,10 +110,10 @@ def _middle_of_the_brain(image: Coarse) -> FloatArray:
     level = float(np.clip(level, 0, grid.shape[axis] - 1))
     around = [slice(None)] * 3
     around[axis] = slice(max(0, int(level) - 2), int(level) + 3)
+    if not foreground[tuple(around)].any():
+        return np.zeros(grid.shape, bool)
     centre = np.array(ndimage.center_of_mass(foreground[tuple(around)]))
     centre[axis] = level
-    if not np.isfinite(centre).all():
-        return np.zeros(grid.shape, bool)
     offsets = (
         ((np.arange(size) - middle) * mm) ** 2
         for size, middle, mm in zip(grid.shape, centre, grid.spacing_mm, strict=True)

@@ -5,6 +5,8 @@ The contrast-enhanced T1 are simulated: no real one is at hand.
 
 from __future__ import annotations
 
+import warnings
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -123,6 +125,14 @@ def test_too_little_brain_gives_no_figure():
     assert deep_skewness(thin(empty)) is None
     assert common_correlation(thin(empty), thin(empty)) is None
     assert warned(T1=empty, T2=empty) == []
+
+
+def test_a_label_map_in_which_nothing_lies_below_the_top_gives_no_figure_and_no_noise():
+    label = np.zeros(SHAPE, np.float32)
+    label[40:50, 40:50, -10:-4] = 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert deep_skewness(thin(label)) is None
 
 
 def test_figures_agree_with_their_definitions():
