@@ -60,6 +60,7 @@ def site(make: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Pat
     results += [one | {"dataset": "C", "AP": float("nan")} for one in results[:1]]
     report = Report(
         title="Report",
+        labels={RUN.group: "DAL"},
         intro=["An introduction."],
         simulated=False,
         verdicts=["DAL beats mean-brain."],
