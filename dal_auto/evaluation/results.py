@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from dal_auto.case import STANDARD_VOXEL_ML
 from dal_auto.errors import InputError
 from dal_auto.evaluation.result import (
     CaseMetrics,
@@ -22,7 +23,7 @@ from dal_auto.evaluation.result import (
     key_of,
 )
 from dal_auto.evaluation.run_info import RunInfo
-from dal_auto.evaluation.scores import BRAIN, GRID, VOXEL_ML, Records, ScoredImage
+from dal_auto.evaluation.scores import BRAIN, GRID, Records, ScoredImage
 from dal_auto.methods.checkpoint import threshold_key
 from dal_auto.scoring.bootstrap import (
     best_mean_dice_interval,
@@ -280,7 +281,9 @@ def _case_metrics(
         lesions=len(score.lesions),
         lesions_found=found if known else nan,
         false_positives=nan if score.false_positives is None else score.false_positives,
-        false_positive_ml=false_positive_voxels(counts, practical) * VOXEL_ML if known else nan,
+        false_positive_ml=false_positive_voxels(counts, practical) * STANDARD_VOXEL_ML
+        if known
+        else nan,
     )
 
 

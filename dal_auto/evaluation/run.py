@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dal_auto.case import BoolArray, StandardCase
+from dal_auto.case import STANDARD_VOXEL_ML, BoolArray, StandardCase
 from dal_auto.errors import DalError, DiskFull, InputError, UsageError
 from dal_auto.evaluation.pictures.slices import (
     EMBEDDED,
@@ -30,7 +30,6 @@ from dal_auto.evaluation.scores import (
     GRID,
     HELD_OUT,
     REGIONS,
-    VOXEL_ML,
     ScoredImage,
     ScoreRecord,
     Similarity,
@@ -240,7 +239,7 @@ def keep_case(
         threshold = work.thresholds.get(threshold_key(sequence, variant))
         variants[variant] = VariantScore(
             average_precision=average_precision(counts[GRID]) if lesion.any() else None,
-            lesions=score_lesions(score, lesion, brain, VOXEL_ML),
+            lesions=score_lesions(score, lesion, brain, STANDARD_VOXEL_ML),
             false_positives=None
             if threshold is None
             else false_positives(score, lesion, threshold),
@@ -259,7 +258,7 @@ def keep_case(
         patient=case.patient_id,
         sequence=sequence,
         variants=variants,
-        lesion_ml=voxels * VOXEL_ML,
+        lesion_ml=voxels * STANDARD_VOXEL_ML,
         lesion_outside_brain=1 - int(inside.sum()) / voxels if voxels else 0.0,
         error_normal=_error(prediction, brain & ~lesion),
         error_lesion=_error(prediction, inside),

@@ -23,7 +23,6 @@ from dal_auto.store.runs import Run
 #: In place of a dataset's name: patients of the training set that the run was not trained on.
 HELD_OUT = "_held-out"
 GRID, BRAIN = REGIONS = ("grid", "brain")
-VOXEL_ML = 0.001  # of the standard grid of 1 mm
 _FAILURES = "failures.json"
 
 

@@ -37,13 +37,13 @@ from dal_auto.evaluation.tables import (
     verdicts,
 )
 from dal_auto.evaluation.wording import LIMITS, methods_paragraph
+from dal_auto.inference.case_page import DEMO
 from dal_auto.store.atomic import replacing
 from dal_auto.store.runs import Run
 from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
 
-DEMO = "demo"  # a configuration
 PAPER_TABLES, FIGURES, MANIFEST = "paper-tables", "figures", "manifest.json"
 
 

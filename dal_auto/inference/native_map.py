@@ -1,4 +1,4 @@
-"""Predictions brought home: the map of each sequence, and the joint one, in a scan's own space."""
+"""The map of each sequence, and the joint one, in a scan's own space."""
 
 from __future__ import annotations
 

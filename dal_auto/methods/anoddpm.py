@@ -1,4 +1,4 @@
-"""AnoDDPM: a slice is buried in simplex noise and dug out again by a diffusion model.
+"""AnoDDPM: simplex noise is added to a slice, and a diffusion model takes it away again.
 
 Wyatt, Leach, Schmon, Willcocks, "AnoDDPM: anomaly detection with denoising diffusion probabilistic
 models using simplex noise", CVPR Workshops (NTIRE) 2022, 650–656. The network is MONAI's, of the
@@ -34,8 +34,8 @@ from dal_auto.networks.simplex_noise import Fields, drawn_fields, octave_noise
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
-#: Share of the noise's power, above which the network foretells nothing of use.
-_MOST_UNFORETOLD = 0.9
+#: Share of the noise's power, above which the network predicts nothing of use.
+_MOST_UNPREDICTED = 0.9
 #: The cells of the last octave in voxels, as published (theirs: 2 pixels of OpenSimplex).
 _LEAST_CELL = 3.7
 
@@ -51,7 +51,7 @@ class AnoDDPMSettings(SliceSettings):
     norm_groups: int = paper(32, "of the group norm", ge=1)
     timesteps: int = paper(1000, "T, with β from 0.1/T to 20/T", ge=50)
     trained_timesteps: int = paper(800, "t is drawn below it", ge=1)
-    noised_timesteps: int = paper(250, "λ, how deep a slice is buried", ge=1)
+    noised_timesteps: int = paper(250, "λ, how many steps of noise a slice gets", ge=1)
     sampling_steps: int = ours(
         25, "evenly spread over λ; theirs all 250, too many to choose checkpoints by", ge=1
     )
@@ -126,7 +126,7 @@ def _with_buffers(network: nn.Module) -> nn.Module:
 
 
 class AnoDDPM(RestoringMethod):
-    """A lesion is buried with the rest, and healthy tissue comes back in its place."""
+    """A lesion is lost in the noise like the rest, and healthy tissue comes back in its place."""
 
     name = "AnoDDPM"
     Settings = AnoDDPMSettings
@@ -164,14 +164,14 @@ class AnoDDPM(RestoringMethod):
         kept = self.network.kept[moments][:, None, None, None]
         noisy = kept.sqrt() * (2 * slices - 1) + (1 - kept).sqrt() * noise
         loss = F.mse_loss(self.network(noisy, moments), noise)
-        return {"loss": loss, "unforetold": loss / noise.square().mean()}
+        return {"loss": loss, "unpredicted": loss / noise.square().mean()}
 
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
-        share = figures.get("unforetold", 0.0)
-        if share <= _MOST_UNFORETOLD:
+        share = figures.get("unpredicted", 0.0)
+        if share <= _MOST_UNPREDICTED:
             return []
         return [
-            f"the network foretells little of the noise ({share:.0%} of its power is left). Try "
+            f"the network predicts little of the noise ({share:.0%} of its power is left). Try "
             "a higher training.learning_rate, or more training.steps"
         ]
 
@@ -180,14 +180,14 @@ class AnoDDPM(RestoringMethod):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Scores: "square" is the paper's, of data in [−1, 1]."""
         wanted = 2 * slices - 1
-        ways = [self._dug_out(wanted, numbers, chain) for chain in range(self.settings.chains)]
+        ways = [self._denoised(wanted, numbers, chain) for chain in range(self.settings.chains)]
         restored = torch.stack(ways).mean(dim=0)
         return (restored + 1) / 2, {"square": (restored - wanted).square()}
 
     def restore(self, slices: Tensor, brain: Tensor) -> Tensor:
         return self.examine(slices, brain, range(len(slices)))[0]
 
-    def _dug_out(self, wanted: Tensor, numbers: range, chain: int) -> Tensor:
+    def _denoised(self, wanted: Tensor, numbers: range, chain: int) -> Tensor:
         """Noised to λ and denoised: (n, 1, h, w) in [−1, 1] → the same."""
         s, kept = self.settings, kept_signal(self.settings.timesteps)
         generators = [torch.Generator().manual_seed(1000 * z + chain) for z in numbers]

@@ -81,10 +81,10 @@ class DenoisingUNet(nn.Module):
         seen = [self.first(slices)]
         for block in self.down:
             seen.append(block(F.avg_pool2d(seen[-1], 2)))
-        found = seen.pop()
+        x = seen.pop()
         for widen, merge in zip(self.up, self.merge, strict=True):
-            found = merge(torch.cat([seen.pop(), widen(found)], dim=1))
-        restored: Tensor = self.last(found)
+            x = merge(torch.cat([seen.pop(), widen(x)], dim=1))
+        restored: Tensor = self.last(x)
         return restored
 
 

@@ -124,7 +124,7 @@ class MKD(FeatureMethod):
             # As published: pools 3 to 5 say where. Slices know nothing of each other.
             apart = per_slice(source[2:], clone[2:], self.settings.weight_square).sum()
             (gradient,) = torch.autograd.grad(apart, colours)
-        # The loss is a mean over the slice: times its pixels, lest half precision lose the map.
+        # The loss is a mean over the slice: times its pixels, or half precision would lose the map.
         steep = gradient.abs().sum(dim=1, keepdim=True) * slices[0].numel()
         feature = torch.zeros_like(slices)
         for one, other in zip(source[1:], clone[1:], strict=True):

@@ -76,10 +76,10 @@ class SegmentingUNet(nn.Module):
         seen = [self.first(slices)]
         for block in self.down:
             seen.append(block(seen[-1]))
-        found, levels = seen.pop(), []
+        x, levels = seen.pop(), []
         for up, merge in zip(self.up, self.merge, strict=True):
-            found = merge(torch.cat([seen.pop(), up(found)], dim=1))
-            levels.append(found)
+            x = merge(torch.cat([seen.pop(), up(x)], dim=1))
+            levels.append(x)
         last = levels[-len(self.heads) :]
         return [head(one) for head, one in zip(self.heads, last, strict=True)][::-1]
 

@@ -1,4 +1,4 @@
-"""ProxyAno: a slice is restored from its superpixels, which a memory of healthy slices foretells.
+"""ProxyAno: a slice is restored from its superpixels, which a memory of healthy slices predicts.
 
 Zhou, Li, Luo, Li, Yang, Fu, Cheng, Liu, Gao, "Proxy-bridged image reconstruction network for
 anomaly detection in medical images", IEEE Transactions on Medical Imaging 41(3), 2022, 582–594.

@@ -65,10 +65,10 @@ class InpaintingUNet(nn.Module):
         seen = [self.first(slices)]
         for block in self.down:
             seen.append(block(seen[-1]))
-        found = seen.pop()
+        x = seen.pop()
         for widen, merge in zip(self.up, self.merge, strict=True):
-            found = merge(torch.cat([seen.pop(), widen(found)], dim=1))
-        return torch.tanh(self.last(found))
+            x = merge(torch.cat([seen.pop(), widen(x)], dim=1))
+        return torch.tanh(self.last(x))
 
 
 def _layer(before: int, width: int, kernel: int = 3) -> nn.Sequential:

@@ -87,12 +87,12 @@ class Block(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        found = features
+        x = features
         for number in range(1, self.convolutions + 1):
-            found = F.relu(found) if number > 1 else found
-            found = self.get_submodule(f"bn{number}")(self.get_submodule(f"conv{number}")(found))
+            x = F.relu(x) if number > 1 else x
+            x = self.get_submodule(f"bn{number}")(self.get_submodule(f"conv{number}")(x))
         straight = features if self.downsample is None else self.downsample(features)
-        return F.relu(found + straight)
+        return F.relu(x + straight)
 
 
 def _convolution(before: int, channels: int, kernel: int, stride: int) -> nn.Module:
@@ -170,12 +170,12 @@ class Trunk(FeatureTrunk):
 
     def stages_of(self, colours: Tensor) -> list[Tensor]:
         """h' is h/4 in the first stage, then half of it in each."""
-        found = F.relu(self.bn1(self.conv1(colours)))
-        found = F.max_pool2d(found, 3, stride=2, padding=1)
+        x = F.relu(self.bn1(self.conv1(colours)))
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
         stages = []
         for number in range(1, self.stages + 1):
-            found = self.get_submodule(f"layer{number}")(found)
-            stages.append(found)
+            x = self.get_submodule(f"layer{number}")(x)
+            stages.append(x)
         return stages
 
 
@@ -216,14 +216,14 @@ class VGG(FeatureTrunk):
     def stages_of(self, colours: Tensor) -> list[Tensor]:
         """What each pool gives."""
         walked = zip(self.walk(colours), self.features, strict=True)
-        return [found for found, layer in walked if isinstance(layer, nn.MaxPool2d)]
+        return [x for x, layer in walked if isinstance(layer, nn.MaxPool2d)]
 
     def walk(self, colours: Tensor) -> Iterator[Tensor]:
         """What every layer gives."""
-        found = colours
+        x = colours
         for layer in self.features:
-            found = layer(found)
-            yield found
+            x = layer(x)
+            yield x
 
 
 class Decoder(nn.Module):
@@ -270,11 +270,11 @@ def require_weights(path: str, sha256: str, backbone: str) -> Path:
     if not file.is_file():
         raise InputError(file, "no such file", f"Put the {wanted} there.")
     with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if found != sha256.lower():
+        checksum = hashlib.file_digest(opened, "sha256").hexdigest()
+    if checksum != sha256.lower():
         raise InputError(
             file,
-            f"its SHA-256 is {found}, and the plans want {sha256.lower()}",
+            f"its SHA-256 is {checksum}, and the plans want {sha256.lower()}",
             "Fetch the file again, or state its checksum if you trust it.",
         )
     return file

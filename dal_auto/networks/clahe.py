@@ -41,15 +41,15 @@ def equalised(slices: Tensor, clip_limit: float = 0.01) -> Tensor:
     cut = clipped(histograms.unflatten(1, (-1, _BINS)), limit)
     mapping = (cut.cumsum(dim=2) / pixels).clamp(max=1).flatten(1)
     # Between the middles of tiles: from their four mappings, linearly.
-    found = torch.zeros(count, height, width, device=slices.device)
+    equalised = torch.zeros(count, height, width, device=slices.device)
     for down in (0, 1):
         row, row_weight = _neighbour(rows, tile[0], down)
         for right in (0, 1):
             column, column_weight = _neighbour(columns, tile[1], right)
             where = (row[:, None] * _TILES + column) * _BINS + bins
-            value = mapping.gather(1, where.flatten(1)).view_as(found)
-            found += value * row_weight[:, None] * column_weight
-    return stretched(found[:, None])
+            value = mapping.gather(1, where.flatten(1)).view_as(equalised)
+            equalised += value * row_weight[:, None] * column_weight
+    return stretched(equalised[:, None])
 
 
 def stretched(slices: Tensor) -> Tensor:
@@ -64,22 +64,22 @@ def clipped(histograms: Tensor, limit: float) -> Tensor:
     As scikit-image does it, with no bin above the limit, but perhaps more counts than there were.
     """
     bins = histograms.shape[-1]
-    found = histograms.clamp(max=limit)
-    left = (histograms - found).sum(dim=-1, keepdim=True)
+    counts = histograms.clamp(max=limit)
+    left = (histograms - counts).sum(dim=-1, keepdim=True)
     each = (left / bins).floor()
-    low = found < limit - each
-    found = found + low * each
+    low = counts < limit - each
+    counts = counts + low * each
     left = left - low.sum(dim=-1, keepdim=True) * each
-    filled = torch.where(found >= limit - each, limit, found)
-    left = left - (filled - found).sum(dim=-1, keepdim=True)
-    found, number = filled, torch.arange(bins, device=histograms.device)
+    filled = torch.where(counts >= limit - each, limit, counts)
+    left = left - (filled - counts).sum(dim=-1, keepdim=True)
+    counts, number = filled, torch.arange(bins, device=histograms.device)
     for start in range(_PASSES):
-        below = found < limit
+        below = counts < limit
         step = (below.sum(dim=-1, keepdim=True) / left.clamp(min=1)).floor().clamp(min=1)
         given = below & (number >= start) & ((number - start) % step == 0) & (left > 0)
-        found = found + given
+        counts = counts + given
         left = left - given.sum(dim=-1, keepdim=True)
-    return found
+    return counts
 
 
 def _neighbour(pixel: Tensor, size: int, step: int) -> tuple[Tensor, Tensor]:

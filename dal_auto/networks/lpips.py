@@ -30,8 +30,8 @@ class Fire(nn.Module):
         self.expand3x3 = nn.Conv2d(squeezed, expanded, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        found = F.relu(self.squeeze(features))
-        return F.relu(torch.cat([self.expand1x1(found), self.expand3x3(found)], dim=1))
+        squeezed = F.relu(self.squeeze(features))
+        return F.relu(torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], dim=1))
 
 
 def _pool() -> nn.Module:
@@ -66,12 +66,12 @@ class LPIPS(FeatureTrunk):
 
     def stages_of(self, colours: Tensor) -> list[Tensor]:
         """Features of each depth, of length 1 along channels."""
-        stages, found = [], colours
+        stages, x = [], colours
         for number, layer in enumerate(self.features):
-            found = layer(found)
+            x = layer(x)
             if number in _COMPARED:
-                length = found.square().sum(dim=1, keepdim=True).sqrt()
-                stages.append(found / (length + _SMALL))
+                length = x.square().sum(dim=1, keepdim=True).sqrt()
+                stages.append(x / (length + _SMALL))
         return stages
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:

@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from dal_auto.case import BoolArray, FloatArray
+from dal_auto.case import STANDARD_VOXEL_ML, BoolArray, FloatArray
 from dal_auto.figures.view import view_point
 from dal_auto.volumes import box_around, whole
 
 INPUT, HEALTHY, ANOMALY, LESION = "input", "pseudo-healthy", "anomaly", "lesion"
 LAYERS = (INPUT, HEALTHY, ANOMALY, LESION)
-VOXEL_ML = 0.001
 _LEVELS = 255
 _MARGIN = 2  # voxels around brain and lesion
 _DEFLATE = 4  # half the time of 6, and 3 % more bytes
@@ -74,7 +73,7 @@ class ViewerVolumes(BaseModel):
             "origin": list(self.origin),
             "start": list(self.start),
             "highest": self.highest,
-            "voxel_ml": VOXEL_ML,
+            "voxel_ml": STANDARD_VOXEL_ML,
             "thresholds": list(thresholds),
         }
 

@@ -3,7 +3,7 @@
 A standard case, a prediction, the scores of an image and the result of a run are each a validated
 model in JSON, written last and whole: without it nothing is there. It carries a hash of all that it
 follows from (`made_from`). It may be used again where it is valid, that hash is the same, and the
-files that it speaks of are there. Whatever else is found is made again.
+files that it names are there. Anything else is made again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one seam for parallel work: processes of this machine, or of a Dask cluster.
+"""The one interface for parallel work: processes of this machine, or of a Dask cluster.
 
 Tasks run in worker processes, one at a time in each, with its threads capped, its steps told and
 their time limited. A process that dies (out of memory, a crash in a C++ library) is news about one

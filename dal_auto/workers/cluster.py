@@ -65,8 +65,8 @@ def _run_job(job: Job) -> _Report:
     if not Path(folder).is_dir():
         cause = f"{machine} does not see {folder}: all machines need the same file system"
         return _Report(CaseFailed(job.name, "reaching its files", cause), machine, _versions())
-    # Dask's nanny starts workers as daemons, which Python lets have no children, lest they be left
-    # behind. Ours end when the pipe to their parent does.
+    # Dask's nanny starts workers as daemons. Python lets these have no children, so that none is
+    # left behind. Ours end when the pipe to their parent does.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     return _Report(_crew.run(job), machine, _versions())
 

@@ -29,7 +29,7 @@ def wait_passively() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
         os.environ["OMP_WAIT_POLICY"] = "passive"
-        os.environ["KMP_BLOCKTIME"] = "0"  # Intel's OpenMP, which heeds the former less
+        os.environ["KMP_BLOCKTIME"] = "0"  # Intel's OpenMP, which follows the former less
 
 
 def available_cores() -> int:

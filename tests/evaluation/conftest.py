@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dal_auto.case import Geometry, StandardCase
+from dal_auto.case import STANDARD_VOXEL_ML, Geometry, StandardCase
 from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation.paper.reference import DATASETS
 from dal_auto.evaluation.result import CaseMetrics, CaseResult, Metrics, PartResult, Result
@@ -23,7 +23,6 @@ from dal_auto.evaluation.scores import (
     BRAIN,
     GRID,
     HELD_OUT,
-    VOXEL_ML,
     ScoredImage,
     ScoreRecord,
     Similarity,
@@ -278,7 +277,7 @@ def scored_image(
             ScoreCounts.from_volume(volume, mask, counted).save(path)
         variants[variant] = VariantScore(
             average_precision=None,
-            lesions=score_lesions(volume, mask, within, VOXEL_ML),
+            lesions=score_lesions(volume, mask, within, STANDARD_VOXEL_ML),
             false_positives=None if threshold is None else false_positives(volume, mask, threshold),
         )
     record = ScoreRecord(
@@ -286,7 +285,7 @@ def scored_image(
         patient=patient or f"{case}-patient",
         sequence=sequence,
         variants=variants,
-        lesion_ml=float(mask.sum() * VOXEL_ML),
+        lesion_ml=float(mask.sum() * STANDARD_VOXEL_ML),
         lesion_outside_brain=float((mask & ~within).sum() / max(mask.sum(), 1)),
         error_normal=errors[0],
         error_lesion=errors[1],

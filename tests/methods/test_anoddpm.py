@@ -44,7 +44,7 @@ def rand(*shape: int, seed: int = 0) -> Tensor:
 
 
 def knowing(slices: Tensor, timesteps: int = 100) -> Callable[[Tensor, Tensor], Tensor]:
-    """A network that foretells the noise exactly, since it knows the slices, in [−1, 1]."""
+    """A network that predicts the noise exactly, since it knows the slices, in [−1, 1]."""
     kept = torch.from_numpy(kept_signal(timesteps)).float()
 
     def network(noisy: Tensor, moments: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def test_slices_are_noised_by_the_closed_form(narrow, monkeypatch):
         expected = left**0.5 * (2 * slices[n] - 1) + (1 - left) ** 0.5 * noise[n]
         torch.testing.assert_close(noisy[n], expected)
     assert float(losses["loss"]) == pytest.approx(0.01, rel=1e-3)
-    assert float(losses["unforetold"]) == pytest.approx(0.01 / float(noise.square().mean()))
+    assert float(losses["unpredicted"]) == pytest.approx(0.01 / float(noise.square().mean()))
 
 
 def test_moments_are_those_that_are_trained(narrow, monkeypatch):
@@ -126,7 +126,7 @@ def test_a_perfect_network_brings_the_slice_back(narrow, monkeypatch, steps):
     method = narrow(sampling_steps=steps)
     slices = 2 * rand(3, 1, 16, 16) - 1
     monkeypatch.setattr(method, "network", knowing(slices))
-    found = method._dug_out(slices, range(3), 0)
+    found = method._denoised(slices, range(3), 0)
     torch.testing.assert_close(found, slices, rtol=0, atol=1e-4)
 
 
@@ -212,7 +212,7 @@ def test_several_ways_back_are_averaged(narrow):
     method.network.eval()
     slices = rand(2, 1, 16, 16)
     with torch.no_grad():
-        ways = [method._dug_out(2 * slices - 1, range(2), chain) for chain in range(3)]
+        ways = [method._denoised(2 * slices - 1, range(2), chain) for chain in range(3)]
         restored = method.restore(slices, slices)
     assert not torch.equal(ways[0], ways[1])
     torch.testing.assert_close(restored, (sum(ways) / 3 + 1) / 2)
@@ -317,6 +317,6 @@ def test_octaves_follow_the_voxels_and_the_papers_preset_takes_all_steps(
     assert published.sampling_steps == published.noised_timesteps == steps > robust.sampling_steps
 
 
-def test_a_network_that_foretells_nothing_is_warned_of():
-    assert "foretells little" in AnoDDPM.warnings(None, {"unforetold": 0.97})[0]
-    assert AnoDDPM.warnings(None, {"unforetold": 0.3}) == []
+def test_a_network_that_predicts_nothing_is_warned_of():
+    assert "predicts little" in AnoDDPM.warnings(None, {"unpredicted": 0.97})[0]
+    assert AnoDDPM.warnings(None, {"unpredicted": 0.3}) == []

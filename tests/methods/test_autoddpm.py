@@ -48,7 +48,7 @@ def test_only_what_the_mask_covers_is_changed_and_it_becomes_healthy(knowing):
     slices[:, :, 5:8, 5:8] = 1 - slices[:, :, 5:8, 5:8]
     method = knowing(healthy, input_side=16)
     noise = Noise(range(2), slices)
-    first = method._dug_out(slices, noise)
+    first = method._denoised(slices, noise)
     torch.testing.assert_close(first, healthy, atol=1e-4, rtol=0)
     mask = torch.zeros_like(slices)
     mask[:, :, 4:9, 4:9] = 1
@@ -79,7 +79,7 @@ def test_calibration_masks_the_stated_share_of_healthy_brain(small_plans, phanto
     method.calibrate([phantom_batch(0)])
     shares, voxels = 0.0, 0.0
     for slices, brain in method.healthy_slices([phantom_batch(0)], every_nth=4):
-        first = method._dug_out(slices, Noise(range(len(slices)), slices))
+        first = method._denoised(slices, Noise(range(len(slices)), slices))
         over = method.coarse(slices, first, brain)[brain > 0.5] >= method.network.threshold
         shares, voxels = shares + float(over.sum()), voxels + over.numel()
     assert shares / voxels == pytest.approx(0.2, abs=0.01)

@@ -68,8 +68,8 @@ def test_calibration_finds_the_floor_and_it_is_saved(small_plans, phantom_batch)
     method.calibrate([phantom_batch(0), phantom_batch(1)])
     slices, brain = next(method.healthy_slices([phantom_batch(0)], every_nth=4))
     with torch.no_grad():
-        foretold = method.network.transformer(method.pyramid(slices))[1].abs()
-    assert foretold.min() < method.tensors()["median_error"] < foretold.max()
+        predicted = method.network.transformer(method.pyramid(slices))[1].abs()
+    assert predicted.min() < method.tensors()["median_error"] < predicted.max()
     assert brain.shape == slices.shape
 
 

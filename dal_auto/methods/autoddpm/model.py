@@ -90,21 +90,21 @@ class AutoDDPM(CoarseMethod):
         return {"loss": F.mse_loss(self.network(noisy, moments), noise)}
 
     def first_restoration(self, slices: Tensor, numbers: range) -> Tensor:
-        return self._dug_out(slices, Noise(numbers, slices))
+        return self._denoised(slices, Noise(numbers, slices))
 
     def examine(
         self, slices: Tensor, brain: Tensor, numbers: range
     ) -> tuple[Tensor, dict[str, Tensor]]:
         noise = Noise(numbers, slices)
-        first = self._dug_out(slices, noise)
+        first = self._denoised(slices, noise)
         coarse = self.coarse(slices, first, brain)
         mask = F.max_pool2d(self.masked(coarse), _DILATION, stride=1, padding=_DILATION // 2)
         restored = self._stitched(slices, first, mask, noise)
         return restored, {self.variant: (slices - restored).abs() * coarse}
 
-    def _dug_out(self, slices: Tensor, noise: Noise) -> Tensor:
+    def _denoised(self, slices: Tensor, noise: Noise) -> Tensor:
         """Noised and denoised: the first restoration."""
-        noisy = self._buried(slices, self.settings.mask_timesteps, noise)
+        noisy = self._noised(slices, self.settings.mask_timesteps, noise)
         for now in range(self.settings.mask_timesteps, -1, -1):
             noisy = self._step(noisy, now, self.kept[now - 1] if now else 1.0, noise)
             if noisy.is_meta:  # memory is counted: one step takes as much as all
@@ -114,12 +114,12 @@ class AutoDDPM(CoarseMethod):
     def _stitched(self, slices: Tensor, first: Tensor, mask: Tensor, noise: Noise) -> Tensor:
         """What is known and what was restored, made one by going back and forth between them."""
         depth, resamplings = self.settings.stitch_timesteps, self.settings.resamplings
-        noisy = self._buried(first, depth, noise)
+        noisy = self._noised(first, depth, noise)
         for now in range(depth, 0, -1):
             before = self.kept[now - 1] if now > 1 else 1.0
             for again in range(resamplings):
                 unknown = self._step(noisy, now, before, noise)
-                known = self._buried(slices, now - 1, noise) if now > 1 else slices
+                known = self._noised(slices, now - 1, noise) if now > 1 else slices
                 noisy = mask * unknown + (1 - mask) * known
                 if noisy.is_meta:
                     return noisy
@@ -128,7 +128,7 @@ class AutoDDPM(CoarseMethod):
                     noisy = sqrt(left) * noisy + sqrt(1 - left) * noise.draw()
         return noisy.clamp(0, 1)
 
-    def _buried(self, slices: Tensor, moment: int, noise: Noise) -> Tensor:
+    def _noised(self, slices: Tensor, moment: int, noise: Noise) -> Tensor:
         kept = self.kept[moment]
         return sqrt(kept) * slices + sqrt(1 - kept) * noise.draw()
 

@@ -18,8 +18,8 @@ class AutoDDPMSettings(CoarseSettings):
     head_channels: int = paper(256, "of a head of the attention", ge=1)
     norm_groups: int = paper(32, "of the group norm", ge=1)
     timesteps: int = paper(1000, "T, with β from 0.1/T to 20/T", ge=20)
-    mask_timesteps: int = paper(200, "how deep a slice is buried for the mask", ge=1)
-    stitch_timesteps: int = paper(50, "how deep the stitched slice is buried", ge=1)
+    mask_timesteps: int = paper(200, "how many steps of noise a slice gets for the mask", ge=1)
+    stitch_timesteps: int = paper(50, "how many steps of noise the stitched slice gets", ge=1)
     resamplings: int = paper(5, "of each step of the stitched slice", ge=1)
 
 

@@ -49,7 +49,7 @@ def fit_decoder(pairs: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
 
 
 def decode(code: Tensor, weights: Tensor) -> Tensor:
-    """(N, c, x, y, z) → the anatomical image (N, 1, f·x, f·y, f·z) that the code tells of."""
+    """(N, c, x, y, z) → the anatomical image (N, 1, f·x, f·y, f·z) that the code holds."""
     factor = round(weights.shape[1] ** (1 / 3))
     x, y, z = code.shape[2:]
     return rearrange(

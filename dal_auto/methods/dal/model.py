@@ -110,15 +110,17 @@ class DAL(Illustrated, GradientMethod):
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Per sequence that the first subject has: the input, and what `restore` makes of it."""
         names = self.plans.sequences
-        here = [i for i, is_present in enumerate(batch.present[0].tolist()) if is_present]
-        images = batch.images[0, here][:, None]
-        mask = batch.brain_mask[:1].expand(len(here), -1, -1, -1, -1)
-        found = restore(self.network, images, mask, here, lambda network, volume: network(volume))
-        kinds = {"input": images, "anatomy": found.anatomy, "edges": found.edges}
-        kinds["restored"] = found.image
+        present = [i for i, is_present in enumerate(batch.present[0].tolist()) if is_present]
+        images = batch.images[0, present][:, None]
+        mask = batch.brain_mask[:1].expand(len(present), -1, -1, -1, -1)
+        restoration = restore(
+            self.network, images, mask, present, lambda network, volume: network(volume)
+        )
+        kinds = {"input": images, "anatomy": restoration.anatomy, "edges": restoration.edges}
+        kinds["restored"] = restoration.image
         return {
             f"{names[i]} {kind}": volumes[place, 0]
-            for place, i in enumerate(here)
+            for place, i in enumerate(present)
             for kind, volumes in kinds.items()
             if volumes is not None
         }
@@ -130,13 +132,15 @@ class DAL(Illustrated, GradientMethod):
 
         def pairs() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
             for batch in batches:
-                here = batch.present[0].nonzero()[:, 0].tolist()
-                images = batch.images[0, here][:, None]
-                mask = batch.brain_mask[:1].expand(len(here), -1, -1, -1, -1)
-                found = restore(self.network, images, mask, here, lambda network, x: network(x))
-                assert found.anatomy is not None, "there is one where it is disentangled"
-                encoder, source = self._encoded_by(found)
-                yield self.network.run(encoder, source, brain=mask), found.anatomy, mask
+                present = batch.present[0].nonzero()[:, 0].tolist()
+                images = batch.images[0, present][:, None]
+                mask = batch.brain_mask[:1].expand(len(present), -1, -1, -1, -1)
+                restoration = restore(
+                    self.network, images, mask, present, lambda network, x: network(x)
+                )
+                assert restoration.anatomy is not None, "there is one where it is disentangled"
+                encoder, source = self._encoded_by(restoration)
+                yield self.network.run(encoder, source, brain=mask), restoration.anatomy, mask
 
         return {"code_decoder": fit_decoder(pairs())} if self.settings.disentangling else {}
 
@@ -151,8 +155,8 @@ class DAL(Illustrated, GradientMethod):
         self.network.eval()
         x, mask = image[None, None], brain_mask[None, None]
         place = self.plans.sequences.index(sequence)
-        found = restore(self.network, x, mask, [place], tile)
-        encoder, source = self._encoded_by(found)
+        restoration = restore(self.network, x, mask, [place], tile)
+        encoder, source = self._encoded_by(restoration)
 
         def decoded_part(part: Tensor) -> Tensor:
             code = self.network.run(encoder, part[:, :-1], brain=part[:, -1:])
@@ -167,16 +171,16 @@ class DAL(Illustrated, GradientMethod):
         self.network.eval()
         x, mask = image[None, None], brain_mask[None, None]
         place = self.plans.sequences.index(sequence)
-        found = restore(self.network, x, mask, [place], tile)
-        restored = found.image
+        restoration = restore(self.network, x, mask, [place], tile)
+        restored = restoration.image
         if self.settings.fitted_contrast:
             restored = fitted_contrast(restored, x, mask)
         score = self._score(x, restored, mask, sequence)
-        extras = {"anatomy": found.anatomy, "edges": found.edges}
+        extras = {"anatomy": restoration.anatomy, "edges": restoration.edges}
         vectors = {}
-        if found.modality is not None:
+        if restoration.modality is not None:
             after = self.network.run("E_M", halve(restored), brain=mask)
-            vectors = {"modality": found.modality[0], "modality restored": after[0]}
+            vectors = {"modality": restoration.modality[0], "modality restored": after[0]}
         return Detection(
             {"": (score * mask)[0, 0]},
             pseudo_healthy=restored[0, 0],
@@ -202,13 +206,15 @@ class DAL(Illustrated, GradientMethod):
         side = {"bright": "brighter", "dark": "darker"}
         return words + (f", where the image is {side[polarity]}; 0 elsewhere" if polarity else "")
 
-    def _encoded_by(self, found: Restored) -> tuple[str, Tensor]:
+    def _encoded_by(self, restoration: Restored) -> tuple[str, Tensor]:
         """Which network makes the code of a restoration, and from what."""
-        if found.edges is not None:
-            assert found.anatomy is not None, "only what is disentangled is decoded"
-            return "R_E", self.network.restorer_input(found.anatomy)
-        assert found.anatomy is not None, "a restoration starts from edges or from the anatomy"
-        return "R_A", found.anatomy
+        if restoration.edges is not None:
+            assert restoration.anatomy is not None, "only what is disentangled is decoded"
+            return "R_E", self.network.restorer_input(restoration.anatomy)
+        assert restoration.anatomy is not None, (
+            "a restoration starts from edges or from the anatomy"
+        )
+        return "R_A", restoration.anatomy
 
 
 @cache

@@ -60,10 +60,10 @@ class Segmenter(nn.Module):
         seen = [self.down[0](torch.cat([reconstructed, slices], dim=1))]
         for level in self.down[1:]:
             seen.append(level(F.max_pool2d(seen[-1], 2)))
-        found = seen.pop()
+        x = seen.pop()
         for up, merge in zip(self.up, self.merge, strict=True):
-            found = merge(torch.cat([up(found), seen.pop()], dim=1))
-        logits: Tensor = self.last(found)
+            x = merge(torch.cat([up(x), seen.pop()], dim=1))
+        logits: Tensor = self.last(x)
         return logits
 
 

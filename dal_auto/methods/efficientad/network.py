@@ -35,9 +35,9 @@ class PatchDescriptor(FeatureTrunk):
 
     def stages_of(self, colours: Tensor) -> list[Tensor]:
         """One map: (n, 3, h, w) → (n, C, h/4 − 8, w/4 − 8)."""
-        found = F.avg_pool2d(F.relu(self.conv1(colours)), 2)
-        found = F.avg_pool2d(F.relu(self.conv2(found)), 2)
-        return [self.conv4(F.relu(self.conv3(found)))]
+        x = F.avg_pool2d(F.relu(self.conv1(colours)), 2)
+        x = F.avg_pool2d(F.relu(self.conv2(x)), 2)
+        return [self.conv4(F.relu(self.conv3(x)))]
 
 
 class Autoencoder(nn.Module):
@@ -70,10 +70,10 @@ class Autoencoder(nn.Module):
 
     def forward(self, colours: Tensor) -> Tensor:
         """(n, 3, h, w) → (n, C, h/4 − 8, w/4 − 8)."""
-        found = self.encoder(colours)
+        x = self.encoder(colours)
         for size, step in zip(self.sizes, self.steps, strict=True):
-            found = step(F.interpolate(found, (size, size), mode="bilinear"))
-        mapped: Tensor = self.last(F.interpolate(found, (self.grid, self.grid), mode="bilinear"))
+            x = step(F.interpolate(x, (size, size), mode="bilinear"))
+        mapped: Tensor = self.last(F.interpolate(x, (self.grid, self.grid), mode="bilinear"))
         return mapped
 
 

@@ -1,12 +1,12 @@
-"""UTRAD: a transformer restores features of healthy slices, and foretells how well it does.
+"""UTRAD: a transformer restores features of healthy slices, and predicts how well it does.
 
 Chen, You, Zhang, Xi, Le, "UTRAD: Anomaly detection and localization with U-Transformer", Neural
 Networks 147, 2022, 53–62. Sizes and numbers follow the published code, gordon-chenmo/UTRAD (no
 licence; read for facts only).
 
 Deviations: position tables are trained (in theirs they stay as drawn); maps are not scaled by the
-test set; the foretold error has a floor, a thousandth of its healthy median; no augmentation of its
-own; batches are larger than 2.
+test set; the predicted error has a floor, a thousandth of its healthy median; no augmentation of
+its own; batches are larger than 2.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class UTRADSettings(TrunkSettings):
     feed_forward: int = paper(2048, "width between", ge=1)
     narrow: int = paper(128, "channels that a skip lets through", ge=1)
     dropout: float = paper(0.1, "of the transformer", ge=0, lt=1)
-    least_error: float = ours(1e-3, "floor of the foretold error, in its healthy medians", ge=0)
+    least_error: float = ours(1e-3, "floor of the predicted error, in its healthy medians", ge=0)
 
 
 class UTRADNetwork(nn.Module):
@@ -99,17 +99,17 @@ class UTRAD(FeatureMethod):
 
     def slice_losses(self, slices: Tensor, brain: Tensor) -> dict[str, Tensor]:
         features = self.pyramid(slices)
-        restored, foretold = self.network.transformer(features)
+        restored, predicted = self.network.transformer(features)
         recon = F.mse_loss(restored, features)
-        error = F.mse_loss(foretold, distance(restored.detach(), features))
-        return {"loss": recon + error, "recon": recon, "foretold": error}
+        error = F.mse_loss(predicted, distance(restored.detach(), features))
+        return {"loss": recon + error, "recon": recon, "predicted": error}
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """The median of the error that is foretold of healthy brain."""
+        """The median of the error that is predicted of healthy brain."""
         found = []
         for slices, brain in self.healthy_slices(batches, every_nth=4):
-            foretold = self.network.transformer(self.pyramid(slices))[1].abs()
-            found.append(foretold[F.adaptive_avg_pool2d(brain, foretold.shape[2:]) > 0.5])
+            predicted = self.network.transformer(self.pyramid(slices))[1].abs()
+            found.append(predicted[F.adaptive_avg_pool2d(brain, predicted.shape[2:]) > 0.5])
         if found:
             self.network.median_error.copy_(torch.cat(found).float().median())
 
@@ -117,9 +117,9 @@ class UTRAD(FeatureMethod):
         self, slices: Tensor, brain: Tensor, numbers: range
     ) -> tuple[None, dict[str, Tensor]]:
         features = self.pyramid(slices)
-        restored, foretold = self.network.transformer(features)
+        restored, predicted = self.network.transformer(features)
         floor = (self.settings.least_error * self.network.median_error).clamp(min=1e-6)
-        score = distance(restored, features) / torch.maximum(foretold.abs(), floor)
+        score = distance(restored, features) / torch.maximum(predicted.abs(), floor)
         return None, {self.variant: at_all_scales(score)}
 
 

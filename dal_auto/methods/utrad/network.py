@@ -70,21 +70,21 @@ class UTransformer(nn.Module):
                 nn.init.normal_(module.weight, 0.0, 0.02)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, C, grid, grid) → restored features, and the error that is foretold (n, 1, …)."""
+        """(n, C, grid, grid) → restored features, and the error that is predicted (n, 1, …)."""
         tokens = self.enter(features) + self.place
         skips = []
         for block, place, skip in zip(self.down, self.places, self.skips, strict=True):
             groups = grouped(tokens)
             zero = groups.new_zeros(1, *groups.shape[1:])
-            found = block(torch.cat([zero, groups + place]))
-            skips.append(skip(found[1:]))
+            encoded = block(torch.cat([zero, groups + place]))
+            skips.append(skip(encoded[1:]))
             edge = tokens.shape[-1] // GROUP
-            tokens = found[0].unflatten(0, (len(features), edge, edge)).permute(0, 3, 1, 2)
+            tokens = encoded[0].unflatten(0, (len(features), edge, edge)).permute(0, 3, 1, 2)
         for block, query in zip(reversed(self.up), reversed(self.queries), strict=True):
             above = tokens.permute(0, 2, 3, 1).flatten(0, 2)[None]
             memory = torch.cat([above, skips.pop()])
-            found = block(query.expand(-1, memory.shape[1], -1), memory)
-            tokens = ungrouped(found, len(features), GROUP * tokens.shape[-1])
+            decoded = block(query.expand(-1, memory.shape[1], -1), memory)
+            tokens = ungrouped(decoded, len(features), GROUP * tokens.shape[-1])
         restored: Tensor = self.leave(tokens)
         return restored, self.error(tokens.detach())
 

@@ -65,7 +65,7 @@ def _shared_scans(dataset: MeasuredDataset) -> Iterator[Finding]:
     record, overlap = dataset.on_disk.record, dataset.overlap
     if record is None or not record.overlaps or overlap is None:
         return
-    here = {case.case_id for case in dataset.on_disk.cases}
+    on_disk = {case.case_id for case in dataset.on_disk.cases}
     for other, expected in sorted(record.overlaps.items()):
         partner = other if record.name == BRATS else record.name
         if partner not in COLLECTIONS.values():
@@ -73,7 +73,7 @@ def _shared_scans(dataset: MeasuredDataset) -> Iterator[Finding]:
         shared: dict[str, str] = {}
         for one in overlap.of(partner):
             brats = {one.brats_gli, overlap.names_2023.get(one.brats_gli, one.brats_gli)}
-            own = brats & here if record.name == BRATS else {one.case_id} & here
+            own = brats & on_disk if record.name == BRATS else {one.case_id} & on_disk
             there = one.case_id if record.name == BRATS else one.brats_gli
             shared |= dict.fromkeys(own, f"{there}, by {one.source}")
         if record.name == BRATS:
@@ -94,18 +94,18 @@ def counts(dataset: MeasuredDataset, measured: Sequence[Finding]) -> Iterator[Fi
     """10: as many cases, patients, sequences and masks as a complete download has."""
     expected, found = dataset.expected, dataset.on_disk.found
     excluded = dict(found.excluded) if found else {}
-    here = {case.case_id for case in dataset.on_disk.cases} | set(excluded)
+    on_disk = {case.case_id for case in dataset.on_disk.cases} | set(excluded)
     facts = _facts(dataset)
-    complete = expected.cases is None or len(here) in (expected.cases, *expected.also)
-    missing = sorted(_known_ids(dataset) - here)
+    complete = expected.cases is None or len(on_disk) in (expected.cases, *expected.also)
+    missing = sorted(_known_ids(dataset) - on_disk)
     if not complete or missing:
         known = f"; {len(missing)} known ids are not there" if missing else ""
-        title = f"{len(here)} cases, {expected.cases} in a complete download ({facts}){known}"
+        title = f"{len(on_disk)} cases, {expected.cases} in a complete download ({facts}){known}"
         incomplete = Kind("incomplete", title, INCOMPLETE_REMEDY)
         listed = _of_cases(incomplete, dict.fromkeys(missing, "not found"))
-        yield from listed or [incomplete.found(value=len(here), limit=expected.cases)]
+        yield from listed or [incomplete.found(value=len(on_disk), limit=expected.cases)]
     else:
-        yield fine("counts", f"{len(here)} cases ({facts})")
+        yield fine("counts", f"{len(on_disk)} cases ({facts})")
     yield from _patients(dataset, complete)
     yield from _sequences(dataset)
     if found is None:
@@ -136,8 +136,8 @@ def _known_ids(dataset: MeasuredDataset) -> set[str]:
     if record.name == BRATS and overlap and dataset.layout and dataset.layout.id != "2021":
         listed = frozenset(overlap.names_2023[i] for i in listed & set(overlap.names_2023))
     old = {new: old for old, new in record.renamed.items()}
-    here = {case.case_id for case in dataset.on_disk.cases}
-    return set(record.expected.ids) | {i for i in listed if old.get(i) not in here}
+    on_disk = {case.case_id for case in dataset.on_disk.cases}
+    return set(record.expected.ids) | {i for i in listed if old.get(i) not in on_disk}
 
 
 def _facts(dataset: MeasuredDataset) -> str:

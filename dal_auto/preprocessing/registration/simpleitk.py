@@ -75,7 +75,7 @@ def register(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # The metric heeds the global number alone, not that of the registration method.
+    # The metric follows the global number alone, not that of the registration method.
     with _GLOBAL_NUMBER:
         before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
