@@ -48,6 +48,9 @@ _HEADER_ENDS = {"NRRD": rb"\r?\n\r?\n", "MetaImage": rb"^ElementDataFile *=.*\r?
 _ELSEWHERE = re.compile(rb"^(data ?file: *|ElementDataFile *= *)(?!LOCAL\s)\S", re.I | re.M)
 _ZIPPED = re.compile(rb"^(encoding: *gz|CompressedData *= *True)", re.I | re.M)
 _CONVERT = "Convert it again from its source."
+#: Scans have hundreds of values; noise alone gives more than this.
+_FEWEST_VALUES = 8
+_ENOUGH_VOXELS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +138,10 @@ def read_scan(path: Path) -> Volume:
     Raises
     ------
     InputError
-        as `read_volume`, and where the background cannot be told.
+        as `read_volume`, where the background cannot be told, and for a map of labels.
     """
     volume = read_volume(path)
+    _check_values(path, volume.array)
     try:
         array, words = above_background(volume.array)
     except AmbiguousValuesError as error:
@@ -160,6 +164,17 @@ def read_mask(path: Path) -> tuple[BoolArray, Grid]:
     """
     volume = read_volume(path, constant=True)
     return volume.array > 0.5, volume.grid
+
+
+def _check_values(path: Path, array: FloatArray) -> None:
+    some = array.ravel()[:: 1 + array.size // _ENOUGH_VOXELS]
+    if np.unique(some).size >= _FEWEST_VALUES:
+        return
+    values = np.unique(array)
+    if values.size < _FEWEST_VALUES:
+        shown = ", ".join(f"{value:g}" for value in values)
+        finding = f"its voxels have {values.size} values ({shown}): labels or a mask, and no scan"
+        raise InputError(path, finding, "Give the image itself.")
 
 
 def _complain_about_shape(path: Path, shape: tuple[int, ...]) -> NoReturn:

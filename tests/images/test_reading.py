@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from dal_auto.case import Grid
 from dal_auto.errors import InputError
-from dal_auto.images import read_image, read_mask, read_volume, write_image
+from dal_auto.images import read_image, read_mask, read_scan, read_volume, write_image
 
 AFFINE = np.array([[0, 0, -2.5, 60], [-1, 0.1, 0, 40], [-0.1, -1, 0, 30], [0, 0, 0, 1]], float)
 
@@ -445,3 +445,15 @@ def test_an_empty_mask_is_a_mask(tmp_path):
 def test_a_mask_must_be_as_readable_as_an_image(tmp_path, kind):
     with pytest.raises(InputError, match=r"scan\.nii\.gz"):
         read_mask(broken(tmp_path / "scan.nii.gz", kind))
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 1, 2, 4), (0, 0.999, 2.001)])
+def test_labels_are_no_scan(tmp_path, values):
+    labels = np.random.default_rng(0).choice(np.array(values, np.float32), (60, 50, 50))
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), tmp_path / "a_T1.nii.gz")
+    said = f"{len(values)} values \\({', '.join(f'{v:g}' for v in values)}\\): labels or a mask"
+    with pytest.raises(InputError, match=said):
+        read_scan(tmp_path / "a_T1.nii.gz")
+    labels[30, 20:30, 20] = np.arange(10)  # few voxels have other values: not judged by a sample
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), tmp_path / "a_T1.nii.gz")
+    read_scan(tmp_path / "a_T1.nii.gz")

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from dal_auto.datasets.overlap import Overlap
 from dal_auto.datasets.registry import Dataset
+from dal_auto.errors import legible
 from dal_auto.findings import LEVELS, Finding, Kind, Level, by_code
 from dal_auto.images.oddities import FORMS_CONFLICT
 from dal_auto.preprocessing.checks import counts, images, masks
@@ -145,8 +146,8 @@ def write_check(folder: Path, lines: Sequence[CheckLine]) -> None:
             "check": line.check,
             "result": line.level,
             "finding": line.title,
-            "case": case_id,
-            "details": words,
+            "case": legible(case_id),
+            "details": legible(words),
             "what to do": line.remedy,
         }
         for line in lines

@@ -432,6 +432,10 @@ def test_the_table_is_written_with_every_case_and_read_back(tmp_path: Path) -> N
     content = json.loads((tmp_path / "check.json").read_text(encoding="utf-8"))
     kept = [(one.pop("number"), one.pop("check"), Finding.parse(one)) for one in content]
     assert kept == [(line.number, line.check, x) for line in lines for x in line.findings]
+    strange = kinds.UNREADABLE.found("M\udcfc.nii: bad").of("M\udcfc")
+    write_check(tmp_path / "strange", [CheckLine(1, "readable", (strange,))])
+    (row,) = pd.read_csv(tmp_path / "strange" / "check.csv").to_dict("records")
+    assert (row["case"], row["details"]) == ("M\\udcfc", "M\\udcfc.nii: bad")
     again = tmp_path / "again"
     write_check(again, check_dataset(of, fingerprint(of, {ids(3)[1]: {"lesion_labels": (7.0,)}})))
     for name in ("check.csv", "check.json"):

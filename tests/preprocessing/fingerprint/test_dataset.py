@@ -141,7 +141,8 @@ def test_stripped_is_what_has_the_volume_of_a_brain(image, stripped):
 def test_a_brain_on_the_atlas_is_registered_and_one_beside_it_is_not(
     toy_atlas, tmp_path, shift, registered
 ):
-    write_image(tmp_path / "T1.nii.gz", np.roll(toy_atlas.image, shift, axis=0), ATLAS_GRID)
+    grey = toy_atlas.image * np.linspace(1, 2, ATLAS_GRID.shape[2])
+    write_image(tmp_path / "T1.nii.gz", np.roll(grey, shift, axis=0), ATLAS_GRID)
     found = fingerprint_case(RawCase("D", "a", "a", {"T1": tmp_path / "T1.nii.gz"}))
     assert found.images["T1"].atlas_dice == pytest.approx((100 - shift) / 100)
     assert found.registered is registered

@@ -56,6 +56,11 @@ def other_contrast(image):
     return np.where(image > 50, 1000 - image, 0)
 
 
+def world_corners(grid):
+    corners = np.stack(np.meshgrid(*[(0, size - 1) for size in grid.shape]), -1).reshape(-1, 3)
+    return corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+
+
 def largest_error_mm(found, true, points_mm):
     homogeneous = np.c_[points_mm, np.ones(len(points_mm))].T
     return np.linalg.norm(((found - true) @ homogeneous)[:3], axis=0).max()
@@ -117,6 +122,21 @@ def test_the_same_images_give_the_same_matrix(small, backend, transform):
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_image_whose_header_puts_it_miles_away_is_laid_as_if_it_were_near(small, backend):
+    array, grid = small
+    far = np.eye(4)
+    far[:3, 3] = 1e6, -2e6, 3e6
+    moved = Grid(grid.shape, far @ grid.affine)
+    near, found, back = (
+        register(*pair, plan=plan(backend), threads=1)
+        for pair in ((*small, *small), (*small, array, moved), (array, moved, *small))
+    )
+    corners = world_corners(grid)
+    assert largest_error_mm(found, far @ near, corners) < 0.01
+    assert largest_error_mm(back @ far, near, corners) < 0.01
 
 
 def test_simpleitk_gives_the_same_matrix_whatever_the_number_of_threads(small):
