@@ -77,7 +77,7 @@ def test_a_mask_on_a_foreign_grid_is_found_at_once(tmp_path, kind):
 def test_a_wrong_header_is_put_right_where_the_steps_name_the_true_one(tmp_path):
     path = tmp_path / "T1.nii.gz"
     image = np.zeros(ATLAS_GRID.shape, np.float32)
-    image[100:, 100:, 80:] = 1
+    image[100:, 100:, 80:] = np.arange(1, 76)
     write_image(path, image, Grid(ATLAS_GRID.shape, np.eye(4)))
     case = RawCase("D", "a", "p", {"T1": path})
     assert not read_native(case, STEPS).grids["T1"].equals(ATLAS_GRID)
