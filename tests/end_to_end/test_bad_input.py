@@ -163,7 +163,7 @@ def test_bad_scans_are_named_and_the_good_one_is_done(home, tmp_path):
     expected = _spoil(scans, good)
     outcome = home.run("dal_predict", "-i", scans, "-o", maps, "-m", "DAL")
     assert outcome.returncode == 1
-    assert f"1 cases done, 0 kept from before, {len(expected)} failed" in outcome.stderr
+    assert f"1 case done, 0 kept from before, {len(expected)} failed" in outcome.stderr
     assert (maps / "good_T1_anomaly.nii.gz").is_file()
     for case, finding in expected.items():
         lines = [line for line in outcome.stderr.splitlines() if f"{case}_T1.nii" in line]

@@ -64,8 +64,9 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
     )
     logger.info(
-        "%d cases done, %d kept from before, %d failed; table: %s",
+        "%d case%s done, %d kept from before, %d failed; table: %s",
         len(summary.done),
+        "s" if len(summary.done) != 1 else "",
         len(summary.kept),
         len(summary.failures),
         options.o / "cases.csv",
