@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dal_auto.scoring.postprocessing import minimum_filter
+from dal_auto.scoring.postprocessing import Kernel, mean_filter, minimum_filter
 from dal_auto.scoring.separable import gaussian_kernel, mean_and_variance
 
 ScoreKind = Literal["hybrid", "l1", "ssim"]
@@ -74,9 +74,17 @@ def l1_map(image: Tensor, restored: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def hybrid_map(image: Tensor, restored: Tensor, *, sigma_voxels: float = 1.5) -> Tensor:
-    """|x − r|·(1 − SSIM(x, r)) (Eq. 15), (..., x, y, z) float32; images in [0, 1]."""
-    return _dissimilarity(image, restored, sigma_voxels).mul_(l1_map(image, restored))
+def hybrid_map(
+    image: Tensor, restored: Tensor, *, sigma_voxels: float = 1.5, power: float = 1.0
+) -> Tensor:
+    """|x − r|^power·(1 − SSIM(x, r)), (..., x, y, z) float32; images in [0, 1].
+
+    With a power of 1 it is Eq. 15.
+    """
+    difference = l1_map(image, restored)
+    if power != 1:
+        difference = difference.pow_(power)
+    return _dissimilarity(image, restored, sigma_voxels).mul_(difference)
 
 
 @torch.no_grad()
@@ -118,8 +126,28 @@ def one_sided(score: Tensor, image: Tensor, restored: Tensor, polarity: Polarity
     return score * counts
 
 
+@torch.no_grad()
+def supported(score: Tensor, kernel: Kernel) -> Tensor:
+    """Geometric mean of a score and of its mean in a box around each voxel.
+
+    A lesion is a region: a voxel counts for more where its surroundings are anomalous too.
+
+    Parameters
+    ----------
+    score : (..., x, y, z), ≥ 0
+    kernel : voxels along x, y, z, odd; (1, 1, 1) changes nothing
+
+    Returns
+    -------
+    (..., x, y, z), ≥ 0; 0 where the score is 0
+    """
+    if kernel == (1, 1, 1):
+        return score
+    return mean_filter(score, kernel).mul_(score).sqrt_()
+
+
 def anomaly_score(
-    image: Tensor, restored: Tensor, *, kind: ScoreKind, sigma_voxels: float
+    image: Tensor, restored: Tensor, *, kind: ScoreKind, sigma_voxels: float, power: float = 1.0
 ) -> Tensor:
     """One of the scores of Table 5, larger where the image is less like its restoration.
 
@@ -128,6 +156,7 @@ def anomaly_score(
     image, restored : (..., x, y, z), in [0, 1]
     kind : "hybrid" (Eq. 15), "l1" (absolute difference) or "ssim" (1 − SSIM)
     sigma_voxels : standard deviation of SSIM's window; without effect on "l1"
+    power : of the absolute difference in "hybrid"; Eq. 15 has 1
 
     Returns
     -------
@@ -140,7 +169,7 @@ def anomaly_score(
     """
     match kind:
         case "hybrid":
-            return hybrid_map(image, restored, sigma_voxels=sigma_voxels)
+            return hybrid_map(image, restored, sigma_voxels=sigma_voxels, power=power)
         case "l1":
             return l1_map(image, restored)
         case "ssim":

@@ -10,6 +10,7 @@ import torch
 from dal_auto.errors import PlansError
 from dal_auto.methods.dal.model import DAL
 from dal_auto.methods.method import Batch
+from dal_auto.scoring.anomaly_score import SCORE_WORDS, hybrid_map, supported
 
 SUB_NETWORKS = ("E_A", "E_M", "R_A", "R_E", "R_D")
 
@@ -165,6 +166,29 @@ def test_each_sequence_has_its_polarity_and_its_score(plain_plans, phantom_batch
     assert method.score_words("T1").endswith("darker; 0 elsewhere")
     assert method.score_words("T2").startswith("distance")
     assert (score <= (image - found.pseudo_healthy).abs() + 1e-6).all()
+
+
+def test_without_power_and_neighbourhood_the_score_is_equation_15(
+    plain_plans, phantom_batch, in_windows
+):
+    batch = phantom_batch(0)
+    image, mask = batch.images[0, 0], batch.brain_mask[0, 0]
+    plain = {"polarity": {}, "tolerant": (), "difference_power": 1.0, "neighbourhood_mm": 0.0}
+    method = DAL(plain_plans(**plain))
+    found = method.detect(image, mask, "T1", in_windows)
+    expected = hybrid_map(image, found.pseudo_healthy) * mask
+    torch.testing.assert_close(found.scores[""], expected)
+    assert method.score_words("T1") == SCORE_WORDS["hybrid"]
+
+    spacing = method.plans.configuration.spacing_mm
+    changed = plain | {"difference_power": 0.5, "neighbourhood_mm": 3 * spacing[0]}
+    other = DAL(method.plans.override({f"method.settings.{k}": v for k, v in changed.items()}, ""))
+    other.network.load_state_dict(method.network.state_dict())
+    rooted = hybrid_map(image, found.pseudo_healthy, power=0.5) * mask
+    torch.testing.assert_close(
+        other.detect(image, mask, "T1", in_windows).scores[""], supported(rooted, (3, 3, 3))
+    )
+    assert "the first factor to the power of 0.5; supported by its mean" in other.score_words("T1")
 
 
 @pytest.mark.parametrize("key", ["input_shape", "window"])

@@ -50,6 +50,8 @@ def test_presets_differ_in_the_steps_of_the_recipe_and_in_no_size():
         "edge_noise",
         "polarity",
         "tolerant",
+        "difference_power",
+        "neighbourhood_mm",
     }
 
 

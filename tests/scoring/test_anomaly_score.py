@@ -14,6 +14,7 @@ from dal_auto.scoring.anomaly_score import (
     l1_map,
     one_sided,
     ssim_map,
+    supported,
     tolerant_map,
 )
 
@@ -100,6 +101,8 @@ def test_hybrid_is_equation_15_and_the_kinds_are_what_they_say():
     expected = {"l1": difference, "ssim": dissimilarity, "hybrid": difference * dissimilarity}
     for kind, score in expected.items():
         assert torch.equal(anomaly_score(image, restored, kind=kind, sigma_voxels=1.0), score)
+    rooted = anomaly_score(image, restored, kind="hybrid", sigma_voxels=1.0, power=0.5)
+    torch.testing.assert_close(rooted, difference.sqrt() * dissimilarity)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -158,3 +161,21 @@ def test_one_sided_scores_keep_what_is_brighter_or_darker():
     assert one_sided(score, image, restored, "bright").tolist() == pytest.approx([0, 0, 0.5])
     assert one_sided(score, image, restored, "dark").tolist() == pytest.approx([0.4, 0, 0])
     assert one_sided(score, image, restored, None) is score
+
+
+def test_a_supported_score_is_the_geometric_mean_with_its_surroundings():
+    score = torch.from_numpy(np.random.default_rng(3).uniform(0, 1, (12, 11, 10)))
+    score[4:6] = 0
+    around = ndimage.uniform_filter(score.numpy(), (5, 3, 1), mode="reflect")
+    expected = np.sqrt(score.numpy() * around)
+    np.testing.assert_allclose(supported(score, (5, 3, 1)).numpy(), expected, atol=1e-12)
+    assert supported(score, (1, 1, 1)) is score
+
+
+def test_of_two_voxels_alike_the_one_in_an_anomalous_region_counts_more():
+    score = torch.zeros(20, 20, 20)
+    score[4, 4, 4] = 1
+    score[12:16, 12:16, 12:16] = 1
+    found = supported(score, (5, 5, 5))
+    assert found[14, 14, 14] > 2 * found[4, 4, 4] > 0
+    assert (found[score == 0] == 0).all()

@@ -30,8 +30,10 @@ from dal_auto.scoring.anomaly_score import (
     TOLERANT_WORDS,
     anomaly_score,
     one_sided,
+    supported,
     tolerant_map,
 )
+from dal_auto.scoring.postprocessing import kernel_voxels
 
 logger = logging.getLogger(__name__)
 
@@ -182,27 +184,42 @@ class DAL(Illustrated, GradientMethod):
             after = self.network.run("E_M", halve(restored), brain=mask)
             vectors = {"modality": restoration.modality[0], "modality restored": after[0]}
         return Detection(
-            {"": (score * mask)[0, 0]},
+            {"": score[0, 0]},
             pseudo_healthy=restored[0, 0],
             extras={name: volume[0, 0] for name, volume in extras.items() if volume is not None},
             vectors=vectors,
         )
 
     def _score(self, image: Tensor, restored: Tensor, mask: Tensor, sequence: str) -> Tensor:
-        """Eq. 15, or what the settings say for this sequence; (1, 1, x, y, z)."""
-        if sequence in self.settings.tolerant:
+        """Eq. 15, or what the settings say for this sequence; (1, 1, x, y, z), 0 outside the
+        brain."""
+        settings, scoring = self.settings, self.plans.scoring
+        polarity = settings.polarity.get(sequence)
+        if sequence in settings.tolerant:
             score = tolerant_map(image, restored, mask)
-        else:
-            scoring = self.plans.scoring
-            score = anomaly_score(
-                image, restored, kind=scoring.score, sigma_voxels=scoring.ssim_sigma_voxels
-            )
-        return one_sided(score, image, restored, self.settings.polarity.get(sequence))
+            return one_sided(score, image, restored, polarity) * mask
+        score = anomaly_score(
+            image,
+            restored,
+            kind=scoring.score,
+            sigma_voxels=scoring.ssim_sigma_voxels,
+            power=settings.difference_power,
+        )
+        score = one_sided(score, image, restored, polarity) * mask
+        spacing_mm = self.plans.configuration.spacing_mm
+        return supported(score, kernel_voxels(settings.neighbourhood_mm, spacing_mm))
 
     def score_words(self, sequence: str) -> str:
-        is_tolerant = sequence in self.settings.tolerant
-        words = TOLERANT_WORDS if is_tolerant else SCORE_WORDS[self.plans.scoring.score]
-        polarity = self.settings.polarity.get(sequence)
+        settings, kind = self.settings, self.plans.scoring.score
+        if sequence in settings.tolerant:
+            words = TOLERANT_WORDS
+        else:
+            words = SCORE_WORDS[kind]
+            if kind == "hybrid" and settings.difference_power != 1:
+                words += f", the first factor to the power of {settings.difference_power:g}"
+            if settings.neighbourhood_mm:
+                words += f"; supported by its mean within {settings.neighbourhood_mm:g} mm"
+        polarity = settings.polarity.get(sequence)
         side = {"bright": "brighter", "dark": "darker"}
         return words + (f", where the image is {side[polarity]}; 0 elsewhere" if polarity else "")
 

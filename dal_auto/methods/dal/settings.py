@@ -102,6 +102,19 @@ class DalSettings(Section):
         "sequences scored by how far the image lies outside what is restored within a voxel, in "
         "place of Eq. 15: on FLAIR a sulcus that is restored too wide is as bright as a plaque",
     )
+    difference_power: float = ours(
+        0.5,
+        "of |x − x_r| in Eq. 15, which has 1: SSIM tells a lesion from a border that is restored "
+        "too strong or too faint; of no effect on `tolerant` sequences",
+        gt=0,
+        le=1,
+    )
+    neighbourhood_mm: float = ours(
+        44.0,
+        "a voxel's score by Eq. 15 is supported by the mean score of a box of this size, since a "
+        "lesion is a region; 0: off; of no effect on `tolerant` sequences",
+        ge=0,
+    )
 
     loss_terms: tuple[LossTerm, ...] = paper(
         ("con_A", "sim_A", "con_M", "sim_M", "con_AE"),
@@ -201,6 +214,8 @@ _PAPER: Mapping[str, Any] = {
     "fitted_contrast": False,
     "polarity": {},
     "tolerant": (),
+    "difference_power": 1.0,
+    "neighbourhood_mm": 0.0,
     "edge_noise": 0.0,
 }
 
