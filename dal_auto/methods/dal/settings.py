@@ -103,15 +103,15 @@ class DalSettings(Section):
         "place of Eq. 15: on FLAIR a sulcus that is restored too wide is as bright as a plaque",
     )
     difference_power: float = ours(
-        0.5,
-        "of |x − x_r| in Eq. 15, which has 1: SSIM tells a lesion from a border that is restored "
-        "too strong or too faint; of no effect on `tolerant` sequences",
+        1.0,
+        "of |x − x_r| in Eq. 15: 0.5 in robust, since a border that is restored too faintly "
+        "differs much and keeps its structure; of no effect on `tolerant` sequences",
         gt=0,
         le=1,
     )
     neighbourhood_mm: float = ours(
-        44.0,
-        "a voxel's score by Eq. 15 is supported by the mean score of a box of this size, since a "
+        0.0,
+        "44 in robust: a score by Eq. 15 is supported by the mean of a box of this size, since a "
         "lesion is a region; 0: off; of no effect on `tolerant` sequences",
         ge=0,
     )
@@ -214,10 +214,12 @@ _PAPER: Mapping[str, Any] = {
     "fitted_contrast": False,
     "polarity": {},
     "tolerant": (),
-    "difference_power": 1.0,
-    "neighbourhood_mm": 0.0,
     "edge_noise": 0.0,
 }
+
+#: What `robust` has, and a model that was trained before these keys has not: it keeps its score,
+#: since its practical thresholds are those of that score.
+_ROBUST: Mapping[str, Any] = {"difference_power": 0.5, "neighbourhood_mm": 44.0}
 
 
 def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
@@ -243,8 +245,7 @@ def settings_for(preset: str, configuration: ConfigurationPlan) -> DalSettings:
     for key in ("anatomy_widths", "code_channels", "context_widths"):
         full = values.get(key, DalSettings.model_fields[key].default)
         values[key] = _narrowed(full, configuration.width)
-    if preset == "paper":
-        values |= _PAPER
+    values |= _PAPER if preset == "paper" else _ROBUST
     return DalSettings.model_validate(values)
 
 
