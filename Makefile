@@ -77,13 +77,7 @@ weights: .venv/.ready
 	  --pretrained weights/second.safetensors --seed 1 \
 	  --set training.steps=1500 --set training.validations=4 --set training.learning_rate=0.001 \
 	  --set method.settings.teacher_forcing=0.1
-	DAL_RESULTS=./weights/third .venv/bin/dal_models export -r Simulated/DAL --name third \
-	  -o weights/third.safetensors
-	DAL_RESULTS=./weights/fourth .venv/bin/dal_train -d Simulated -c demo --sequences T1 T2 FLAIR \
-	  --pretrained weights/third.safetensors --seed 2 \
-	  --set training.steps=1500 --set training.validations=4 --set training.learning_rate=0.001 \
-	  --set method.settings.teacher_forcing=0.1
-	DAL_RESULTS=./weights/fourth .venv/bin/dal_models export -r Simulated/DAL --name shipped \
+	DAL_RESULTS=./weights/third .venv/bin/dal_models export -r Simulated/DAL --name shipped \
 	  -o dal_auto/models/shipped.safetensors
 
 # The site's tools are no part of the development environment; they are added when first wanted.
