@@ -5,7 +5,7 @@
 Every command of a tiny simulated walk is hit, run again, and has to leave the bytes of an
 uninterrupted run. Disks are small mounts of their own (tmpfs): where this user may not mount, those
 kinds are left out, and said to be. Prints a line per trial, a table, and one JSON object. With
---keep, a run that was stopped goes on where it was.
+--keep, a run that was stopped goes on where it was; two at once in one folder are refused.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from typing import Any
 from fault_parts.kinds import KINDS, Trial, may_mount
 from fault_parts.preload import preload
 from fault_parts.scene import COMMANDS, EXCLUDED, MEASURED, Command, Scene
+
+from dal_auto.errors import DalError
+from dal_auto.store.claim import claimed
 
 
 def main() -> int:
@@ -51,14 +54,17 @@ def main() -> int:
     wanted = options.only or [*KINDS]
     left_out = [] if may_mount() else [name for name in wanted if KINDS[name].mounts]
     wanted = [name for name in wanted if name not in left_out]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is mounted is let go
 
-    loading_s = preload(names)
     with ExitStack() as stack:
         folder = options.keep or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="faults_"))
         )
-        scene = Scene(folder.resolve(), loading_s)
+        try:
+            stack.enter_context(claimed(folder, "Name another with --keep."))
+        except DalError as error:
+            parser.error(str(error))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is mounted is let go
+        scene = Scene(folder.resolve(), preload(names))
         scene.make(_say)
         commands = [command for command in COMMANDS if command.name in options.commands]
         plan = list(_plan(wanted, commands, options.share))

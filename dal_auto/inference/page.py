@@ -54,8 +54,10 @@ class ShownMap:
 
     Parameters
     ----------
-    cells : (value, text) by column
     viewer : URL of its page, empty where it has none
+    cells : (value, text) by column
+    flagged : whether the case is, be it in this line or in another
+    flags, warnings : those of the case that are told in this line
     files : (what, URL) of the volumes
     """
 
@@ -64,6 +66,7 @@ class ShownMap:
     picture: ShownPicture | None
     viewer: str
     cells: tuple[tuple[float, str], ...]
+    flagged: bool
     flags: Sequence[str]
     warnings: Sequence[str]
     done: Sequence[str]
@@ -113,7 +116,19 @@ def _choices() -> list[tuple[int, str, bool]]:
     return [(number, name, False) for number, name in enumerate(names, start=1)]
 
 
+def _line_of(text: str, record: PredictionRecord) -> str:
+    """The map in whose line a flag or warning of the case is told, once: that of its sequence (its
+    first word is "T1:", or a figure such as "coverage_T1"), else the first."""
+    maps = [one.sequence for one in _in_order(record)]
+    word = text.split(maxsplit=1)[0] if text.strip() else ""
+    own = (name for name in maps if word == f"{name}:" or word.endswith(f"_{name}"))
+    return next(own, maps[0])
+
+
 def _shown(output: Path, record: PredictionRecord, one: MapRecord) -> ShownMap:
+    def told_here(texts: Sequence[str]) -> list[str]:
+        return [text for text in texts if _line_of(text, record) == one.sequence]
+
     return ShownMap(
         record.case,
         one.sequence,
@@ -125,8 +140,9 @@ def _shown(output: Path, record: PredictionRecord, one: MapRecord) -> ShownMap:
         ),
         quote(one.viewer),
         tuple(_cell(column, one) for column in COLUMNS),
-        record.flags,
-        record.warnings,
+        bool(record.flags or record.warnings),
+        told_here(record.flags),
+        told_here(record.warnings),
         record.done,
         [(what, quote(one.volumes[what])) for what in sorted(one.volumes)],
         record.model.run,

@@ -103,13 +103,14 @@ def usable(case: RawCase, known: Sequence[str]) -> tuple[RawCase, list[str]]:
     Raises
     ------
     UsageError
-        if no sequence is left; the message says to retrain.
+        if no sequence is left; the message says which the model knows.
     """
     taken = {name: path for name, path in case.sequences.items() if name in known}
     if not taken:
+        own = ", ".join(case.sequences)
         raise UsageError(
-            f"it has only {', '.join(case.sequences)}; the model was trained on "
-            f"{', '.join(known)}. Retrain with these sequences."
+            f"it has only {own}, and the model knows {', '.join(known)}. Leave the case out, or "
+            f"take a model that was trained on {own}."
         )
     left_out = [
         f"{name} is left out, the model was not trained on it"

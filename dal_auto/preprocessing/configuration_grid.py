@@ -28,8 +28,8 @@ def matched_image(case: StandardCase, sequence: str, plans: Plans) -> Tensor:
     if sequence not in plans.intensity.landmarks:
         known = ", ".join(plans.intensity.landmarks)
         raise UsageError(
-            f"the model was trained on {known}, not on {sequence}. Retrain with "
-            f"`dal_train --sequences … {sequence}`, or leave these images out."
+            f"the model knows {known}, not {sequence}. Leave these images out, or take a model "
+            f"that was trained on {sequence} (`dal_train --sequences … {sequence}`)."
         )
     if sequence not in case.sequences:
         raise UsageError(f"case {case.case_id} has no {sequence}")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dal_auto.preprocessing.atlas import package_file
+from dal_auto.store.claim import claimed
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 
@@ -67,6 +68,26 @@ def test_each_command_is_hit_often_enough_and_what_was_tried_is_not_tried_again(
     found = list(faults._trials(Scene(tmp_path), few, 0, tmp_path / "trials.jsonl"))
     assert [trial.command for trial in found] == [command.name for command in COMMANDS]
     assert len(draws) == 5 and draws[2] == draws[3], "two were kept; the third is drawn alike"
+
+
+def test_two_runs_in_one_folder_are_refused(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import faults
+
+    def begin(_):
+        raise AssertionError("it began")
+
+    monkeypatch.setattr(faults, "preload", begin)
+    monkeypatch.setattr(faults, "may_mount", lambda: False)
+    monkeypatch.setattr(faults.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["faults.py", "--keep", str(tmp_path)])
+    with claimed(tmp_path, "Wait."), pytest.raises(SystemExit) as refused:
+        faults.main()
+    told = capsys.readouterr().err
+    assert refused.value.code == 2 and f"{tmp_path}: another run is writing" in told
+    assert "--keep" in told.splitlines()[-1] and not list(tmp_path.iterdir())
+    with pytest.raises(AssertionError, match="it began"):
+        faults.main()
 
 
 def test_the_second_kill_comes_while_the_command_does_what_the_first_has_left(monkeypatch):

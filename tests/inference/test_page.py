@@ -104,6 +104,27 @@ def test_flags_warnings_and_failures_are_shown_and_escaped(read, tmp_path, recor
     assert "<b>" not in (tmp_path / "index.html").read_text()
 
 
+def test_a_flag_or_warning_stands_once_in_the_line_of_its_sequence_or_the_first(read, record):
+    case = record(
+        "a", 3.0, 2.0, 1.0,
+        flags=("coverage_T2 0.5 outside 0.95 to 1", "atlas_dice 0.5 outside 0.8 to 1"),
+        warnings=("T1: slices of 6 mm", "T1 and T2 seem to be swapped", "PD is left out"),
+    )  # fmt: skip
+    t1, t2, last = case.maps
+    joint = last.model_copy(update={"sequence": "joint"})
+    page = read(case.model_copy(update={"maps": (t1, t2, joint)}))
+    told = {row[2]: row[1] for row in page.rows}
+    assert list(told) == ["joint", "T1", "T2"]
+    for sequence, texts in {
+        "joint": ("atlas_dice 0.5", "seem to be swapped", "PD is left out"),
+        "T1": ("T1: slices of 6 mm",),
+        "T2": ("coverage_T2 0.5",),
+    }.items():
+        for text in texts:
+            assert [name for name, words in told.items() if text in words] == [sequence], text
+    assert page.values("tr", "class") == ["flagged"] * 3, "a filter shows the case whole"
+
+
 def test_nothing_is_fetched_and_only_its_own_style_and_script_count(read, tmp_path, record):
     page = read(record("a", 1.0))
     links = page.values("a", "href") + page.values("img", "src") + page.values("link", "href")

@@ -154,5 +154,5 @@ def test_only_sequences_that_the_model_knows_are_used_and_no_lesion_mask(tmp_pat
     taken, warnings = usable(case, ("T1",))
     assert list(taken.sequences) == ["T1"] and taken.lesion_mask is None
     assert [warning.split()[0] for warning in warnings] == ["FLAIR", "T2"]
-    with pytest.raises(UsageError, match=r"only FLAIR, T1, T2.*trained on PD.*Retrain"):
+    with pytest.raises(UsageError, match=r"only FLAIR, T1, T2, and the model knows PD\. Leave"):
         usable(case, ("PD",))

@@ -156,7 +156,7 @@ def test_a_case_that_fails_anywhere_stops_no_other_and_its_old_record_goes(
     failed = pd.read_csv(tmp_path / "maps" / "failures.csv").set_index("case")
     assert list(failed.index) == ["chain", "network", "odd", "write"]
     assert list(failed["step"]) == ["N4", "network", "choice of sequences", "writing"]
-    assert "no ink" in failed.loc["write", "cause"] and "Retrain" in failed.loc["odd", "cause"]
+    assert "no ink" in failed.loc["write", "cause"] and "model knows" in failed.loc["odd", "cause"]
     assert [path.stem for path in (tmp_path / "maps" / "records").iterdir()] == ["good"]
     assert set(pd.read_csv(tmp_path / "maps" / "cases.csv")["case"]) == {"good"}
     page = (tmp_path / "maps" / "index.html").read_text()

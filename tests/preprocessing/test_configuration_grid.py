@@ -79,8 +79,8 @@ def test_an_image_is_matched_with_its_own_percentiles_to_the_plans_landmarks(cas
     np.testing.assert_array_equal(found.numpy(), expected)
 
 
-def test_a_sequence_the_model_does_not_know_is_an_error_that_says_to_retrain(case):
-    with pytest.raises(UsageError, match=r"trained on T1, PD, not on FLAIR. Retrain"):
+def test_a_sequence_the_model_does_not_know_is_an_error_that_says_what_to_do(case):
+    with pytest.raises(UsageError, match=r"knows T1, PD, not FLAIR\. Leave these images out"):
         matched_image(case, "FLAIR", plans())
 
 
