@@ -28,6 +28,7 @@ from dal_auto.images.background import (
     nan_to_background,
 )
 from dal_auto.images.content import DAMAGED, Kind, open_content, reason_of
+from dal_auto.images.labels import MOST_LABELS, is_label_map
 from dal_auto.images.nifti import BadHeaderError, NiftiKind, read_header
 from dal_auto.images.oddities import BACKGROUND, NO_ORIENTATION, SHEARED
 from dal_auto.images.shear import MOST_SHEAR_DEGREES, is_sheared, shear_degrees
@@ -168,12 +169,15 @@ def read_mask(path: Path) -> tuple[BoolArray, Grid]:
 
 def _check_values(path: Path, array: FloatArray) -> None:
     some = array.ravel()[:: 1 + array.size // _ENOUGH_VOXELS]
-    if np.unique(some).size >= _FEWEST_VALUES:
+    if np.unique(some).size > MOST_LABELS:
         return
     values = np.unique(array)
     if values.size < _FEWEST_VALUES:
         shown = ", ".join(f"{value:g}" for value in values)
         finding = f"its voxels have {values.size} values ({shown}): labels or a mask, and no scan"
+        raise InputError(path, finding, "Give the image itself.")
+    if is_label_map(array, values):
+        finding = f"its voxels have {values.size} values, each a region: a label map, and no scan"
         raise InputError(path, finding, "Give the image itself.")
 
 
