@@ -10,11 +10,12 @@ from dal_auto.case import FloatArray
 
 #: Of more values an image is not judged (FreeSurfer's ``aseg`` and SynthSeg's maps have 30 to 60).
 MOST_LABELS = 64
-#: The typical label has 85 % of its neighbours in itself, in whole-brain maps of 1 mm. Scans that
-#: are stored in 8 to 64 values have 6 to 77 %, blurred 11 to 85 %, each voxel doubled at most 69 %.
+#: The typical label has 85 % of its neighbours in itself, in whole-brain maps of 1 mm (73 % in
+#: 2 mm). Six scans stored in 8 to 64 values have 6 to 77 %; with each voxel doubled along all axes
+#: at most 69 %, fourfold 77 to 80 %; blurred, 11 to 85 %: …
 _LEAST_ALIKE = 0.8
-#: Of neighbours that differ, 57 % or more have values that are not next to each other in a label
-#: map; where a blurred scan's values fill regions, at most 4 %.
+#: … but of their neighbours that differ, 1 % or less have values that are not next to each other
+#: where 75 % or more are alike; in a label map 57 % or more have.
 _LEAST_FAR = 0.3
 
 
