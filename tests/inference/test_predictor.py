@@ -173,9 +173,9 @@ def test_predicting_twice_gives_the_same_map(make_plans, case):
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_sequence_that_was_not_trained_on_says_to_retrain(make_plans, case):
+def test_a_sequence_that_was_not_trained_on_is_named_with_what_to_do(make_plans, case):
     method: Method = RawIntensity(make_plans())
-    with pytest.raises(UsageError, match=r"trained on T1, T2, not on FLAIR.*[Rr]etrain"):
+    with pytest.raises(UsageError, match=r"knows T1, T2, not FLAIR.*trained on FLAIR"):
         predict(method, case, "FLAIR", "cpu")
 
 
