@@ -19,10 +19,10 @@ from dal_auto.schema import Array
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 Shape = tuple[int, int, int]
+"""Voxels along x, y, z."""
 
 #: Of a standard case, whose voxels are cubes of 1 mm.
 STANDARD_VOXEL_ML = 0.001
-"""Voxels along x, y, z."""
 
 
 @dataclass(frozen=True, eq=False)

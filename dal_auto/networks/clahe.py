@@ -41,15 +41,15 @@ def equalised(slices: Tensor, clip_limit: float = 0.01) -> Tensor:
     cut = clipped(histograms.unflatten(1, (-1, _BINS)), limit)
     mapping = (cut.cumsum(dim=2) / pixels).clamp(max=1).flatten(1)
     # Between the middles of tiles: from their four mappings, linearly.
-    equalised = torch.zeros(count, height, width, device=slices.device)
+    values = torch.zeros(count, height, width, device=slices.device)
     for down in (0, 1):
         row, row_weight = _neighbour(rows, tile[0], down)
         for right in (0, 1):
             column, column_weight = _neighbour(columns, tile[1], right)
             where = (row[:, None] * _TILES + column) * _BINS + bins
-            value = mapping.gather(1, where.flatten(1)).view_as(equalised)
-            equalised += value * row_weight[:, None] * column_weight
-    return stretched(equalised[:, None])
+            mapped = mapping.gather(1, where.flatten(1)).view_as(values)
+            values += mapped * row_weight[:, None] * column_weight
+    return stretched(values[:, None])
 
 
 def stretched(slices: Tensor) -> Tensor:

@@ -197,7 +197,7 @@ class DAL(Illustrated, GradientMethod):
         polarity = settings.polarity.get(sequence)
         if sequence in settings.tolerant:
             score = tolerant_map(image, restored, mask)
-            return one_sided(score, image, restored, polarity) * mask
+            return one_sided(score, image, restored, polarity)
         score = anomaly_score(
             image,
             restored,
