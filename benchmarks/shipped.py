@@ -21,7 +21,16 @@ import numpy as np
 from preprocessing_parts.cases import test_data
 from shipped_parts import cases
 from shipped_parts.pictures import Row, draw, row_of
-from shipped_parts.scores import JOINT, Found, Pooled, marked_ml, percent, pooled, scored
+from shipped_parts.scores import (
+    JOINT,
+    Found,
+    Pooled,
+    marked,
+    marked_ml,
+    percent,
+    pooled,
+    scored,
+)
 from simulated_cohort import Home
 
 from dal_auto.case import StandardCase
@@ -46,6 +55,7 @@ def main() -> None:
     minutes = (time.perf_counter() - start) / 60
     _print_cases(found, model)
     groups = _print_groups(found)
+    _print_marked(found, model)
     if options.pictures:
         for group, drawn in rows.items():
             name = "-".join(group.lower().replace(",", "").split())
@@ -113,6 +123,28 @@ def _print_cases(found: list[Found], model: Model) -> None:
         if not one.lesion_ml:
             marked = marked_ml(one, model.threshold(one.sequence, ""))
             print(f"| {one.case} | {one.sequence} | {marked:.1f} |")
+
+
+def _print_marked(found: list[Found], model: Model) -> None:
+    """What the masks at the practical threshold, and at half of it, have of the lesions: means
+    over a group's cases."""
+    print("\n| group | sequence | DSC | share of the lesion found | ml marked outside |")
+    print("|---|---|---|---|---|")
+    parts: dict[tuple[str, str], list[Found]] = defaultdict(list)
+    for one in found:
+        if one.lesion_ml:
+            parts[one.group, one.sequence].append(one)
+    for (group, sequence), several in parts.items():
+        full = 1.0 if sequence == JOINT else model.threshold(sequence, "")
+        whole, half = ([marked(one, full * share) for one in several] for share in (1, 0.5))
+        columns = [
+            " / ".join(
+                f"{np.mean([getattr(one, name) for one in ones]):.{digits}f}"
+                for ones in (whole, half)
+            )
+            for name, digits in (("dice", 0), ("lesion", 0), ("outside_ml", 1))
+        ]
+        print(f"| {group} | {sequence} | {columns[0]} | {columns[1]} % | {columns[2]} |")
 
 
 def _print_groups(found: list[Found]) -> dict[str, dict[str, float]]:

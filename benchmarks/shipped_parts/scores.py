@@ -14,8 +14,8 @@ from dal_auto.methods.method import Method
 from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.bootstrap import interval, resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
-from dal_auto.scoring.metrics import average_precision, false_positive_voxels
-from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.scoring.metrics import average_precision, dice_at, false_positive_voxels
+from dal_auto.scoring.pooled_curve import ScoreCounts, scores_of_bins
 from dal_auto.scoring.postprocessing import postprocess
 
 JOINT = "joint"
@@ -70,6 +70,26 @@ def scored(
 def marked_ml(found: Found, threshold: float) -> float:
     """Millilitres of normal voxels at or above the threshold."""
     return false_positive_voxels(found.method, threshold) / _VOXELS_PER_ML
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What lies at or above a threshold: Dice and share of the lesion in %, ml outside it."""
+
+    dice: float
+    lesion: float
+    outside_ml: float
+
+
+def marked(found: Found, threshold: float) -> Marked:
+    """What the mask at a threshold has of a case with a lesion."""
+    counts = found.method
+    hits = counts.lesion[np.searchsorted(scores_of_bins(), threshold) :].sum()
+    return Marked(
+        dice=100 * dice_at(counts, threshold),
+        lesion=100 * float(hits / counts.lesion.sum()),
+        outside_ml=marked_ml(found, threshold),
+    )
 
 
 def percent(counts: ScoreCounts) -> float:
