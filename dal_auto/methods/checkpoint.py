@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -78,8 +78,14 @@ class Checkpoint:
         return method.to(device)
 
 
-def require_same_architecture(method: GradientMethod, checkpoint: Checkpoint) -> None:
+def require_same_architecture(
+    method: GradientMethod, checkpoint: Checkpoint, *, besides: Collection[str] = ()
+) -> None:
     """Refuse weights of another architecture, naming the first that differs.
+
+    Parameters
+    ----------
+    besides : tensors that may differ
 
     Raises
     ------
@@ -90,7 +96,7 @@ def require_same_architecture(method: GradientMethod, checkpoint: Checkpoint) ->
     theirs = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
     for name in [*ours, *theirs]:
         here, there = ours.get(name, "missing"), theirs.get(name, "missing")
-        if here != there:
+        if here != there and name not in besides:
             raise InputError(
                 checkpoint.path or "the checkpoint",
                 f"its weights are of another architecture: {name} is {there} in it, and {here} in "

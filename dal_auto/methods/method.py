@@ -245,6 +245,9 @@ class GradientMethod(Method):
     #: The loss that the steps of a preliminary phase give beside "loss"; until it has passed, no
     #: checkpoint is judged. None for a method that has no such phase.
     preliminary_loss: ClassVar[str | None] = None
+    #: Tensors that `learn_atlas` sets, on the configuration's grid: weights of another grid do for
+    #: a start all the same.
+    learned_of_atlas: ClassVar[tuple[str, ...]] = ()
 
     network: nn.Module
 

@@ -155,10 +155,11 @@ class Trainer:
             if they are of another architecture.
         """
         if pretrained is not None:
-            require_same_architecture(self.method, pretrained)
-            self.method.load_tensors(
-                {name: tensor.to(self.device) for name, tensor in pretrained.tensors.items()}
-            )
+            # What is learned of the cohort anew may be of another grid, a coarser one say.
+            anew = self.method.learned_of_atlas if self.drawn is not None else ()
+            require_same_architecture(self.method, pretrained, besides=anew)
+            taken = {n: t.to(self.device) for n, t in pretrained.tensors.items() if n not in anew}
+            self.method.load_tensors(self.method.tensors() | taken)
         if distributed.rank() == 0:
             with distributed.solo():
                 torch.manual_seed(self.seed)

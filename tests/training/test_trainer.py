@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,6 +108,36 @@ def test_training_starts_from_another_model_s_weights(one_weight_plans, make_tra
     assert load_checkpoint(trainer.last_path).tensors["weight"].item() == pytest.approx(0.7)
     with pytest.raises(InputError, match="another architecture"):
         trainer.begin(Checkpoint(one_weight_plans, {"weight": torch.zeros(2, 1)}))
+
+
+class WithAtlas(OneWeight):
+    """It also keeps the atlas's fractions, on its grid."""
+
+    learned_of_atlas = ("atlas",)
+
+    def __init__(self, plans: Plans) -> None:
+        super().__init__(plans)
+        self.network.register_buffer("atlas", torch.zeros(2))
+
+    def learn_atlas(self, tissue_fractions: Tensor) -> None:
+        self.network.atlas.copy_(tissue_fractions)
+
+
+def test_weights_of_another_grid_do_where_the_atlas_is_learned_anew(
+    one_weight_plans, make_trainer, tmp_path
+):
+    coarser = Checkpoint(
+        one_weight_plans, {"weight": torch.tensor([[0.7]]), "atlas": torch.zeros(1)}
+    )
+    trainer = make_trainer(WithAtlas(one_weight_plans), tmp_path)
+    with pytest.raises(InputError, match="atlas"):
+        trainer.begin(coarser)
+    fractions = torch.tensor([0.25, 0.5])
+    trainer.drawn = SimpleNamespace(pool=SimpleNamespace(tissue_fractions=lambda: fractions))
+    trainer.begin(coarser)
+    kept = load_checkpoint(trainer.last_path).tensors
+    assert kept["weight"].item() == pytest.approx(0.7)
+    assert torch.equal(kept["atlas"], fractions)
 
 
 class Killed(Exception):

@@ -47,6 +47,7 @@ class DAL(Illustrated, GradientMethod):
     network: SubNetworks
     memory_saver = "checkpoint_activations"
     preliminary_loss = "warm_start"
+    learned_of_atlas = ("tissue_prior",)
     ablations = ABLATIONS
     robust_training = MappingProxyType(
         {"corruption": (0.6, "lesions that are pasted in, and not wanted in the restored image")}
@@ -93,6 +94,8 @@ class DAL(Illustrated, GradientMethod):
             reference=plans.sequences.index("T1") if "T1" in plans.sequences else 0,
             taught_steps=round(settings.teacher_forcing * plans.training.steps),
             spacing_mm=sum(plans.configuration.spacing_mm) / 3,
+            # A compiled network would be compiled anew for each size of box.
+            boxed=settings.statistics == "brain" and not plans.training.compile,
         )
 
     @torch.no_grad()
