@@ -32,6 +32,7 @@ class Finding(Section):
     case : id of the case; empty where it is about the dataset, or known from where it is kept
     value, limit : what was measured, and what it was compared with, in the unit that the words say
     remedy : what to do
+    part : of the case, such as "T1" or "lesion mask"; empty where it is about the case as a whole
     """
 
     code: str
@@ -42,13 +43,14 @@ class Finding(Section):
     value: Value = None
     limit: Value = None
     remedy: str = ""
+    part: str = ""
 
     def __str__(self) -> str:
         return self.words or self.title
 
     def about(self, part: str) -> Finding:
         """The same, said of a part of the case, such as "T1" or "lesion mask"."""
-        return self.model_copy(update={"words": f"{part}: {self}"})
+        return self.model_copy(update={"words": f"{part}: {self}", "part": part})
 
     def of(self, case_id: str) -> Finding:
         """The same, with the case named."""

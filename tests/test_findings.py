@@ -19,7 +19,9 @@ def test_a_finding_has_what_its_kind_says_and_what_was_measured():
 
 def test_a_part_and_a_case_are_named_without_changing_the_rest():
     found = THICK.found("5 mm", value=5.0)
-    assert found.about("T2") == THICK.found("T2: 5 mm", value=5.0)
+    of_t2 = found.about("T2")
+    assert str(of_t2) == "T2: 5 mm" and of_t2.part == "T2"
+    assert of_t2.model_copy(update={"words": found.words, "part": ""}) == found
     assert found.of("b") == THICK.found("5 mm", value=5.0, case="b")
     assert THICK.found().about("T2").words == "T2: thick slices"
 

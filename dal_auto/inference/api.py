@@ -22,6 +22,7 @@ from dal_auto.inference.export import to_native
 from dal_auto.inference.model import Model
 from dal_auto.inference.native_map import JOINT, NativeMap, native_maps
 from dal_auto.inference.prepare import Prepared, PrepareTask, prepare, usable
+from dal_auto.inference.remark import texts
 from dal_auto.planning.hardware import Hardware
 from dal_auto.store.model_files import choose_model
 from dal_auto.store.temporary import temporary_folder
@@ -125,7 +126,7 @@ def predict(images: Mapping[str, Image], model: Model, *, threads: int = 1) -> R
         case, left_out = usable(RawCase("python", "case", "case", files), model.plans.sequences)
         prepared = prepare(PrepareTask(case, model.request, threads))
     found = native_maps(model, prepared.case, model.predict(prepared.case))
-    told = (*left_out, *prepared.warnings)
+    told = tuple(texts((*left_out, *prepared.warnings)))
     results = {one.name: _result(one, images[one.on], model, prepared, told) for one in found}
     if JOINT not in results:
         return next(iter(results.values()))

@@ -33,11 +33,11 @@ from dal_auto.inference.picture import draw_map
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
 from dal_auto.inference.record import MapRecord, PredictionRecord, read_record, record_path
+from dal_auto.inference.remark import flags_of, texts
 from dal_auto.inference.sidecar import sidecar
 from dal_auto.inference.transforms import write_transform
 from dal_auto.pages.volumes import viewer_volumes
 from dal_auto.preprocessing.native import reference_of
-from dal_auto.preprocessing.quality.limits import flags
 from dal_auto.store.atomic import write_json
 from dal_auto.store.kept import sha256_of
 from dal_auto.workers.threads import side_by_side
@@ -95,13 +95,14 @@ def write_outputs(export: Export) -> None:
     with export.timed("hash of the outputs"):
         files = {name: sha256_of(output / name) for name in sorted(written)}
     prepared = export.prepared
+    flags = flags_of(prepared.case.quality)
     write_json(
         output / "logs" / f"{case_id}.json",
         {
             "seconds": {name: round(value, 3) for name, value in export.seconds.items()},
             "steps": list(prepared.case.steps),
-            "warnings": list(prepared.warnings),
-            "flags": flags(prepared.case.quality),
+            "warnings": texts(prepared.warnings),
+            "flags": texts(flags),
             "device": model.device,
         },
     )
@@ -113,7 +114,7 @@ def write_outputs(export: Export) -> None:
         done=prepared.case.steps,
         model=model.names,
         warnings=prepared.warnings,
-        flags=tuple(flags(prepared.case.quality)),
+        flags=flags,
         quality=dict(prepared.case.quality),
         maps=tuple(record for record, _ in done),
         files=files,

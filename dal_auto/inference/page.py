@@ -14,6 +14,7 @@ from dal_auto.inference.case_page import model_warnings
 from dal_auto.inference.limits import LIMITS
 from dal_auto.inference.native_map import JOINT
 from dal_auto.inference.record import MapRecord, PredictionRecord
+from dal_auto.inference.remark import Remark, texts
 from dal_auto.pages import page as pages
 from dal_auto.pages.pictures import ShownPicture, shown_picture
 
@@ -116,18 +117,15 @@ def _choices() -> list[tuple[int, str, bool]]:
     return [(number, name, False) for number, name in enumerate(names, start=1)]
 
 
-def _line_of(text: str, record: PredictionRecord) -> str:
-    """The map in whose line a flag or warning of the case is told, once: that of its sequence (its
-    first word is "T1:", or a figure such as "coverage_T1"), else the first."""
+def _line_of(remark: Remark, record: PredictionRecord) -> str:
+    """The map in whose line a remark about the case stands: its sequence's, else the first."""
     maps = [one.sequence for one in _in_order(record)]
-    word = text.split(maxsplit=1)[0] if text.strip() else ""
-    own = (name for name in maps if word == f"{name}:" or word.endswith(f"_{name}"))
-    return next(own, maps[0])
+    return remark.sequence if remark.sequence in maps else maps[0]
 
 
 def _shown(output: Path, record: PredictionRecord, one: MapRecord) -> ShownMap:
-    def told_here(texts: Sequence[str]) -> list[str]:
-        return [text for text in texts if _line_of(text, record) == one.sequence]
+    def told_here(remarks: Sequence[Remark]) -> list[str]:
+        return texts(remark for remark in remarks if _line_of(remark, record) == one.sequence)
 
     return ShownMap(
         record.case,

@@ -12,6 +12,7 @@ import nibabel as nib
 from dal_auto.case import RawCase, StandardCase
 from dal_auto.errors import CaseFailed, UsageError
 from dal_auto.images import check_header
+from dal_auto.inference.remark import Remark, remarks_of, texts
 from dal_auto.inference.request import Request, tools_of
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
@@ -46,7 +47,7 @@ class Prepared:
     ----------
     steps : which steps it still needed, and their reasons to doubt
     tools : by which tools, with versions
-    warnings : what is odd about its images, in words: for a human to look at
+    warnings : what is odd about its images: for a human to look at
     made_from : hash of its files and of what was asked
     seconds : by step
     """
@@ -54,7 +55,7 @@ class Prepared:
     case: StandardCase
     steps: CaseSteps
     tools: tuple[str, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Remark, ...]
     made_from: str
     seconds: Mapping[str, float]
 
@@ -77,25 +78,26 @@ def prepare(task: PrepareTask) -> Prepared:
     with watch.step("hash"):
         wanted = task.request.hash_of(task.case)
     steps = decide_steps(task.case, measured)
-    told = (*map(str, measured.findings), *steps.warnings)
+    disagreeing = (Remark(text=text.removeprefix(f"{case_id}: ")) for text in steps.warnings)
+    told = (*remarks_of(measured.findings, task.case.sequences), *disagreeing)
     try:
         case = standardise(
             task.case, steps, plan, load_atlas(),
             threads=task.threads, watch=watch, at_once=task.at_once,
         )  # fmt: skip
     except CaseFailed as error:  # what was odd before is mostly why
-        raise CaseFailed(case_id, error.step, "; ".join((error.cause, *told))) from error
+        raise CaseFailed(case_id, error.step, "; ".join((error.cause, *texts(told)))) from error
     return Prepared(
         case,
         steps,
         tools_of(steps, plan),
-        tuple(dict.fromkeys(text.removeprefix(f"{case_id}: ") for text in told)),
+        tuple(dict.fromkeys(told)),
         wanted,
         watch.seconds,
     )
 
 
-def usable(case: RawCase, known: Sequence[str]) -> tuple[RawCase, list[str]]:
+def usable(case: RawCase, known: Sequence[str]) -> tuple[RawCase, list[Remark]]:
     """The case with the sequences that a model knows, and a warning for each that is left out.
 
     A lesion mask is left out too: nothing here needs one, and none must stop a case.
@@ -113,7 +115,7 @@ def usable(case: RawCase, known: Sequence[str]) -> tuple[RawCase, list[str]]:
             f"take a model that was trained on {own}."
         )
     left_out = [
-        f"{name} is left out, the model was not trained on it"
+        Remark(text=f"{name} is left out, the model was not trained on it")
         for name in sorted(set(case.sequences) - set(taken))
     ]
     return replace(case, sequences=taken, lesion_mask=None), left_out

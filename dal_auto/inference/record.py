@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dal_auto.inference.measure import Component
+from dal_auto.inference.remark import Remark
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.store.kept import Kept
 
@@ -81,8 +82,8 @@ class PredictionRecord(Kept):
     steps: CaseSteps
     done: tuple[str, ...]
     model: ModelNames
-    warnings: tuple[str, ...]
-    flags: tuple[str, ...]
+    warnings: tuple[Remark, ...]
+    flags: tuple[Remark, ...]
     quality: dict[str, int | float]
     maps: tuple[MapRecord, ...]
     files: dict[str, str]

@@ -35,9 +35,9 @@ from dal_auto.inference.prepare import (
     usable,
 )
 from dal_auto.inference.record import read_records, record_path
+from dal_auto.inference.remark import Remark, flags_of
 from dal_auto.inference.request import Request, is_done
 from dal_auto.inference.table import write_tables
-from dal_auto.preprocessing.quality.limits import flags
 from dal_auto.store.atomic import remove_leftovers
 from dal_auto.store.claim import claimed, require_good_name
 from dal_auto.store.failures import Failures, case_error
@@ -113,7 +113,7 @@ def _predict_cases(
 ) -> PredictionSummary:
     summary = PredictionSummary()
     tasks: dict[str, PrepareTask] = {}
-    left_out: dict[str, list[str]] = {}
+    left_out: dict[str, list[Remark]] = {}
     for case in cases:
         try:
             require_good_name(case)
@@ -149,7 +149,7 @@ def _predict_all(
     model: Model,
     output: Path,
     tasks: dict[str, PrepareTask],
-    left_out: dict[str, list[str]],
+    left_out: dict[str, list[Remark]],
     summary: PredictionSummary,
     workforce: Workforce,
 ) -> None:
@@ -213,10 +213,8 @@ def _through_the_network(
 def _tell(case_id: str, prepared: Prepared, model: Model) -> None:
     """What was decided for a case, and what a human should look at."""
     logger.info("%s: %s", case_id, decisions(prepared.steps, model.request.plan))
-    for warning in prepared.warnings:
-        logger.warning("%s: %s", case_id, warning)
-    for flag in flags(prepared.case.quality):
-        logger.warning("%s: %s", case_id, flag)
+    for remark in (*prepared.warnings, *flags_of(prepared.case.quality)):
+        logger.warning("%s: %s", case_id, remark)
 
 
 def _say_once() -> Callable[[frozenset[str], Prediction], None]:

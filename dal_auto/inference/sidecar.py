@@ -9,6 +9,7 @@ from dal_auto.inference.limits import LIMITS
 from dal_auto.inference.model import Model
 from dal_auto.inference.native_map import JOINT, NativeMap
 from dal_auto.inference.prepare import Prepared
+from dal_auto.inference.remark import texts
 from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.joint import JointRule
 
@@ -55,7 +56,7 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
         "model": model.names.model_dump(exclude={"threshold_source"}),
         "steps": list(prepared.case.steps),
         "tools": list(prepared.tools),
-        "warnings": list(prepared.warnings),
+        "warnings": texts(prepared.warnings),
         "cannot_see": list(LIMITS),
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dal_auto.inference.record import PredictionRecord
+from dal_auto.inference.remark import texts
 from dal_auto.store.atomic import replacing
 from dal_auto.store.failures import Failures
 
@@ -52,8 +53,8 @@ def case_rows(records: Iterable[PredictionRecord]) -> list[dict[str, Any]]:
             "largest_component_ml": one.largest_component_ml,
             "maximum_score": one.maximum_score,
             "mean_score": one.mean_score,
-            "flags": "; ".join(record.flags),
-            "warnings": "; ".join(record.warnings),
+            "flags": "; ".join(texts(record.flags)),
+            "warnings": "; ".join(texts(record.warnings)),
             "run": record.model.run,
         }
         for record in records

@@ -16,6 +16,7 @@ from dal_auto.inference.export import standard_grid
 from dal_auto.inference.measure import Component
 from dal_auto.inference.prepare import Prepared, PrepareTask
 from dal_auto.inference.record import MapRecord, ModelNames, PredictionRecord
+from dal_auto.inference.remark import Remark
 from dal_auto.inference.request import tools_of
 from dal_auto.inference.run import PredictionSummary, predict_cases
 from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
@@ -132,7 +133,7 @@ def prepared(case, plans) -> Callable[..., Prepared]:
     grid = standard_grid(plans)
     steps = CaseSteps(bias_correct=True, coregister=False, register_to_atlas=False, strip=False)
 
-    def make(task: PrepareTask, blob: int = 8, warnings: tuple[str, ...] = ()) -> Prepared:
+    def make(task: PrepareTask, blob: int = 8, warnings: tuple[Remark, ...] = ()) -> Prepared:
         names = tuple(task.case.sequences)
         images = np.stack([case.image(name) for name in names]).copy()
         middle = slice(SIZE // 2 - blob, SIZE // 2 + blob)

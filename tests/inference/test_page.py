@@ -11,6 +11,7 @@ from dal_auto.figures.png import save_png
 from dal_auto.inference.limits import LIMITS
 from dal_auto.inference.page import write_page
 from dal_auto.inference.record import PredictionRecord
+from dal_auto.inference.remark import Remark, flags_of
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -96,7 +97,12 @@ def test_it_says_what_it_is_not_and_what_the_method_cannot_see(read, record, mod
 
 
 def test_flags_warnings_and_failures_are_shown_and_escaped(read, tmp_path, record):
-    odd = record("a", 1.0, flags=("atlas_dice 0.5 <b>",), warnings=("T1 & T2 swapped",))
+    odd = record(
+        "a",
+        1.0,
+        flags=(Remark(text="atlas_dice 0.5 <b>"),),
+        warnings=(Remark(text="T1 & T2 swapped"),),
+    )
     page = read(odd, record("b", 2.0), failures=("case <c>: no & such file",))
     assert "atlas_dice 0.5 <b>" in page.rows[1][1] and "T1 & T2 swapped" in page.rows[1][1]
     assert "case <c>: no & such file" in page.words
@@ -107,8 +113,12 @@ def test_flags_warnings_and_failures_are_shown_and_escaped(read, tmp_path, recor
 def test_a_flag_or_warning_stands_once_in_the_line_of_its_sequence_or_the_first(read, record):
     case = record(
         "a", 3.0, 2.0, 1.0,
-        flags=("coverage_T2 0.5 outside 0.95 to 1", "atlas_dice 0.5 outside 0.8 to 1"),
-        warnings=("T1: slices of 6 mm", "T1 and T2 seem to be swapped", "PD is left out"),
+        flags=flags_of({"coverage_T2": 0.5, "atlas_dice": 0.5}),
+        warnings=(
+            Remark(text="T1: slices of 6 mm", sequence="T1"),
+            Remark(text="T1 and T2 seem to be swapped"),
+            Remark(text="PD is left out", sequence="PD"),
+        ),
     )  # fmt: skip
     t1, t2, last = case.maps
     joint = last.model_copy(update={"sequence": "joint"})

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from dal_auto.inference.remark import Remark
+
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
@@ -17,7 +19,7 @@ def page(predicting, prepared, scans, tmp_path, browser) -> Any:
 
     def prepare(task):
         case_id = task.case.case_id
-        odd = ("T1 and T2 look swapped",) if case_id == "c2" else ()
+        odd = (Remark(text="T1 and T2 look swapped"),) if case_id == "c2" else ()
         return prepared(task, blob=sizes[case_id], warnings=odd)
 
     predicting([*scans(*sizes, sequences=("T1",)), *scans("bad", sequences=("PD",))], prepare)

@@ -90,8 +90,8 @@ def test_what_the_fingerprint_warns_of_comes_along_without_the_cases_name(withou
     claimed = replace(scan, sequences=swapped, claims=ClaimedState(stripped=False))
     found: Prepared = prepare(task(claimed))
     said = "said to be stripped=False, measured True"
-    assert any(warning.startswith(said) for warning in found.warnings), found.warnings
-    assert any("T2 looks like a T1" in warning for warning in found.warnings), found.warnings
+    assert any(warning.text.startswith(said) for warning in found.warnings), found.warnings
+    assert any("T2 looks like a T1" in warning.text for warning in found.warnings), found.warnings
 
 
 def dangle(path: Path) -> None:
@@ -153,6 +153,6 @@ def test_only_sequences_that_the_model_knows_are_used_and_no_lesion_mask(tmp_pat
     case = RawCase("d", "a", "p", files, lesion_mask=tmp_path / "lesion")
     taken, warnings = usable(case, ("T1",))
     assert list(taken.sequences) == ["T1"] and taken.lesion_mask is None
-    assert [warning.split()[0] for warning in warnings] == ["FLAIR", "T2"]
+    assert [warning.text.split()[0] for warning in warnings] == ["FLAIR", "T2"]
     with pytest.raises(UsageError, match=r"only FLAIR, T1, T2, and the model knows PD\. Leave"):
         usable(case, ("PD",))

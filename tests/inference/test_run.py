@@ -17,6 +17,7 @@ import pytest
 from dal_auto.case import RawCase
 from dal_auto.errors import CaseFailed, DiskFull, InputError, UsageError
 from dal_auto.inference import outputs, request
+from dal_auto.inference.remark import Remark
 from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
 from dal_auto.store.runs import Run
 
@@ -176,7 +177,9 @@ def test_decisions_warnings_and_flags_are_told_and_kept(
     predicting, prepared, scans, tmp_path, caplog
 ):
     caplog.set_level(logging.INFO)
-    predicting(scans("a"), lambda task: prepared(task, warnings=("T1 and T2 look swapped",)))
+    predicting(
+        scans("a"), lambda task: prepared(task, warnings=(Remark(text="T1 and T2 look swapped"),))
+    )
     assert "a: needs N4; not needed: skull stripping (deepbet)" in caplog.text
     assert "a: T1 and T2 look swapped" in caplog.text and "atlas_dice 0.5" in caplog.text
     log = json.loads((tmp_path / "maps" / "logs" / "a.json").read_text())

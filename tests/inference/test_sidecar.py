@@ -9,13 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 from dal_auto.inference.limits import LIMITS
+from dal_auto.inference.remark import Remark
 from dal_auto.inference.sidecar import sidecar
 
 RAW = SimpleNamespace(sequences={"T1": Path("/scans/a_T1.nii.gz"), "T2": Path("/scans/é T2.nii")})
 PREPARED = SimpleNamespace(
     case=SimpleNamespace(sequences=("T1", "T2"), steps=("N4: by nobody", "crop")),
     tools=("dal_auto 0", "greedy 1"),
-    warnings=("it is odd",),
+    warnings=(Remark(text="it is odd"),),
 )
 
 

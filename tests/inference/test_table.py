@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from dal_auto.errors import CaseFailed
+from dal_auto.inference.remark import Remark
 from dal_auto.inference.table import CASES, COMPONENTS, SECONDS, write_tables
 from dal_auto.store.atomic import write_json
 from dal_auto.store.failures import COLUMNS as FAILURES
@@ -17,7 +18,9 @@ def test_every_table_has_its_columns_and_rows(tmp_path, record):
     for name in ("y", "z"):
         failures.add(name, CaseFailed(name, "N4", "c"))
     write_tables(
-        tmp_path, [record("a", 2.0, 1.0, flags=("f 1", "f 2")), record("b", 4.0)], failures
+        tmp_path,
+        [record("a", 2.0, 1.0, flags=(Remark(text="f 1"), Remark(text="f 2"))), record("b", 4.0)],
+        failures,
     )
     cases = pd.read_csv(tmp_path / "cases.csv")
     assert tuple(cases.columns) == CASES and list(cases["sequence"]) == ["T1", "T2", "T1"]

@@ -145,6 +145,12 @@ def _stem(name: str) -> str | None:
     return next((stem for stem in per_sequence if name.startswith(f"{stem}_")), None)
 
 
+def sequence_of(name: str) -> str:
+    """The sequence that a figure is of; empty where there is one for the case as a whole."""
+    stem = _stem(name)
+    return "" if stem is None or stem == name else name.removeprefix(f"{stem}_")
+
+
 def figure_of(name: str) -> Figure:
     """What a figure's name stands for, its sequence filled into the title."""
     stem = _stem(name)
