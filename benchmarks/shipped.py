@@ -101,7 +101,8 @@ def _joint(group: str, case: StandardCase, maps: dict, model: Model, parts: list
     """The map of all sequences; the intensity beside it is that of the best single sequence."""
     thresholds = {name: model.threshold(name, "") for name in maps}
     plan = model.plans.scoring
-    score = joint_score(maps, thresholds, plan.joint, plan.joint_weights)
+    own = model.joint_threshold(maps)
+    score = joint_score(maps, thresholds, plan.joint, plan.joint_weights, case.shown, threshold=own)
     best = max(parts, key=lambda one: max(percent(one.bright), percent(one.dark)))
     assert case.lesion_mask is not None
     counts = ScoreCounts.from_volume(score, case.lesion_mask)

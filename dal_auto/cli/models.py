@@ -13,7 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.StrictParser(
         prog="dal_models",
         description="List the models that dal_predict can use, write one as a file with its card, "
-        "or take such a file over. Nothing is ever downloaded.",
+        "give it the thresholds of your own healthy cases, or take such a file over. Nothing is "
+        "ever downloaded.",
         example="dal_models export -r Simulated/DAL -o mine.safetensors",
     )
     commands = parser.add_subparsers(
@@ -21,16 +22,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     listing = commands.add_parser("list", help="the shipped model, and the runs in DAL_RESULTS")
     export = commands.add_parser("export", help="write a trained model as FILE.safetensors + .json")
-    export.add_argument("-r", metavar="RUN", help="a run: its folder, or a part of its name")
-    export.add_argument("-m", metavar="METHOD", help="method, where runs of several exist")
-    export.add_argument(
-        "-o", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="write a model with practical thresholds of your own healthy cases",
+        description="The practical thresholds of a model, anew: what a small share of the brain "
+        "voxels of a preprocessed dataset's healthy cases exceeds (scoring.false_positive_rate).",
     )
-    export.add_argument("--name", help="the model's name on its card (default: the run's)")
+    for command in (export, calibrate):
+        command.add_argument("-r", metavar="RUN", help="a run: its folder, or a part of its name")
+        command.add_argument("-m", metavar="METHOD", help="method, where runs of several exist")
+        command.add_argument(
+            "-o", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
+        )
+        command.add_argument("--name", help="the model's name on its card (default: the run's)")
+    calibrate.add_argument(
+        "-d", required=True, metavar="DATASET", help="preprocessed, with healthy cases"
+    )
+    common.add_device(calibrate)
     install = commands.add_parser("install", help="put a model file among the runs in DAL_RESULTS")
     install.add_argument("file", type=Path, metavar="FILE", help="a .safetensors file; its card "
                          "(.json) lies beside it")  # fmt: skip
-    for command in (listing, export, install):
+    for command in (listing, export, calibrate, install):
         common.add_common(command)
     return common.run_command(parser, _run, arguments)
 

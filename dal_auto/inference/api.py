@@ -39,7 +39,7 @@ class Result:
     ----------
     map : the anomaly score, float32, ≥ 0, 0 outside the brain. An image of SimpleITK where the scan
         was one, else of nibabel; likewise `mask` and `pseudo_healthy`. Of several sequences it is
-        the joint map, in multiples of the thresholds, on the grid of the T1 (else T2, else the
+        the joint map, in multiples of its threshold, on the grid of the T1 (else T2, else the
         first)
     mask : uint8, 1 where the score is `threshold` or more
     components : the 26-connected pieces of the mask, the largest first: ``ml``, their centre

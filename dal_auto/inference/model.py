@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, threshold_k
 from dal_auto.methods.method import Method
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.atlas import load_atlas
+from dal_auto.scoring.joint import joint_key
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
 
@@ -44,6 +46,21 @@ class Model:
         if self.request.threshold is not None:
             return self.request.threshold
         return self.checkpoint.thresholds[threshold_key(sequence, variant)]
+
+    def joint_threshold(self, sequences: Iterable[str]) -> float:
+        """The threshold of the joint map of some sequences, in multiples of theirs.
+
+        It is 1 where the user named a threshold, and for models that were made before there was
+        one.
+        """
+        if not self.knows_joint(sequences):
+            return 1.0
+        return self.checkpoint.joint_thresholds[joint_key(sequences)]
+
+    def knows_joint(self, sequences: Iterable[str]) -> bool:
+        """Whether the joint map of some sequences has a threshold of its own."""
+        known = joint_key(sequences) in self.checkpoint.joint_thresholds
+        return known and self.request.threshold is None
 
     @property
     def threshold_source(self) -> str:

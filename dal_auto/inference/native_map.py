@@ -31,7 +31,7 @@ class NativeMap:
     name : a sequence, or "joint"
     on : the sequence in whose space it lies
     grid : of that scan
-    score : (x, y, z) float32 on `grid`, ≥ 0; of "joint" in multiples of the thresholds
+    score : (x, y, z) float32 on `grid`, ≥ 0; of "joint" in multiples of its threshold
     threshold : the score from which on a voxel is in `mask`
     components : see `measure.components`
     brain : (x, y, z) bool, the brain mask on `grid`
@@ -117,7 +117,14 @@ def joint_prediction(
         variant, scores[sequence] = next(iter(prediction.anomaly.items()))
         thresholds[sequence] = model.threshold(sequence, variant)
     plan = model.plans.scoring
-    score = joint_score(scores, thresholds, plan.joint, plan.joint_weights, case.shown)
+    score = joint_score(
+        scores,
+        thresholds,
+        plan.joint,
+        plan.joint_weights,
+        case.shown,
+        model.joint_threshold(predictions),
+    )
     return replace(like, anomaly={"": score}, extras={}, vectors={})
 
 

@@ -30,27 +30,40 @@ _EQUAL = 0.01
 
 
 def pack(source: Run | ModelFile, target: Path, *, name: str | None = None) -> ModelFile:
-    """Write a model as ``target`` (``.safetensors``) and its card.
+    """Write a complete run, or a model, as ``target`` (``.safetensors``) and its card.
+
+    Parameters
+    ----------
+    name : on the card; by default the run's
+
+    Raises
+    ------
+    UsageError
+        as `write_model`.
+    """
+    return write_model(load_checkpoint(source.checkpoint_path), target, name or str(source))
+
+
+def write_model(whole: Checkpoint, target: Path, name: str) -> ModelFile:
+    """Write a checkpoint as ``target`` (``.safetensors``) and its card.
 
     Weights are stored in half precision where that leaves the score on the atlas's brain as it is
     (to 1 % of its mean), else in single precision. What only training or figures want stays behind.
 
     Parameters
     ----------
-    source : a complete run
     target : the ``.safetensors`` file to write; the card goes beside it
-    name : on the card; by default the run's
+    name : on the card
 
     Raises
     ------
     UsageError
-        if `target` is no ``.safetensors``, or the run has no practical thresholds.
+        if `target` is no ``.safetensors``, or the model has no practical thresholds.
     """
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} does not end in .safetensors")
-    whole = load_checkpoint(source.checkpoint_path)
     if not whole.thresholds:
-        raise UsageError(f"{source} has no practical thresholds: resume its training first")
+        raise UsageError(f"{name} has no practical thresholds: resume its training first")
     plans = _without_folders(whole.plans)
     lean = replace(whole, plans=plans, optimiser={}, progress={}, figures={})
     halved = replace(lean, tensors={n: _halved(tensor) for n, tensor in lean.tensors.items()})
@@ -64,7 +77,7 @@ def pack(source: Run | ModelFile, target: Path, *, name: str | None = None) -> M
     model = ModelFile(target)
     write_json(
         model.card_path,
-        _card(model, lean, name or str(source), equal, difference).model_dump(mode="json"),
+        _card(model, lean, name, equal, difference).model_dump(mode="json"),
     )
     return model
 
@@ -157,6 +170,7 @@ def _card(
         sequences=plans.sequences,
         steps=checkpoint.step,
         thresholds=dict(checkpoint.thresholds),
+        joint_thresholds=dict(checkpoint.joint_thresholds),
         threshold_source=checkpoint.threshold_source,
         atlas=plans.preprocessing.atlas,
         precision="half" if half else "single",

@@ -24,6 +24,7 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
     """What belongs beside an anomaly map; keys are BIDS' where it has one."""
     scoring, joint = model.plans.scoring, found.name == JOINT
     sources = prepared.case.sequences if joint else [found.name]
+    calibrated = not joint or model.knows_joint(sources)
     of = f"all of {', '.join(sources)}" if joint else found.name
     meaning = f"anomaly score of {model.plans.method.name}"
     if joint:
@@ -31,6 +32,9 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
         if scoring.joint != "max":
             weights = (f"{name} {scoring.joint_weights.get(name, 1.0):g}" for name in sources)
             meaning += f"; weights: {', '.join(weights)}"
+        if calibrated:
+            own = model.joint_threshold(sources)
+            meaning += f"; the whole over {own:.4g}, its own threshold"
     return {
         "Description": f"Anomaly map of {of}, in the space of the {found.on} scan. Research only, "
         "not for diagnosis.",
@@ -46,12 +50,12 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
         },
         "post_processing": _post_processing(scoring),
         "threshold": found.threshold,
-        "threshold_source": "1 is the threshold of each sequence: " + model.threshold_source
-        if joint
-        else model.threshold_source,
-        "false_positive_rate": None
-        if joint or model.request.threshold is not None
-        else scoring.false_positive_rate,
+        "threshold_source": model.threshold_source
+        if calibrated
+        else f"1 is the threshold of each sequence: {model.threshold_source}",
+        "false_positive_rate": scoring.false_positive_rate
+        if calibrated and model.request.threshold is None
+        else None,
         "mask": "voxels of the map with a score at or above the threshold",
         "model": model.names.model_dump(exclude={"threshold_source"}),
         "steps": list(prepared.case.steps),

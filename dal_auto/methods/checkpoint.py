@@ -44,6 +44,8 @@ class Checkpoint:
     tensors : the method's
     step : training steps taken
     thresholds : "sequence" or "sequence/variant" → practical threshold of the post-processed score
+    joint_thresholds : `joint_key` → threshold of the joint map of these sequences, in multiples of
+        theirs; models of before have none
     threshold_source : which cases gave the thresholds, in words
     optimiser : the optimiser's tensors, in ``last.safetensors`` only
     progress : what else a resumed training must know
@@ -55,6 +57,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     step: int = 0
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    joint_thresholds: Mapping[str, float] = field(default_factory=dict)
     threshold_source: str = ""
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
@@ -127,6 +130,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "plans": checkpoint.plans.to_json(),
         "step": checkpoint.step,
         "thresholds": dict(checkpoint.thresholds),
+        "joint_thresholds": dict(checkpoint.joint_thresholds),
         "threshold_source": checkpoint.threshold_source,
         "progress": dict(checkpoint.progress),
         "versions": versions(),
@@ -178,6 +182,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tensors=weights,
         step=content["step"],
         thresholds=content["thresholds"],
+        joint_thresholds=content.get("joint_thresholds", {}),
         threshold_source=content["threshold_source"],
         optimiser=under("optimiser."),
         progress=content["progress"],

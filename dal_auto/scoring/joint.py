@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -12,18 +12,25 @@ from dal_auto.case import BoolArray, FloatArray
 JointRule = Literal["roots", "mean", "max"]
 
 
+def joint_key(sequences: Iterable[str]) -> str:
+    """What the joint map of some sequences is called among thresholds: "FLAIR+T1+T2"."""
+    return "+".join(sorted(sequences))
+
+
 def joint_score(
     scores: Mapping[str, FloatArray],
     thresholds: Mapping[str, float],
     rule: JointRule,
     weights: Mapping[str, float] | None = None,
     shown: Mapping[str, BoolArray] | None = None,
+    threshold: float = 1.0,
 ) -> FloatArray:
-    """The scores of several sequences as one, in multiples of their thresholds.
+    """The scores of several sequences as one, in multiples of its threshold.
 
     A score says nothing across sequences; divided by its practical threshold it does: 1 is what the
     same share of healthy voxels exceeds in each. In a mean of square roots what several sequences
-    mark counts for more than what one marks alone.
+    mark counts for more than what one marks alone. Sequences seldom err at one place, so that a
+    much smaller share of healthy voxels exceeds 1 in the joint map: it has a threshold of its own.
 
     Parameters
     ----------
@@ -35,10 +42,11 @@ def joint_score(
         none, 1
     shown : sequence → (x, y, z) where it has a score; sequences that are not named have one
         everywhere
+    threshold : of the joint map itself, in multiples of the sequences' thresholds; > 0
 
     Returns
     -------
-    (x, y, z) float32 ≥ 0
+    (x, y, z) float32 ≥ 0; 1 is its threshold
 
     Raises
     ------
@@ -51,8 +59,9 @@ def joint_score(
         name: score.astype(np.float32) / np.float32(thresholds[name])
         for name, score in scores.items()
     }
+    whole = np.float32(threshold)
     if rule == "max":
-        return np.asarray(np.maximum.reduce([*calibrated.values()]), np.float32)
+        return np.asarray(np.maximum.reduce([*calibrated.values()]) / whole, np.float32)
     total = np.zeros((), np.float32)
     weight_sum = np.zeros((), np.float32)
     for name, score in calibrated.items():
@@ -60,4 +69,4 @@ def joint_score(
         total = total + weight * (np.sqrt(score) if rule == "roots" else score)
         weight_sum = weight_sum + weight * (shown or {}).get(name, np.True_)
     mean = np.divide(total, weight_sum, out=np.zeros_like(total), where=weight_sum > 0)
-    return np.asarray(mean**2 if rule == "roots" else mean, np.float32)
+    return np.asarray((mean**2 if rule == "roots" else mean) / whole, np.float32)

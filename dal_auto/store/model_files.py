@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from pydantic import Field
+
 from dal_auto.errors import InputError, PlansError, UsageError
 from dal_auto.schema import FileName, Section
 from dal_auto.store.runs import Run, choose_run, complete_runs
@@ -31,6 +33,8 @@ class ModelCard(Section):
     size_bytes : of the same file
     steps : training steps
     thresholds : "sequence" or "sequence/variant" → practical threshold of the filtered score
+    joint_thresholds : sequences, joined by "+" → threshold of their joint map, in multiples of
+        theirs
     threshold_source : which cases gave the thresholds, in words
     precision : in which the weights are stored; they are computed with in single precision
     half_difference : mean difference of the score that half precision makes, as a share of the mean
@@ -49,6 +53,7 @@ class ModelCard(Section):
     sequences: tuple[FileName, ...]
     steps: int
     thresholds: dict[str, float]
+    joint_thresholds: dict[str, float] = Field(default_factory=dict)
     threshold_source: str
     atlas: str
     precision: str

@@ -30,11 +30,11 @@ from dal_auto.store.claim import claimed
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
+from dal_auto.training.calibration import CALIBRATION_CASES, practical_thresholds
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.drawn.dataset import drawn_cohort, is_simulated
 from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
-from dal_auto.training.validation import CALIBRATION_CASES, practical_thresholds
 from dal_auto.workers.bars import progress
 
 logger = logging.getLogger(__name__)
@@ -228,18 +228,25 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
     few = range(min(len(calibration), CALIBRATION_CASES))
     method.calibrate(calibration.batch([index]).to(device) for index in few)
     best = replace(best, tensors=method.tensors())
-    thresholds = practical_thresholds(method, calibration, device)
+    thresholds = practical_thresholds(method, calibration.records, device)
     some = range(min(len(training), _FIGURE_CASES))
     figures = {}
     if isinstance(method, Illustrated):
         figures = method.fit_figures(training.batch([index]).to(device) for index in some)
-    finished = replace(best, thresholds=thresholds, threshold_source=source, figures=figures)
+    finished = replace(
+        best,
+        thresholds=thresholds.scores,
+        joint_thresholds=thresholds.joint,
+        threshold_source=source,
+        figures=figures,
+    )
     save_checkpoint(run.checkpoint_path, finished)
     write_json(
         run.folder / "complete.json",
         {
             "step": best.step,
-            "thresholds": thresholds,
+            "thresholds": thresholds.scores,
+            "joint_thresholds": thresholds.joint,
             "threshold_source": source,
             "training_cases": [record.case_id for record in training.records],
             "validation_cases": [record.case_id for record in validation.records],

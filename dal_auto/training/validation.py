@@ -1,31 +1,25 @@
-"""How a run is doing on healthy patients that it does not train on, and what its threshold is."""
+"""How a run is doing on healthy patients that it does not train on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import median_high
 
 import torch
 from torch import Tensor
 
-from dal_auto.inference.predictor import predict
-from dal_auto.methods.checkpoint import threshold_key
-from dal_auto.methods.method import Batch, GradientMethod, Method, mean_images
-from dal_auto.scoring.metrics import threshold_at_false_positive_rate
-from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.store.standard_cases import read_case
+from dal_auto.methods.method import Batch, GradientMethod, mean_images
 from dal_auto.training.cohort import Cohort
 
 #: Keys of figures: the method's own, and the mean brain's.
 RESTORATION_ERROR, MEAN_BRAIN_ERROR = "restoration_error", "mean_brain_error"
-#: More cases would hardly move the threshold.
-CALIBRATION_CASES = 32
+#: More cases would hardly move a mean.
+_MOST_CASES = 32
 
 
 def mean_of_training(training: Cohort, device: str) -> Tensor:
     """(sequence, x, y, z) mean of the first training cases: what a restoration must come closer
     than."""
-    few = range(min(len(training), CALIBRATION_CASES))
+    few = range(min(len(training), _MOST_CASES))
     return mean_images(training.batch([index]) for index in few).to(device)
 
 
@@ -45,7 +39,7 @@ def validate(
     """
     cohort = validation if len(validation) else training
     size = cohort.plans.configuration.batch_subjects
-    starts = range(0, min(len(cohort), CALIBRATION_CASES), size)
+    starts = range(0, min(len(cohort), _MOST_CASES), size)
     method.network.eval()
     totals: dict[str, float] = {}
     for start in starts:
@@ -85,31 +79,3 @@ def first_pair(validation: Cohort, training: Cohort) -> Batch:
 def _pair(cohort: Cohort, start: int) -> Batch:
     size = cohort.plans.configuration.batch_subjects
     return cohort.batch([(start + i) % len(cohort) for i in range(size)])
-
-
-def practical_thresholds(method: Method, cohort: Cohort, device: str) -> dict[str, float]:
-    """Score that a stated share of the brain voxels of a healthy case exceeds, per sequence.
-
-    It is the median over the cases: of at least half of them no larger share is marked. Of all
-    voxels together one odd head would decide, which has more high scores than all others.
-
-    Parameters
-    ----------
-    cohort : healthy cases, ideally none that was trained on
-
-    Returns
-    -------
-    "sequence", or "sequence/variant" where the method has several → threshold
-    """
-    rate = method.plans.scoring.false_positive_rate
-    found: dict[str, list[float]] = {}
-    for record in cohort.records[:CALIBRATION_CASES]:
-        case = read_case(record)
-        for sequence in (name for name in method.plans.sequences if name in case.sequences):
-            prediction = predict(method, case, sequence, device, compare=True)
-            brain = case.brain_of(sequence)
-            for variant, score in prediction.anomaly.items():
-                counts = ScoreCounts.from_volume(score, brain & False, within=brain)
-                threshold = threshold_at_false_positive_rate(counts, rate)
-                found.setdefault(threshold_key(sequence, variant), []).append(threshold)
-    return {key: median_high(values) for key, values in found.items()}

@@ -16,6 +16,7 @@ from dal_auto.errors import UsageError
 from dal_auto.images import write_image
 from dal_auto.inference.export import standard_grid
 from dal_auto.inference.layout import bids_entities
+from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
 from dal_auto.preprocessing.resampling import resample
 
 
@@ -39,6 +40,26 @@ def test_the_joint_map_is_the_weighted_mean_of_the_roots(predicting, scans, tmp_
     assert "mean of the square roots of the sequences' scores" in beside["score"]["meaning"]
     assert beside["score"]["meaning"].endswith("weights: T1 1, T2 2")
     assert not (maps / "a_joint_pseudo-healthy.nii.gz").exists()
+
+
+def test_the_joint_map_is_in_multiples_of_its_own_threshold(predicting, run, scans, tmp_path):
+    """Of these sequences; another pair's says nothing. A threshold of the user leaves it out."""
+    predicting(scans("a"))
+    plain = volume(tmp_path / "maps", "a_joint_anomaly")
+    kept = load_checkpoint(run.checkpoint_path)
+    own = {"T1+T2": 0.5, "FLAIR+T1": 0.125}
+    save_checkpoint(run.checkpoint_path, replace(kept, joint_thresholds=own))
+    predicting(scans("a"))
+    maps = tmp_path / "maps"
+    scaled = volume(maps, "a_joint_anomaly")
+    np.testing.assert_allclose(scaled, 2 * plain, rtol=2e-3, atol=1e-3)
+    np.testing.assert_array_equal(volume(maps, "a_joint_mask"), scaled >= 1)
+    beside = json.loads((maps / "a_joint_anomaly.json").read_text())
+    assert beside["score"]["meaning"].endswith("the whole over 0.5, its own threshold")
+    assert beside["threshold_source"].startswith("exceeded by 0.10%")
+    assert beside["false_positive_rate"] == 0.001
+    predicting(scans("a"), threshold=0.25)
+    np.testing.assert_allclose(volume(maps, "a_joint_anomaly"), plain, rtol=2e-3, atol=1e-3)
 
 
 def test_a_case_of_one_sequence_has_no_joint_map(predicting, scans, tmp_path):

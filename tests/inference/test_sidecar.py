@@ -29,6 +29,7 @@ def model(plans, model_names):
             plans=plans.override(overrides, "test"),
             request=SimpleNamespace(threshold=threshold),
             threshold_source="of healthy cases",
+            knows_joint=lambda _: False,
             names=model_names,
             method=SimpleNamespace(score_words=lambda sequence: f"|x − y| of {sequence}"),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dal_auto.scoring.joint import joint_score
+from dal_auto.scoring.joint import joint_key, joint_score
 
 
 def test_where_a_sequence_does_not_show_the_brain_the_others_have_the_say():
@@ -26,6 +26,15 @@ def test_each_score_counts_in_multiples_of_its_threshold():
     np.testing.assert_allclose(joint_score(scores, thresholds, "mean"), [[[1.5, 1.0]]])
     np.testing.assert_allclose(joint_score(scores, thresholds, "max"), [[[2.0, 2.0]]])
     assert joint_score(scores, thresholds, "mean").dtype == np.float32
+
+
+def test_the_joint_map_has_a_threshold_of_its_own():
+    scores = {"T1": np.array([[[1.0, 4.0]]]), "T2": np.array([[[9.0, 0.0]]])}
+    for rule in ("roots", "mean", "max"):
+        plain = joint_score(scores, {"T1": 1.0, "T2": 1.0}, rule)
+        own = joint_score(scores, {"T1": 1.0, "T2": 1.0}, rule, threshold=0.5)
+        np.testing.assert_allclose(own, 2 * plain)
+    assert joint_key(["T2", "FLAIR", "T1"]) == joint_key(["T1", "T2", "FLAIR"]) == "FLAIR+T1+T2"
 
 
 def test_one_sequence_alone_is_only_scaled():

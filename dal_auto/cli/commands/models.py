@@ -1,4 +1,4 @@
-"""``dal_models``: list models, write one as a file, take one over."""
+"""``dal_models``: list models, write one as a file, calibrate it, take one over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace) -> int:
-    actions = {"list": _list, "export": _export, "install": _install}
+    actions = {"list": _list, "export": _export, "calibrate": _calibrate, "install": _install}
     return actions[options.command](options)
 
 
@@ -39,13 +39,40 @@ def _list(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from dal_auto.inference.packing import pack  # torch takes seconds to import
 
-    model = pack(choose_model(options.m, options.r), options.o, name=options.name)
+    _tell(pack(choose_model(options.m, options.r), options.o, name=options.name))
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from dal_auto.inference.model import check_atlas
+    from dal_auto.inference.packing import write_model
+    from dal_auto.methods.checkpoint import load_checkpoint
+    from dal_auto.planning.hardware import Hardware
+    from dal_auto.preprocessing.run import case_records
+    from dal_auto.training.calibration import recalibrated
+
+    source = choose_model(options.m, options.r)
+    before = load_checkpoint(source.checkpoint_path)
+    check_atlas(before)
+    device = Hardware.measure(options.device).device
+    found = recalibrated(before, options.d, case_records(options.d), device)
+    for title, old, new in (
+        ("threshold of", before.thresholds, found.thresholds),
+        ("joint threshold of", before.joint_thresholds, found.joint_thresholds),
+    ):
+        for name, value in new.items():
+            was = f"was {old[name]:.4g}" if name in old else "had none"
+            logger.info("%s %s: %.4g (%s)", title, name, value, was)
+    _tell(write_model(found, options.o, options.name or str(source)))
+    return 0
+
+
+def _tell(model: ModelFile) -> None:
     card = model.card()
     logger.info(
         "%s: %.1f MB in %s precision; card: %s",
         model.checkpoint_path, card.size_bytes / 1e6, card.precision, model.card_path,
     )  # fmt: skip
-    return 0
 
 
 def _install(options: argparse.Namespace) -> int:

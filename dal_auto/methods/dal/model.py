@@ -180,7 +180,7 @@ class DAL(Illustrated, GradientMethod):
         restored = restoration.image
         if self.settings.fitted_contrast:
             restored = fitted_contrast(restored, x, mask)
-        score = self._score(x, restored, mask, sequence)
+        score = self.score(x, restored, mask, sequence)
         extras = {"anatomy": restoration.anatomy, "edges": restoration.edges}
         vectors = {}
         if restoration.modality is not None:
@@ -193,9 +193,18 @@ class DAL(Illustrated, GradientMethod):
             vectors=vectors,
         )
 
-    def _score(self, image: Tensor, restored: Tensor, mask: Tensor, sequence: str) -> Tensor:
-        """Eq. 15, or what the settings say for this sequence; (1, 1, x, y, z), 0 outside the
-        brain."""
+    def score(self, image: Tensor, restored: Tensor, mask: Tensor, sequence: str) -> Tensor:
+        """Eq. 15, or what the settings say for this sequence.
+
+        Parameters
+        ----------
+        image, restored : (1, 1, x, y, z) on the configuration's grid, in [0, 1]
+        mask : (1, 1, x, y, z), 0 or 1, the brain
+
+        Returns
+        -------
+        (1, 1, x, y, z) ≥ 0, 0 outside the brain
+        """
         settings, scoring = self.settings, self.plans.scoring
         polarity = settings.polarity.get(sequence)
         if sequence in settings.tolerant:

@@ -1,0 +1,149 @@
+"""What DAL's scores find of the same restored images: power, box and the other keys of the score.
+
+Each head is restored once; every row below scores that restoration, on the model's own grid and
+with a mean over 3 voxels in place of the filters of 1 mm, which is quick and ranks scores alike.
+Choose by the simulated heads (the default); `--real` is for a look.
+
+    make benchmark-scores
+    python benchmarks/scores.py [--model FILE] [--set method.settings.neighbourhood_mm=30 …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from preprocessing_parts.cases import test_data
+from shipped_parts import cases
+from simulated_cohort import Home
+from torch import Tensor
+
+from dal_auto.case import StandardCase
+from dal_auto.inference.model import load_model
+from dal_auto.inference.predictor import windows_of
+from dal_auto.methods.dal.model import DAL
+from dal_auto.plans import Plans, parse_assignment
+from dal_auto.preprocessing.configuration_grid import (
+    image_to_configuration,
+    mask_to_configuration,
+    matched_image,
+)
+from dal_auto.scoring.metrics import average_precision
+from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.scoring.postprocessing import mean_filter
+from dal_auto.store.model_files import choose_model
+
+_POWER, _BOX = "method.settings.difference_power", "method.settings.neighbourhood_mm"
+#: What a row is called → what it changes in the model's plans.
+ROWS: Mapping[str, Mapping[str, Any]] = {
+    "Eq. 15": {_POWER: 1.0, _BOX: 0.0},
+    "box of 20 mm": {_POWER: 1.0, _BOX: 20.0},
+    "box of 44 mm": {_POWER: 1.0, _BOX: 44.0},
+    "power 0.7, box of 44 mm": {_POWER: 0.7, _BOX: 44.0},
+    "power 0.5, box of 44 mm": {_POWER: 0.5, _BOX: 44.0},
+    "power 0.3, box of 44 mm": {_POWER: 0.3, _BOX: 44.0},
+    "SSIM alone": {"scoring.score": "ssim", _BOX: 0.0},
+    "both sides, Eq. 15": {"method.settings.polarity": {}, _POWER: 1.0, _BOX: 0.0},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """One sequence of a case on the model's grid, (1, 1, x, y, z)."""
+
+    case: str
+    sequence: str
+    image: Tensor
+    restored: Tensor
+    brain: Tensor
+    lesion: Tensor
+
+
+def restored(case: StandardCase, method: DAL) -> Iterable[Restored]:
+    """Every sequence that the model knows."""
+    plans = method.plans
+    assert case.lesion_mask is not None
+    lesion = mask_to_configuration(case.lesion_mask, plans)[None, None]
+    for sequence in (name for name in case.sequences if name in plans.sequences):
+        brain = case.brain_of(sequence)
+        image = image_to_configuration(matched_image(case, sequence, plans), brain, plans)
+        mask = mask_to_configuration(brain, plans)
+        found = method.detect(image, mask, sequence, windows_of(plans, "cpu"))
+        assert found.pseudo_healthy is not None
+        volumes = (image, found.pseudo_healthy, mask)
+        yield Restored(case.case_id, sequence, *(v[None, None] for v in volumes), lesion)
+
+
+def table(images: Iterable[Restored], plans: Plans, rows: Mapping[str, Mapping[str, Any]]) -> dict:
+    """Row → sequence → (pooled AP, mean of the cases' APs) in %."""
+    images = list(images)
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for title, changes in rows.items():
+        method = DAL(plans.override(changes, "benchmark"))
+        counts: dict[str, list[ScoreCounts]] = defaultdict(list)
+        for one in images:
+            score = method.score(one.image, one.restored, one.brain, one.sequence)
+            score = mean_filter(score, (3, 3, 3)) * one.brain
+            counts[one.sequence].append(
+                ScoreCounts.from_volume(score[0, 0].numpy(), one.lesion[0, 0].numpy() > 0)
+            )
+        found[title] = {
+            sequence: (
+                100 * average_precision(sum(several[1:], several[0])),
+                100 * float(np.mean([average_precision(one) for one in several])),
+            )
+            for sequence, several in counts.items()
+        }
+    return found
+
+
+@torch.no_grad()
+def main() -> None:
+    options = _options()
+    data = test_data()
+    if data is None:
+        raise SystemExit("no label maps and real cases; DAL_TEST_DATA names their folder")
+    method = load_model(choose_model(name=options.model), device="cpu").method
+    if not isinstance(method, DAL):
+        raise SystemExit(f"{options.model} is a model of {method.name}: its score has no such keys")
+    everything = (
+        cases.real_cases(data, options.home / "real")
+        if options.real
+        else cases.simulated_cases(data, Home(options.home))
+    )
+    images: dict[str, list[Restored]] = defaultdict(list)
+    for group, case in everything:
+        if case.lesion_mask is not None:
+            images[group] += restored(case, method)
+    rows = dict(ROWS)
+    if options.set:
+        rows[" ".join(options.set)] = dict(map(parse_assignment, options.set))
+    told = {}
+    for group, several in images.items():
+        told[group] = table(several, method.plans, {"as the model": {}} | rows)
+        sequences = list(dict.fromkeys(one.sequence for one in several))
+        print(f"\n{group}\n\n| score | {' | '.join(sequences)} |\n|---|{'---|' * len(sequences)}")
+        for title, values in told[group].items():
+            cells = (f"{pooled:.1f} ({mean:.1f})" for pooled, mean in values.values())
+            print(f"| {title} | {' | '.join(cells)} |")
+    print(json.dumps({"benchmark": "scores", "model": options.model, "found": told}))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--model", default="shipped", help="a .safetensors file of DAL")
+    parser.add_argument("--home", type=Path, default=Path(__file__).parent / ".cache" / "shipped")
+    parser.add_argument("--set", nargs="*", metavar="KEY=VALUE", help="one row more, with these")
+    parser.add_argument("--real", action="store_true", help="the real cases; nothing is chosen by")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

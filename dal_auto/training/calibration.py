@@ -1,0 +1,152 @@
+"""Practical thresholds: what a small share of healthy brains exceeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import median_high
+
+import numpy as np
+
+from dal_auto.case import BoolArray, FloatArray
+from dal_auto.errors import UsageError
+from dal_auto.inference.predictor import predict
+from dal_auto.methods.checkpoint import Checkpoint, threshold_key
+from dal_auto.methods.method import Method
+from dal_auto.plans import ScoringPlan
+from dal_auto.scoring.joint import joint_key, joint_score
+from dal_auto.scoring.metrics import threshold_at_false_positive_rate
+from dal_auto.scoring.pooled_curve import ScoreCounts
+from dal_auto.store.standard_cases import CaseRecord, read_case
+from dal_auto.workers.bars import progress
+
+#: More cases would hardly move the threshold.
+CALIBRATION_CASES = 32
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Practical thresholds.
+
+    Parameters
+    ----------
+    scores : "sequence", or "sequence/variant" where the method has several → threshold
+    joint : `joint_key` of several sequences → threshold of their joint map, in multiples of theirs
+    """
+
+    scores: Mapping[str, float]
+    joint: Mapping[str, float]
+
+
+def practical_thresholds(method: Method, records: Sequence[CaseRecord], device: str) -> Thresholds:
+    """Score that a stated share of the brain voxels of a healthy case exceeds: of each sequence,
+    and of the joint map of any of them.
+
+    It is the median over the cases: of at least half of them no larger share is marked. Of all
+    voxels together one odd head would decide, which has more high scores than all others.
+
+    Parameters
+    ----------
+    records : healthy cases, ideally none that was trained on; of many, the first
+        `CALIBRATION_CASES` count
+    """
+    rate = method.plans.scoring.false_positive_rate
+    found: dict[str, list[float]] = defaultdict(list)
+    keys: dict[str, str] = {}
+    brains: list[_Scores] = []
+    for record in progress("practical thresholds", "case", records[:CALIBRATION_CASES]):
+        case = read_case(record)
+        scores, shown = {}, {}
+        for sequence in (name for name in method.plans.sequences if name in case.sequences):
+            prediction = predict(method, case, sequence, device, compare=True)
+            brain = case.brain_of(sequence)
+            for variant, score in prediction.anomaly.items():
+                key = threshold_key(sequence, variant)
+                found[key].append(_exceeded(score[brain], rate))
+            # The first score of a method is the one that joint maps are made of.
+            variant, score = next(iter(prediction.anomaly.items()))
+            keys[sequence] = threshold_key(sequence, variant)
+            scores[sequence] = score[case.brain_mask]
+            shown[sequence] = brain[case.brain_mask]
+        brains.append(_Scores(scores, shown))
+    thresholds = {key: median_high(values) for key, values in found.items()}
+    own = {sequence: thresholds[key] for sequence, key in keys.items()}
+    return Thresholds(thresholds, _joint_thresholds(brains, own, method.plans.scoring))
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Of a case's brain voxels: each sequence's score, and where it shows them."""
+
+    scores: Mapping[str, FloatArray]
+    shown: Mapping[str, BoolArray]
+
+
+def _joint_thresholds(
+    brains: Sequence[_Scores], thresholds: Mapping[str, float], plan: ScoringPlan
+) -> dict[str, float]:
+    """The same of the joint map of every two or more sequences, over the cases that have them."""
+    found: dict[str, float] = {}
+    for count in range(2, len(thresholds) + 1):
+        for sequences in combinations(thresholds, count):
+            values = [
+                _exceeded(
+                    joint_score(
+                        {name: case.scores[name] for name in sequences},
+                        thresholds,
+                        plan.joint,
+                        plan.joint_weights,
+                        case.shown,
+                    ),
+                    plan.false_positive_rate,
+                )
+                for case in brains
+                if set(sequences) <= set(case.scores)
+            ]
+            # Of a method that marks nothing in healthy brains nothing can be said.
+            if values and (threshold := median_high(values)) > 0:
+                found[joint_key(sequences)] = threshold
+    return found
+
+
+def _exceeded(scores: FloatArray, rate: float) -> float:
+    """The least score that no larger share of these voxels exceeds."""
+    counts = ScoreCounts.from_volume(scores, np.zeros(scores.shape, bool))
+    return threshold_at_false_positive_rate(counts, rate)
+
+
+def recalibrated(
+    checkpoint: Checkpoint, dataset: str, records: Sequence[CaseRecord], device: str
+) -> Checkpoint:
+    """The same model with the thresholds of other healthy people, such as a lab's own controls.
+
+    Parameters
+    ----------
+    records : cases of `dataset`; those with a lesion mask are no healthy ones, and left out
+
+    Raises
+    ------
+    UsageError
+        if no healthy case is left, or one of the model's sequences is in none of them.
+    """
+    healthy = [record for record in records if not record.has_lesion_mask]
+    known = checkpoint.plans.sequences
+    healthy = [record for record in healthy if set(record.sequences) & set(known)]
+    if not healthy:
+        raise UsageError(f"{dataset} has no healthy case with {' or '.join(known)}")
+    lacking = set(known).difference(*(record.sequences for record in healthy))
+    if lacking:
+        raise UsageError(
+            f"no healthy case of {dataset} has {', '.join(sorted(lacking))}, which the model also "
+            "knows: its threshold would be that of other people."
+        )
+    found = practical_thresholds(checkpoint.build(device), healthy, device)
+    number = min(len(healthy), CALIBRATION_CASES)
+    return replace(
+        checkpoint,
+        thresholds=found.scores,
+        joint_thresholds=found.joint,
+        threshold_source=f"{number} healthy cases of {dataset}",
+    )

@@ -1,0 +1,92 @@
+"""Practical thresholds: of each sequence, of the joint map, of a lab's own healthy cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dal_auto.errors import UsageError
+from dal_auto.inference.predictor import predict
+from dal_auto.methods.checkpoint import Checkpoint
+from dal_auto.methods.mean_brain import MeanBrain
+from dal_auto.methods.raw_intensity import RawIntensity
+from dal_auto.scoring.joint import joint_score
+from dal_auto.store.standard_cases import read_case
+from dal_auto.training.calibration import practical_thresholds, recalibrated
+
+
+@pytest.fixture
+def mean_brain(make_cohort, make_plans) -> MeanBrain:
+    plans = make_plans("mean-brain", scoring__mean_filter_mm=3.0)
+    method, cohort = MeanBrain(plans), make_cohort(plans)
+    method.fit_cohort(cohort.batch([index]) for index in range(3))
+    return method
+
+
+@pytest.mark.parametrize("rate", [0.002, 0.02, 0.2])
+def test_at_most_the_stated_share_of_the_median_healthy_brain_lies_above(
+    mean_brain, make_cohort, rate
+):
+    plans = mean_brain.plans.override({"scoring.false_positive_rate": rate}, "test")
+    method = MeanBrain(plans)
+    method.load_tensors(mean_brain.tensors())
+    cohort = make_cohort(plans, [3, 4, 5])
+    thresholds = practical_thresholds(method, cohort.records, "cpu").scores
+    assert set(thresholds) == {"T1", "T2"}
+    for sequence, threshold in thresholds.items():
+        scores = []
+        for record in cohort.records:
+            case = read_case(record)
+            score = predict(method, case, sequence, "cpu").anomaly[""]
+            # What a bin of the pooled curve is: float16.
+            scores.append(score[case.brain_mask].astype(np.float16).astype(np.float64))
+        below = np.nextafter(np.float16(threshold), np.float16(0)).astype(np.float64)
+        assert np.median([np.mean(score >= threshold) for score in scores]) <= rate
+        assert np.median([np.mean(score >= below) for score in scores]) > rate, "the smallest"
+
+
+def test_the_joint_map_of_the_median_healthy_brain_has_the_stated_share_above(
+    mean_brain, make_cohort
+):
+    plans = mean_brain.plans.override({"scoring.false_positive_rate": 0.02}, "test")
+    method = MeanBrain(plans)
+    method.load_tensors(mean_brain.tensors())
+    cohort = make_cohort(plans, [3, 4, 5])
+    found = practical_thresholds(method, cohort.records, "cpu")
+    assert set(found.joint) == {"T1+T2"}
+    shares = []
+    for record in cohort.records:
+        case = read_case(record)
+        scores = {name: predict(method, case, name, "cpu").anomaly[""] for name in case.sequences}
+        plan = plans.scoring
+        score = joint_score(scores, found.scores, plan.joint, plan.joint_weights)
+        kept = score[case.brain_mask].astype(np.float16)
+        shares.append(np.mean(kept >= np.float16(found.joint["T1+T2"])))
+    assert 0 < np.median(shares) <= 0.02
+    assert found.joint["T1+T2"] < 1, "sequences seldom err at one place"
+
+
+def test_a_method_of_several_variants_has_a_threshold_for_each(make_cohort, make_plans):
+    plans = make_plans("raw-intensity")
+    thresholds = practical_thresholds(
+        RawIntensity(plans), make_cohort(plans, [0, 1]).records, "cpu"
+    )
+    assert set(thresholds.joint) == {"T1+T2"}
+    assert set(thresholds.scores) == {"T1/bright", "T1/dark", "T2/bright", "T2/dark"}
+
+
+def test_a_model_takes_over_the_thresholds_of_a_lab_s_own_controls(mean_brain, make_cohort):
+    """Of those with a lesion mask nothing is taken."""
+    before = Checkpoint(mean_brain.plans, mean_brain.tensors(), thresholds={"T1": 9.0, "T2": 9.0})
+    controls = make_cohort(mean_brain.plans, [3, 4]).records
+    patient = controls[0].model_copy(update={"case_id": "ill", "has_lesion_mask": True})
+    found = recalibrated(before, "Controls", [*controls, patient], "cpu")
+    expected = practical_thresholds(mean_brain, controls, "cpu")
+    assert (found.thresholds, found.joint_thresholds) == (expected.scores, expected.joint)
+    assert found.threshold_source == "2 healthy cases of Controls"
+    assert found.tensors is before.tensors
+    with pytest.raises(UsageError, match="Controls has no healthy case with T1 or T2"):
+        recalibrated(before, "Controls", [patient], "cpu")
+    only_t1 = [record.model_copy(update={"sequences": ("T1",)}) for record in controls]
+    with pytest.raises(UsageError, match="no healthy case of Controls has T2"):
+        recalibrated(before, "Controls", only_t1, "cpu")
