@@ -6,6 +6,7 @@ Choose by the simulated heads (the default); `--real` is for a look.
 
     make benchmark-scores
     python benchmarks/scores.py [--model FILE] [--set method.settings.neighbourhood_mm=30 …]
+    python benchmarks/scores.py --moved 4      # each head turned by 4° and shifted by 4 mm first
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from preprocessing_parts.cases import test_data
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from shipped_parts import cases
 from simulated_cohort import Home
 from torch import Tensor
@@ -81,6 +84,27 @@ def restored(case: StandardCase, method: DAL) -> Iterable[Restored]:
         yield Restored(case.case_id, sequence, *(v[None, None] for v in volumes), lesion)
 
 
+def moved(case: StandardCase, amount: float, seed: int) -> StandardCase:
+    """The case turned by so many degrees about some axis, and shifted by so many mm: what the
+    registration leaves."""
+    rng = np.random.default_rng(seed)
+    axis, shift = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
+    matrix = Rotation.from_rotvec(np.deg2rad(amount) * axis).as_matrix()
+    centre = (np.array(case.brain_mask.shape) - 1) / 2
+    offset = centre - matrix @ centre + amount * shift
+
+    def turned(volume: np.ndarray, order: int) -> np.ndarray:
+        return ndimage.affine_transform(volume, matrix, offset, order=order)
+
+    assert case.lesion_mask is not None
+    return replace(
+        case,
+        images=np.stack([turned(image, 1) for image in case.images]),
+        brain_mask=turned(case.brain_mask.astype(np.uint8), 0) > 0,
+        lesion_mask=turned(case.lesion_mask.astype(np.uint8), 0) > 0,
+    )
+
+
 def table(images: Iterable[Restored], plans: Plans, rows: Mapping[str, Mapping[str, Any]]) -> dict:
     """Row → sequence → (pooled AP, mean of the cases' APs) in %."""
     images = list(images)
@@ -119,9 +143,10 @@ def main() -> None:
         else cases.simulated_cases(data, Home(options.home))
     )
     images: dict[str, list[Restored]] = defaultdict(list)
-    for group, case in everything:
+    for number, (group, case) in enumerate(everything):
         if case.lesion_mask is not None:
-            images[group] += restored(case, method)
+            seen = moved(case, options.moved, number) if options.moved else case
+            images[group] += restored(seen, method)
     rows = dict(ROWS)
     if options.set:
         rows[" ".join(options.set)] = dict(map(parse_assignment, options.set))
@@ -141,6 +166,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="shipped", help="a .safetensors file of DAL")
     parser.add_argument("--home", type=Path, default=Path(__file__).parent / ".cache" / "shipped")
     parser.add_argument("--set", nargs="*", metavar="KEY=VALUE", help="one row more, with these")
+    parser.add_argument(
+        "--moved", type=float, default=0.0, help="degrees and mm that each case is moved by first"
+    )
     parser.add_argument("--real", action="store_true", help="the real cases; nothing is chosen by")
     return parser.parse_args()
 
