@@ -7,10 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-#: On a CPU, bfloat16 gradients of convolutions on a few voxels differ from run to run, and may be
-#: NaN: seen with 8³ voxels of input, not with the demo's 40×56×40.
-LEAST_BFLOAT16_VOXELS = 32
-
 
 def half_precision(device: str) -> torch.dtype | None:
     """The type that convolutions are faster in; None where there is none.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from dal_auto.case import Shape
 from dal_auto.errors import PlansError
-from dal_auto.networks.precision import LEAST_BFLOAT16_VOXELS, half_precision
+from dal_auto.networks.precision import half_precision
 from dal_auto.plans import ConfigurationPlan, PreprocessingPlan
 
 _TARGET = PreprocessingPlan().target_shape
@@ -17,6 +17,9 @@ PAPER_EPOCHS = 150
 _NARROWER = (1.0, 0.75, 0.5, 0.25)
 #: Voxels this large or larger are averaged: trilinear interpolation would skip some.
 _AVERAGED_FROM_MM = 2.0
+#: On a CPU, bfloat16 gradients of convolutions on a few voxels differ from run to run, and may be
+#: NaN: seen with 8³ voxels of input, not with the demo's 40×56×40.
+_BFLOAT16_FROM_VOXELS = 32
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def mixed_precision(kind: str, input_shape: Shape) -> bool:
     """Whether a device of this kind trains faster with it, and to the same bits again."""
     if kind == "cuda":
         return True
-    return half_precision(kind) is not None and min(input_shape) >= LEAST_BFLOAT16_VOXELS
+    return half_precision(kind) is not None and min(input_shape) >= _BFLOAT16_FROM_VOXELS
 
 
 CONFIGURATIONS: dict[str, Configuration] = {

@@ -94,8 +94,6 @@ class DAL(Illustrated, GradientMethod):
             reference=plans.sequences.index("T1") if "T1" in plans.sequences else 0,
             taught_steps=round(settings.teacher_forcing * plans.training.steps),
             spacing_mm=sum(plans.configuration.spacing_mm) / 3,
-            # A compiled network would be compiled anew for each size of box.
-            boxed=settings.statistics == "brain" and not plans.training.compile,
         )
 
     @torch.no_grad()

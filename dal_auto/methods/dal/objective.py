@@ -13,15 +13,12 @@ from torch.nn import functional as F
 
 from dal_auto import distributed
 from dal_auto.methods.dal import losses
-from dal_auto.methods.dal.brain_box import brain_box, cropped
 from dal_auto.methods.dal.edge_noise import mislabelled
 from dal_auto.methods.dal.settings import DalSettings
 from dal_auto.methods.dal.sub_networks import SubNetworks
 from dal_auto.methods.dal.warm_start import NO_CLASS, label_loss, tissue_classes
 from dal_auto.methods.method import Batch
 from dal_auto.networks.anatomy import differentiable_one_hot, halve, merge_channels
-from dal_auto.networks.precision import LEAST_BFLOAT16_VOXELS
-from dal_auto.volumes import Box
 
 #: CSF, grey and white matter: what `Batch.tissue` tells apart.
 _KNOWN_TISSUES = 3
@@ -82,7 +79,6 @@ class Objective:
     reference : place of the sequence whose intensities give classes where none are known
     taught_steps : steps in which R_A and R_E get the true anatomy
     spacing_mm : mean width of a voxel
-    boxed : whether a step computes the box around its brains alone
     """
 
     network: SubNetworks
@@ -90,7 +86,6 @@ class Objective:
     reference: int
     taught_steps: int
     spacing_mm: float
-    boxed: bool
 
     @property
     def settings(self) -> DalSettings:
@@ -113,15 +108,10 @@ class Objective:
         net, s, shape = self.network, self.settings, present.shape
         images = batch.images.flatten(0, 1)[:, None]
         mask = batch.brain_mask.repeat_interleave(shape[1], dim=0)
-        # E_M has no normalisation that would leave 0 outside the brain: it sees the whole grid.
-        vectors = net.run("E_M", halve(images), brain=mask).unflatten(0, shape)
-        box = self._box(batch)
-        if box is not None:
-            batch = cropped(batch, box)
-            images, mask = images[(..., *box)], mask[(..., *box)]
         logits = net.run("E_A", images, brain=mask)
         one_hot = differentiable_one_hot(logits) * mask
         anatomy = merge_channels(one_hot, mask)
+        vectors = net.run("E_M", halve(images), brain=mask).unflatten(0, shape)
         if s.remembers_modality and net.training:
             net.remember_modality(
                 distributed.gathered(vectors).float(), distributed.gathered(present)
@@ -131,7 +121,7 @@ class Objective:
         seen = truth.anatomy if taught and truth is not None else anatomy
         codes = [net.run("R_A", seen, brain=mask)]
         if "rest" in self.terms:
-            codes.append(net.run("R_E", self._restorer_input(seen, mask, box), brain=mask))
+            codes.append(net.run("R_E", self._restorer_input(seen, mask), brain=mask))
         clean = batch.images if batch.clean is None else batch.clean
         # Self-reconstruction is of what R_A saw: with the true anatomy, the clean image.
         targets = {"recon": clean if taught else batch.images, "rest": clean}
@@ -163,14 +153,6 @@ class Objective:
         clean = images if batch.clean is None else batch.clean.flatten(0, 1)[:, None]
         return {"rest": losses.image_error(restored[:, None], clean, mask, share)}
 
-    def _box(self, batch: Batch) -> Box | None:
-        """What of the grid a step computes; None for all of it."""
-        if not self.boxed or batch.brain_mask.is_meta:  # memory is planned for the widest brains
-            return None
-        return brain_box(
-            batch.brain_mask, multiple=self.settings.coarsest, least=LEAST_BFLOAT16_VOXELS
-        )
-
     def _needs_truth(self, batch: Batch, taught: bool) -> bool:
         labels = self.settings.weight_labels > 0 and batch.tissue is not None
         return taught or labels or batch.clean is not None
@@ -178,7 +160,7 @@ class Objective:
     def _truth(self, batch: Batch, present: Tensor, mask: Tensor) -> Truth:
         return true_anatomy(batch, present, mask, self.settings.classes, self.reference)
 
-    def _restorer_input(self, anatomy: Tensor, mask: Tensor, box: Box | None) -> Tensor:
+    def _restorer_input(self, anatomy: Tensor, mask: Tensor) -> Tensor:
         s = self.settings
         if s.edge_noise > 0 and self.network.training:
             anatomy = mislabelled(
@@ -189,7 +171,7 @@ class Objective:
                 s.edge_noise_radii_mm,
                 self.spacing_mm,
             )
-        return self.network.restorer_input(anatomy, box)
+        return self.network.restorer_input(anatomy)
 
     def _image_errors(
         self,

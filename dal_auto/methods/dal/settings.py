@@ -162,13 +162,6 @@ class DalSettings(Section):
         """Whether prediction needs each sequence's mean M of the training."""
         return self.disentangling and (self.modality_pull > 0 or not self.modality_reuse)
 
-    @property
-    def coarsest(self) -> int:
-        """Voxels of the grid, along an axis, in one of the networks' coarsest grid."""
-        anatomy = len(self.anatomy_widths) - 1
-        code = self.downsamplings + len(self.context_widths) - 1
-        return int(2 ** max(anatomy, code))
-
     def weights(self) -> dict[str, float]:
         """λ of Eq. 13 by name, and the weight of known labels."""
         names = ("reconstruction", "anatomy", "modality", "code", "labels")

@@ -21,7 +21,6 @@ from dal_auto.networks.boundary import boundary_map
 from dal_auto.networks.canny import canny_edges
 from dal_auto.networks.modality import ModalityExtractor
 from dal_auto.networks.restoration import CodeEncoder, RepresentationCombiner
-from dal_auto.volumes import Box
 
 #: Updates after which the mean modality vector forgets: E_M changes while it is trained.
 _REMEMBERED = 100
@@ -97,13 +96,12 @@ class SubNetworks(nn.Module):
         ]
         return torch.cat(pieces)
 
-    def restorer_input(self, volumes: Tensor, box: Box | None = None) -> Tensor:
+    def restorer_input(self, volumes: Tensor) -> Tensor:
         """What R_E sees: E (`edges`), and the atlas's tissue fractions where the plans want them.
 
         Parameters
         ----------
-        volumes : (N, 1, x, y, z) of the whole grid, or of a box of it
-        box : where on the grid they lie; None for all of it
+        volumes : (N, 1, x, y, z) of the whole grid
 
         Returns
         -------
@@ -112,8 +110,7 @@ class SubNetworks(nn.Module):
         edges = self.edges(volumes)
         if not self.settings.atlas_prior:
             return edges
-        prior = self.tissue_prior if box is None else self.tissue_prior[(..., *box)]
-        prior = prior.to(edges.dtype).expand(len(edges), -1, -1, -1, -1)
+        prior = self.tissue_prior.to(edges.dtype).expand(len(edges), -1, -1, -1, -1)
         return torch.cat([edges, prior], dim=1)
 
     def edges(self, volumes: Tensor) -> Tensor:
