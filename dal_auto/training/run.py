@@ -228,7 +228,9 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
     few = range(min(len(calibration), CALIBRATION_CASES))
     method.calibrate(calibration.batch([index]).to(device) for index in few)
     best = replace(best, tensors=method.tensors())
-    thresholds = practical_thresholds(method, calibration.records, device)
+    thresholds = practical_thresholds(
+        method, calibration.records, device, drawn=is_simulated(best.plans.training_set)
+    )
     some = range(min(len(training), _FIGURE_CASES))
     figures = {}
     if isinstance(method, Illustrated):

@@ -66,6 +66,14 @@ def test_the_joint_map_of_the_median_healthy_brain_has_the_stated_share_above(
     assert found.joint["T1+T2"] < 1, "sequences seldom err at one place"
 
 
+def test_drawn_heads_are_trusted_half_way_for_the_joint_map(mean_brain, make_cohort):
+    records = make_cohort(mean_brain.plans, [3, 4]).records
+    real = practical_thresholds(mean_brain, records, "cpu")
+    drawn = practical_thresholds(mean_brain, records, "cpu", drawn=True)
+    assert drawn.scores == real.scores
+    assert drawn.joint["T1+T2"] == pytest.approx(real.joint["T1+T2"] ** 0.5)
+
+
 def test_a_method_of_several_variants_has_a_threshold_for_each(make_cohort, make_plans):
     plans = make_plans("raw-intensity")
     thresholds = practical_thresholds(
