@@ -92,7 +92,7 @@ def _score_all(
             if "anatomy" in prediction.extras:
                 title = f"{case.case_id} {sequence}"
                 rows[group].append(row_of(title, case, prediction, model.threshold(sequence, "")))
-        if case.lesion_mask is not None and len(maps) > 1:
+        if len(maps) > 1:
             found.append(_joint(group, case, maps, model, found[-len(maps) :]))
     return found, rows
 
@@ -104,8 +104,8 @@ def _joint(group: str, case: StandardCase, maps: dict, model: Model, parts: list
     own = model.joint_threshold(maps)
     score = joint_score(maps, thresholds, plan.joint, plan.joint_weights, case.shown, threshold=own)
     best = max(parts, key=lambda one: max(percent(one.bright), percent(one.dark)))
-    assert case.lesion_mask is not None
-    counts = ScoreCounts.from_volume(score, case.lesion_mask)
+    lesion = np.zeros(score.shape, bool) if case.lesion_mask is None else case.lesion_mask
+    counts = ScoreCounts.from_volume(score, lesion)
     return Found(
         group, case.case_id, JOINT, best.lesion_ml, counts, best.bright, best.dark, float("nan")
     )
@@ -119,11 +119,18 @@ def _print_cases(found: list[Found], model: Model) -> None:
             values = " | ".join(f"{value:.1f}" for value in figures)
             error = "" if np.isnan(one.error) else f"{one.error:.3f}"
             print(f"| {one.case} | {one.lesion_ml:.0f} | {one.sequence} | {values} | {error} |")
-    print("\n| healthy case | sequence | ml marked at the threshold |\n|---|---|---|")
+    print(
+        "\n| healthy case | sequence | ml marked at the threshold, at half of it |\n|---|---|---|"
+    )
     for one in found:
         if not one.lesion_ml:
-            marked = marked_ml(one, model.threshold(one.sequence, ""))
-            print(f"| {one.case} | {one.sequence} | {marked:.1f} |")
+            full = _threshold(one, model)
+            ml = " / ".join(f"{marked_ml(one, full * share):.1f}" for share in (1, 0.5))
+            print(f"| {one.case} | {one.sequence} | {ml} |")
+
+
+def _threshold(one: Found, model: Model) -> float:
+    return 1.0 if one.sequence == JOINT else model.threshold(one.sequence, "")
 
 
 def _print_marked(found: list[Found], model: Model) -> None:
@@ -136,7 +143,7 @@ def _print_marked(found: list[Found], model: Model) -> None:
         if one.lesion_ml:
             parts[one.group, one.sequence].append(one)
     for (group, sequence), several in parts.items():
-        full = 1.0 if sequence == JOINT else model.threshold(sequence, "")
+        full = _threshold(several[0], model)
         whole, half = ([marked(one, full * share) for one in several] for share in (1, 0.5))
         columns = [
             " / ".join(
