@@ -18,8 +18,25 @@ SEQUENCES = ("T1", "T2")
 PERCENTILES = PreprocessingPlan().percentiles
 
 
-def demo_plans() -> Plans:
-    """DAL's plans for the demo's grid, as the planner makes them for a CPU."""
+#: The steps of our recipe off: what the plain implementation does.
+_WITHOUT_RECIPE = {
+    "statistics": "grid",
+    "edges": "canny",
+    "atlas_prior": False,
+    "teacher_forcing": 0.0,
+    "weight_labels": 0.0,
+    "combinations": "all",
+    "edge_noise": 0.0,
+}
+
+
+def demo_plans(*, recipe: bool = True) -> Plans:
+    """DAL's plans for the demo's grid, as the planner makes them for a CPU.
+
+    Parameters
+    ----------
+    recipe : False leaves out what is ours in training
+    """
     row = CONFIGURATIONS["demo"]
     configuration = row.plan("demo")
     settings = find_method("DAL").default_settings("robust", configuration)
@@ -30,7 +47,9 @@ def demo_plans() -> Plans:
             "sequences": list(SEQUENCES),
             "intensity": {"landmarks": dict.fromkeys(SEQUENCES, landmarks)},
             "configuration": configuration.model_dump(mode="json"),
-            "method": {"settings": settings.model_dump(mode="json")},
+            "method": {
+                "settings": settings.model_dump(mode="json") | ({} if recipe else _WITHOUT_RECIPE)
+            },
             "training": {key: value for key, (value, _) in row.training.items()}
             | {"amp": mixed_precision("cpu", row.input_shape)},
         }
