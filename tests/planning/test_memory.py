@@ -84,7 +84,7 @@ def test_the_count_is_that_of_the_same_step_on_real_tensors():
     weights, counted = count_training(plans, amp=False)
     assert weights == sum(p.numel() for p in DAL(plans).network.parameters())
     # A CPU normalises the brain's rows: of a brain that fills the grid, they are a copy more.
-    assert 0.96 <= counted / peak_on_a_cpu(plans, mask) <= 1.05
+    assert 0.9 <= counted / peak_on_a_cpu(plans, mask) <= 1.05
     mask[:, :, :10] = 0
     assert peak_on_a_cpu(plans, mask) < counted, "a brain is smaller than its grid"
 
