@@ -137,7 +137,6 @@ def line(title: str, counts: Counts, error: float | None, whole: Counts | None) 
     return row
 
 
-@torch.no_grad()
 def rows_of(home: Path, seed: int, steps: int, titles: Sequence[str]) -> list[dict[str, Any]]:
     """All rows of a seed; each training is scored once, and kept."""
     cases = [read_case(record) for record in case_records(LESIONED)]
