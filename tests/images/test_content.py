@@ -14,6 +14,11 @@ NIFTI = bytes(344) + b"n+1\0" + bytes(100)
 MGH = b"\0\0\0\1" + bytes(400)
 
 
+def _compressed(content: bytes) -> bytes:
+    """Without the time of day: the bytes are part of tests' names, which all workers share."""
+    return gzip.compress(content, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
@@ -41,8 +46,8 @@ def put(path: Path, content: bytes) -> Path:
     ("name", "content", "kind"),
     [
         ("a.nii", NIFTI, "NIfTI-1"),
-        ("A.NII.GZ", gzip.compress(NIFTI), "NIfTI-1"),
-        ("a.mgz", gzip.compress(MGH), "MGH"),
+        ("A.NII.GZ", _compressed(NIFTI), "NIfTI-1"),
+        ("a.mgz", _compressed(MGH), "MGH"),
         ("a.mha", b"NDims = 3\n" + bytes(400), "MetaImage"),
     ],
 )
@@ -52,7 +57,7 @@ def test_a_file_of_its_name_comes_whole_and_without_an_oddity(tmp_path, name, co
 
 
 def test_against_its_name_and_with_more_behind_it_is_odd_twice(tmp_path):
-    path = put(tmp_path / "a.nii", gzip.compress(NIFTI) + b"more\0\0")
+    path = put(tmp_path / "a.nii", _compressed(NIFTI) + b"more\0\0")
     kind, content, oddities = open_content(path)
     assert (kind, content) == ("NIfTI-1", NIFTI)
     assert [one.code for one in oddities] == ["trailing-bytes", "compression"]
@@ -60,7 +65,7 @@ def test_against_its_name_and_with_more_behind_it_is_odd_twice(tmp_path):
 
 
 def test_several_members_are_one_file_and_a_damaged_one_behind_them_is_ignored(tmp_path):
-    whole = gzip.compress(NIFTI[:200]) + gzip.compress(NIFTI[200:])
+    whole = _compressed(NIFTI[:200]) + _compressed(NIFTI[200:])
     assert open_content(put(tmp_path / "a.nii.gz", whole))[1:] == (NIFTI, ())
     damaged = whole + b"\x1f\x8b" + b"\xff" * 10
     _, content, (oddity,) = open_content(put(tmp_path / "a.nii.gz", damaged))
@@ -70,8 +75,8 @@ def test_several_members_are_one_file_and_a_damaged_one_behind_them_is_ignored(t
 @pytest.mark.parametrize(
     ("content", "finding"),
     [
-        (gzip.compress(b"NRRD0005\n" + bytes(400)), "no image of a known format"),
-        (gzip.compress(NIFTI)[:-9], "compressed data are cut off"),
+        (_compressed(b"NRRD0005\n" + bytes(400)), "no image of a known format"),
+        (_compressed(NIFTI)[:-9], "compressed data are cut off"),
         (b"\x1f\x8b\x08" + bytes(50), "compressed data are damaged"),
         (b"short", "it ends after 5 bytes"),
     ],
