@@ -25,7 +25,7 @@ import torch
 from methods_parts.budget import SEQUENCES, planned
 from methods_parts.child import in_a_child
 from methods_parts.cohort import prepare
-from scores import Restored, restored
+from scores import Restored, counts_of, pooled_percent, restored
 from simulated_cohort import LESIONED, Home
 
 from dal_auto.case import FloatArray
@@ -36,9 +36,7 @@ from dal_auto.methods.dal.model import DAL
 from dal_auto.preprocessing.run import case_records
 from dal_auto.scoring.bootstrap import interval, resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
-from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.scoring.postprocessing import mean_filter
 from dal_auto.store.atomic import write_json
 from dal_auto.store.runs import run_of
 from dal_auto.store.standard_cases import read_case
@@ -72,7 +70,7 @@ _SAME = {"training.validation_fraction": 0.05, "training.validations": 1}
 Counts = dict[str, list[ScoreCounts]]
 
 
-def trained(home: Path, title: str, seed: int, steps: int) -> DAL:
+def trained(title: str, seed: int, steps: int) -> DAL:
     """DAL without one step of the recipe; trained now, unless it was before."""
     changes = {**_SAME, "training.steps": steps, **TRAINED[title]}
     plans, overrides = planned(DRAWN, "DAL", changes)
@@ -96,7 +94,7 @@ def counted(images: Iterable[Restored], method: DAL) -> tuple[Counts, float]:
     errors = []
     for one in images:
         score = method.score(one.image, one.restored, one.brain, one.sequence)
-        counts.setdefault(one.sequence, []).append(_counts(score, one))
+        counts.setdefault(one.sequence, []).append(counts_of(score, one))
         normal = (one.brain > 0) & (one.lesion == 0)
         errors.append(float((one.image - one.restored).abs()[normal].mean()))
     return counts, float(np.mean(errors))
@@ -107,18 +105,9 @@ def intensity(images: Iterable[Restored]) -> Counts:
     bright: Counts = {}
     dark: Counts = {}
     for one in images:
-        bright.setdefault(one.sequence, []).append(_counts(one.image, one))
-        dark.setdefault(one.sequence, []).append(_counts((1 - one.image) * one.brain, one))
-    return {name: max(bright[name], dark[name], key=_pooled) for name in bright}
-
-
-def _counts(score: torch.Tensor, one: Restored) -> ScoreCounts:
-    filtered = mean_filter(score, (3, 3, 3)) * one.brain
-    return ScoreCounts.from_volume(filtered[0, 0].numpy(), one.lesion[0, 0].numpy() > 0)
-
-
-def _pooled(cases: Sequence[ScoreCounts]) -> float:
-    return 100 * average_precision(sum(cases[1:], cases[0]))
+        bright.setdefault(one.sequence, []).append(counts_of(one.image, one))
+        dark.setdefault(one.sequence, []).append(counts_of((1 - one.image) * one.brain, one))
+    return {name: max(bright[name], dark[name], key=pooled_percent) for name in bright}
 
 
 def _resampled(cases: Sequence[ScoreCounts]) -> FloatArray:
@@ -130,20 +119,20 @@ def line(title: str, counts: Counts, error: float | None, whole: Counts | None) 
     """A row's figures: AP in %, and the paired 95 % interval of what it has less or more."""
     row: dict[str, Any] = {"row": title, "error": error}
     for name, cases in counts.items():
-        row[name] = round(_pooled(cases), 1)
+        row[name] = round(pooled_percent(cases), 1)
         if whole is not None:
             low, high = interval(_resampled(cases) - _resampled(whole[name]))
             row[f"{name} beside the whole"] = [round(low, 1), round(high, 1)]
     return row
 
 
-def rows_of(home: Path, seed: int, steps: int, titles: Sequence[str]) -> list[dict[str, Any]]:
-    """All rows of a seed; each training is scored once, and kept."""
+def rows_of(seed: int, steps: int, titles: Sequence[str]) -> list[dict[str, Any]]:
+    """All rows of a seed."""
     cases = [read_case(record) for record in case_records(LESIONED)]
     found = []
     whole: Counts | None = None
     for title in (WHOLE, *(name for name in titles if name in TRAINED and name != WHOLE)):
-        method = trained(home, title, seed, steps)
+        method = trained(title, seed, steps)
         images = [image for case in cases for image in restored(case, method)]
         counts, error = counted(images, method)
         found.append(line(title, counts, error, whole))
@@ -188,7 +177,7 @@ def main() -> None:
         raise SystemExit(f"no such row: {', '.join(sorted(unknown))}")
     rows = {}
     for seed in map(int, options.seeds.split(",")):
-        rows[seed] = rows_of(options.home, seed, options.steps, titles)
+        rows[seed] = rows_of(seed, options.steps, titles)
         write_json(options.home / "recipe" / f"{options.steps}_{seed}.json", rows[seed])
     show(rows)
     print(json.dumps({"benchmark": "recipe", "steps": options.steps, "rows": rows}))

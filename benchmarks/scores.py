@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,17 @@ def moved(case: StandardCase, amount: float, seed: int) -> StandardCase:
     )
 
 
+def counts_of(score: Tensor, one: Restored) -> ScoreCounts:
+    """Counts of a score (1, 1, x, y, z) of this image, with a mean over 3 voxels."""
+    filtered = mean_filter(score, (3, 3, 3)) * one.brain
+    return ScoreCounts.from_volume(filtered[0, 0].numpy(), one.lesion[0, 0].numpy() > 0)
+
+
+def pooled_percent(several: Sequence[ScoreCounts]) -> float:
+    """Average precision in % of all voxels of several cases together."""
+    return 100 * average_precision(sum(several[1:], several[0]))
+
+
 def table(images: Iterable[Restored], plans: Plans, rows: Mapping[str, Mapping[str, Any]]) -> dict:
     """Row → sequence → (pooled AP, mean of the cases' APs) in %."""
     images = list(images)
@@ -114,13 +125,10 @@ def table(images: Iterable[Restored], plans: Plans, rows: Mapping[str, Mapping[s
         counts: dict[str, list[ScoreCounts]] = defaultdict(list)
         for one in images:
             score = method.score(one.image, one.restored, one.brain, one.sequence)
-            score = mean_filter(score, (3, 3, 3)) * one.brain
-            counts[one.sequence].append(
-                ScoreCounts.from_volume(score[0, 0].numpy(), one.lesion[0, 0].numpy() > 0)
-            )
+            counts[one.sequence].append(counts_of(score, one))
         found[title] = {
             sequence: (
-                100 * average_precision(sum(several[1:], several[0])),
+                pooled_percent(several),
                 100 * float(np.mean([average_precision(one) for one in several])),
             )
             for sequence, several in counts.items()

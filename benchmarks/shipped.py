@@ -22,7 +22,6 @@ from preprocessing_parts.cases import test_data
 from shipped_parts import cases
 from shipped_parts.pictures import Row, draw, row_of
 from shipped_parts.scores import (
-    JOINT,
     Found,
     Pooled,
     marked,
@@ -35,7 +34,8 @@ from simulated_cohort import Home
 
 from dal_auto.case import StandardCase
 from dal_auto.inference.model import Model, load_model
-from dal_auto.scoring.joint import joint_score
+from dal_auto.inference.native_map import JOINT, joint_prediction
+from dal_auto.inference.predictor import Prediction
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.model_files import choose_model
 
@@ -82,27 +82,31 @@ def _score_all(
     found: list[Found] = []
     rows: dict[str, list[Row]] = defaultdict(list)
     for group, case in everything:
-        maps = {}
+        predictions = {}
         for sequence in case.sequences:
             if sequence not in model.plans.sequences:
                 continue
             one, prediction = scored(group, case, model.method, sequence)
             found.append(one)
-            maps[sequence] = prediction.anomaly[""]
+            predictions[sequence] = prediction
             if "anatomy" in prediction.extras:
                 title = f"{case.case_id} {sequence}"
                 rows[group].append(row_of(title, case, prediction, model.threshold(sequence, "")))
-        if len(maps) > 1:
-            found.append(_joint(group, case, maps, model, found[-len(maps) :]))
+        if len(predictions) > 1:
+            found.append(_joint(group, case, predictions, model, found[-len(predictions) :]))
     return found, rows
 
 
-def _joint(group: str, case: StandardCase, maps: dict, model: Model, parts: list[Found]) -> Found:
+def _joint(
+    group: str,
+    case: StandardCase,
+    predictions: dict[str, Prediction],
+    model: Model,
+    parts: list[Found],
+) -> Found:
     """The map of all sequences; the intensity beside it is that of the best single sequence."""
-    thresholds = {name: model.threshold(name, "") for name in maps}
-    plan = model.plans.scoring
-    own = model.joint_threshold(maps)
-    score = joint_score(maps, thresholds, plan.joint, plan.joint_weights, case.shown, threshold=own)
+    like = next(iter(predictions.values()))
+    score = joint_prediction(model, case, predictions, like).anomaly[""]
     best = max(parts, key=lambda one: max(percent(one.bright), percent(one.dark)))
     lesion = np.zeros(score.shape, bool) if case.lesion_mask is None else case.lesion_mask
     counts = ScoreCounts.from_volume(score, lesion)

@@ -18,7 +18,6 @@ from dal_auto.scoring.metrics import average_precision, dice_at, false_positive_
 from dal_auto.scoring.pooled_curve import ScoreCounts, scores_of_bins
 from dal_auto.scoring.postprocessing import postprocess
 
-JOINT = "joint"
 _VOXELS_PER_ML = 1000
 
 

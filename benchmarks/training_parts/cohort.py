@@ -18,16 +18,8 @@ SEQUENCES = ("T1", "T2")
 PERCENTILES = PreprocessingPlan().percentiles
 
 
-#: The steps of our recipe off: what the plain implementation does.
-_WITHOUT_RECIPE = {
-    "statistics": "grid",
-    "edges": "canny",
-    "atlas_prior": False,
-    "teacher_forcing": 0.0,
-    "weight_labels": 0.0,
-    "combinations": "all",
-    "edge_noise": 0.0,
-}
+#: Of our preset's, what the plain implementation has too; all else of it is the paper's.
+_IN_THE_PLAIN_ONE = ("similarity_of", "code_consistency")
 
 
 def demo_plans(*, recipe: bool = True) -> Plans:
@@ -39,7 +31,11 @@ def demo_plans(*, recipe: bool = True) -> Plans:
     """
     row = CONFIGURATIONS["demo"]
     configuration = row.plan("demo")
-    settings = find_method("DAL").default_settings("robust", configuration)
+    robust, paper = (
+        find_method("DAL").default_settings(preset, configuration).model_dump(mode="json")
+        for preset in ("robust", "paper")
+    )
+    settings = robust if recipe else paper | {key: robust[key] for key in _IN_THE_PLAIN_ONE}
     landmarks = tuple(float(v) for v in np.linspace(0.05, 0.9, len(PERCENTILES)))
     return Plans.parse(
         {
@@ -47,9 +43,7 @@ def demo_plans(*, recipe: bool = True) -> Plans:
             "sequences": list(SEQUENCES),
             "intensity": {"landmarks": dict.fromkeys(SEQUENCES, landmarks)},
             "configuration": configuration.model_dump(mode="json"),
-            "method": {
-                "settings": settings.model_dump(mode="json") | ({} if recipe else _WITHOUT_RECIPE)
-            },
+            "method": {"settings": settings},
             "training": {key: value for key, (value, _) in row.training.items()}
             | {"amp": mixed_precision("cpu", row.input_shape)},
         }
