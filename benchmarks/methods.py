@@ -3,11 +3,14 @@
 Every method trains on the drawn cohort in the `demo` configuration, T1, T2 and FLAIR, for as many
 steps as fit the budget; then all score the same simulated heads with lesions and the same real
 cases. AP is pooled over each group's voxels, with DAL's filters for all ("common") and as a
-method's paper leaves its maps. What is done is kept: run it again to go on, with more methods,
-more seeds, or more heads. Another budget is another run.
+method's paper leaves its maps. With `--search` each method first tries a quarter and four times
+its learning rate, judged by lesions pasted into heads that are not scored here. What is done is
+kept: run it again to go on, with more methods, more seeds, or more heads. Another budget is another
+run.
 
     make benchmark-methods
-    python benchmarks/methods.py [--methods NAME,…] [--seeds 0,1] [--cpu-seconds 60] [--write PAGE]
+    python benchmarks/methods.py [--methods NAME,…] [--seeds 0,1] [--cpu-seconds 60] [--search]
+        [--write PAGE]
 """
 
 from __future__ import annotations
@@ -22,12 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from home import LESIONED, Home
+from markers import write_tables
 from methods_parts.budget import PRELIMINARY, SEQUENCES, planned, seconds_of_an_image, timed
 from methods_parts.child import in_a_child
 from methods_parts.cohort import GROUPS, prepare
 from methods_parts.found import found_by
 from methods_parts.page import pages
-from simulated_cohort import LESIONED, Home
+from methods_parts.search import found_rate
 
 from dal_auto import methods
 from dal_auto.cli import train as dal_train
@@ -37,7 +42,7 @@ from dal_auto.evaluation.scores import read_scored
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method, method_names
 from dal_auto.preprocessing.run import case_records
-from dal_auto.store.atomic import write_json, write_text
+from dal_auto.store.atomic import write_json
 from dal_auto.store.runs import Run, run_of
 
 #: Of methods that want files by default: what does without. Their variants' names say so.
@@ -49,20 +54,30 @@ WITHOUT_FILES = {
 }
 #: One head held out, for thresholds; validated once, at the end.
 _SAME = {"training.validation_fraction": 0.05, "training.validations": 1}
-#: What stands between them on the page is written by this script, the rest by hand.
-BEGIN, END = "<!-- benchmarks/methods.py writes from here -->", "<!-- to here -->"
 
 
-def train(home: Path, method: str, seed: int, seconds: float) -> dict[str, Any]:
-    """Train a method for CPU seconds, or find that it was; what it cost."""
-    record = home / "costs" / f"{method}_{seconds:g}_{seed}.json"
-    if record.is_file():
-        return dict(json.loads(record.read_text("utf-8")))
-    changes = {**_SAME, **WITHOUT_FILES.get(method, {})}
+def train(home: Path, method: str, seed: int, seconds: float, search: bool) -> dict[str, Any]:
+    """Train a method for CPU seconds, or find that it was; what it cost.
+
+    Parameters
+    ----------
+    search : try some learning rates first; else the plans' is taken
+    """
+    kept = f"{method}_{seconds:g}"
+    changes: dict[str, Any] = {**_SAME, **WITHOUT_FILES.get(method, {})}
     preliminary, steps = _steps(home, method, changes, seconds)
     changes |= dict.fromkeys(PRELIMINARY.get(method, ()), preliminary)
     if steps:
         changes["training.steps"] = steps
+    rate = planned(DRAWN, method, changes)[0].training.learning_rate
+    if search and steps:
+        found = found_rate(home / "costs" / f"{kept}_rates.json", method, changes)
+        if found != rate:
+            rate = changes["training.learning_rate"] = found
+            kept += f"_{rate:g}"
+    record = home / "costs" / f"{kept}_{seed}.json"
+    if record.is_file():
+        return dict(json.loads(record.read_text("utf-8")))
     sets = [w for key, value in changes.items() for w in ("--set", f"{key}={json.dumps(value)}")]
     words = ["-d", DRAWN, "-c", "demo", "-m", method, "--device", "cpu", "--seed", str(seed)]
     words += ["--sequences", *SEQUENCES, *sets]
@@ -77,6 +92,7 @@ def train(home: Path, method: str, seed: int, seconds: float) -> dict[str, Any]:
         "run": str(run.folder.relative_to(home / "results")),
         "preliminary": preliminary,
         "steps": steps,
+        "rate": rate if steps else None,
         # Of a run that was killed and went on, the part before is not known.
         "minutes": None if started else round(used.minutes, 2),
         "megabytes": None if started else round(used.megabytes),
@@ -133,7 +149,8 @@ def main() -> None:
     costs = []
     for seed in seeds:
         for name in names:
-            costs.append(train(options.home, name, seed, options.cpu_seconds))
+            cost = train(options.home, name, seed, options.cpu_seconds, options.search)
+            costs.append(cost)
             run = Run(options.home / "results" / costs[-1]["run"])
             in_a_child(partial(score, run, datasets))
     costs = [with_image_seconds(options.home, cost, LESIONED) for cost in costs]
@@ -142,8 +159,7 @@ def main() -> None:
     tables = pages(list(found_by(images, GROUPS)), images, costs)
     print(tables)
     if options.write:
-        head, _, rest = options.write.read_text("utf-8").partition(BEGIN)
-        write_text(options.write, f"{head}{BEGIN}\n\n{tables}\n{END}{rest.partition(END)[2]}")
+        write_tables(options.write, "methods.py", tables)
     print(json.dumps({"benchmark": "methods", "costs": costs}))
 
 
@@ -153,6 +169,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--methods", help="some of them, with commas (default: all registered)")
     parser.add_argument("--seeds", default="0", help="with commas (default: 0)")
     parser.add_argument("--cpu-seconds", type=float, default=60.0, help="of training (default: 60)")
+    parser.add_argument("--search", action="store_true", help="each method's learning rate, first")
     parser.add_argument("--heads", type=int, default=10, help="simulated ones (default: 10)")
     parser.add_argument("--groups", help="scored now, with commas (default: all); the page has all")
     parser.add_argument("--home", type=Path, default=cache / "methods", help="DAL_HOME of the runs")

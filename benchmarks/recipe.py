@@ -1,12 +1,14 @@
-"""The steps of DAL's recipe, one taken away at a time: what each is worth, with several seeds.
+"""DAL with one thing taken away at a time: the steps of our recipe, and the paper's Tables 5 to 7.
 
-Every run trains DAL on the drawn cohort (16 label maps, `demo`, T1, T2, FLAIR) for the same steps,
-and is scored on ten simulated heads with lesions, of four other people. Average precision is on the
+Every run trains DAL on the drawn cohort (16 label maps, `demo`, T1 and T2) for the same steps, and
+is scored on ten simulated heads with lesions, of four other people. Average precision is on the
 model's own grid, with a mean over 3 voxels in place of the filters of 1 mm. Rows that act at
-prediction alone score the whole recipe's weights. Resumes: what is done is kept, a run at a time.
+prediction alone take the whole recipe's weights. Beside them stand the mean brain and the plain
+intensity. What is done is kept, a run and a row at a time: run it again to go on. Several calls can
+run side by side, each with seeds or rows of its own.
 
     make benchmark-recipe
-    python benchmarks/recipe.py --steps 400 --seeds 0,1 [--rows "no corruption,…"]
+    python benchmarks/recipe.py --steps 250 --seeds 0,1 [--rows "no corruption,…"] [--write PAGE]
 """
 
 from __future__ import annotations
@@ -15,24 +17,28 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from methods_parts.budget import SEQUENCES, planned
+from home import LESIONED, Home
+from markers import write_tables
+from methods_parts.budget import planned
 from methods_parts.child import in_a_child
 from methods_parts.cohort import prepare
+from recipe_parts.page import table
+from recipe_parts.rows import BY_TITLE, INTENSITY, MEAN_BRAIN, SCORED, TRAINED, WHOLE, Row
 from scores import Restored, counts_of, pooled_percent, restored
-from simulated_cohort import LESIONED, Home
 
-from dal_auto.case import FloatArray
+from dal_auto.case import FloatArray, StandardCase
 from dal_auto.cli import train as dal_train
 from dal_auto.datasets.registry import DRAWN
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.dal.model import DAL
+from dal_auto.methods.method import Method
 from dal_auto.preprocessing.run import case_records
 from dal_auto.scoring.bootstrap import interval, resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
@@ -41,66 +47,73 @@ from dal_auto.store.atomic import write_json
 from dal_auto.store.runs import run_of
 from dal_auto.store.standard_cases import read_case
 
-WHOLE = "the whole recipe"
-_DAL = "method.settings."
-#: Row → what it takes away, in training.
-TRAINED: Mapping[str, Mapping[str, Any]] = {
-    WHOLE: {},
-    "statistics over the grid": {f"{_DAL}statistics": "grid"},
-    "Canny": {f"{_DAL}edges": "canny"},
-    "no teacher forcing": {f"{_DAL}teacher_forcing": 0.0},
-    "no label loss": {f"{_DAL}weight_labels": 0.0},
-    "no corruption": {"training.corruption": 0.0},
-    "no wrong classes before the edges": {f"{_DAL}edge_noise": 0.0},
-    "no tissue fractions of the atlas": {f"{_DAL}atlas_prior": False},
-    "all combinations of i and j": {f"{_DAL}combinations": "all"},
-}
-#: The same of rows that act at prediction.
-PREDICTED: Mapping[str, Mapping[str, Any]] = {
-    "M of the image, not of the sequence": {f"{_DAL}modality_pull": 0.0},
-    "grey values not fitted": {f"{_DAL}fitted_contrast": False},
-    "both sides": {f"{_DAL}polarity": {}},
-    "no tolerance on FLAIR": {f"{_DAL}tolerant": []},
-    "Eq. 15 on T1 and T2": {f"{_DAL}difference_power": 1.0, f"{_DAL}neighbourhood_mm": 0.0},
-}
-_INTENSITY = "intensity, the better polarity"
 #: One head in twenty held out; validated once, at the end.
 _SAME = {"training.validation_fraction": 0.05, "training.validations": 1}
+#: Cases with less than so much lesion are pooled by themselves, too.
+_SMALL_ML = 10.0
 #: Counts of a row: sequence → one per case, in one order.
 Counts = dict[str, list[ScoreCounts]]
 
 
-def trained(title: str, seed: int, steps: int) -> DAL:
-    """DAL without one step of the recipe; trained now, unless it was before."""
-    changes = {**_SAME, "training.steps": steps, **TRAINED[title]}
-    plans, overrides = planned(DRAWN, "DAL", changes)
+def trained(name: str, changes: Mapping[str, Any], seed: int, sequences: Sequence[str]) -> Method:
+    """A method with these changes of the plans; trained now, unless it was before."""
+    changes = _SAME | dict(changes)
+    plans, overrides = planned(DRAWN, name, changes, sequences)
     run = run_of(plans, overrides, seed)
     if not run.complete:
         sets = [
             w for key, value in changes.items() for w in ("--set", f"{key}={json.dumps(value)}")
         ]
-        words = ["-d", DRAWN, "-c", "demo", "--device", "cpu", "--seed", str(seed)]
-        words += ["--sequences", *SEQUENCES, *sets]
+        words = ["-d", DRAWN, "-c", "demo", "-m", name, "--device", "cpu", "--seed", str(seed)]
+        words += ["--sequences", *sequences, *sets]
         print(f"\n$ dal_train {' '.join(words)}", file=sys.stderr, flush=True)
         in_a_child(partial(dal_train.main, words))
-    method = load_checkpoint(run.checkpoint_path).build("cpu")
-    assert isinstance(method, DAL)
-    return method
+    return load_checkpoint(run.checkpoint_path).build("cpu")
 
 
-def counted(images: Iterable[Restored], method: DAL) -> tuple[Counts, float]:
-    """Counts of a method's score, and the mean error of normal voxels."""
+class Scored:
+    """The test cases, and what of them is found."""
+
+    def __init__(self, cases: Sequence[StandardCase]) -> None:
+        self.cases = cases
+        self.small = [_lesion_ml(case) < _SMALL_ML for case in cases]
+
+    def restored(self, method: Method) -> list[Restored]:
+        return [image for case in self.cases for image in restored(case, method)]
+
+    def line(self, title: str, counts: Counts, error: float | None, whole: Counts) -> dict:
+        """A row's figures: AP in % of all cases and of the small ones, and the paired 95 % interval
+        of what it has more than the whole recipe."""
+        row: dict[str, Any] = {"row": title, "error": error, "AP": {}, "small": {}, "more": {}}
+        for name, cases in counts.items():
+            small = [one for one, is_small in zip(cases, self.small, strict=True) if is_small]
+            row["AP"][name] = round(pooled_percent(cases), 2)
+            row["small"][name] = round(pooled_percent(small), 2)
+            if counts is not whole:
+                low, high = interval(_resampled(cases) - _resampled(whole[name]))
+                row["more"][name] = [round(low, 2), round(high, 2)]
+        return row
+
+
+def counted(images: Sequence[Restored], method: DAL) -> tuple[Counts, float]:
+    """Counts of DAL's score, and the mean error of normal voxels."""
     counts: Counts = {}
-    errors = []
     for one in images:
         score = method.score(one.image, one.restored, one.brain, one.sequence)
         counts.setdefault(one.sequence, []).append(counts_of(score, one))
-        normal = (one.brain > 0) & (one.lesion == 0)
-        errors.append(float((one.image - one.restored).abs()[normal].mean()))
-    return counts, float(np.mean(errors))
+    return counts, _error(images)
 
 
-def intensity(images: Iterable[Restored]) -> Counts:
+def difference(images: Sequence[Restored]) -> tuple[Counts, float]:
+    """The same of |x − x_r|."""
+    counts: Counts = {}
+    for one in images:
+        score = (one.image - one.restored).abs() * one.brain
+        counts.setdefault(one.sequence, []).append(counts_of(score, one))
+    return counts, _error(images)
+
+
+def intensity(images: Sequence[Restored]) -> Counts:
     """Of each sequence the polarity that finds more."""
     bright: Counts = {}
     dark: Counts = {}
@@ -110,60 +123,53 @@ def intensity(images: Iterable[Restored]) -> Counts:
     return {name: max(bright[name], dark[name], key=pooled_percent) for name in bright}
 
 
+def _error(images: Sequence[Restored]) -> float:
+    normal = [(one, (one.brain > 0) & (one.lesion == 0)) for one in images]
+    errors = [float((one.image - one.restored).abs()[inside].mean()) for one, inside in normal]
+    return round(float(np.mean(errors)), 4)
+
+
+def _lesion_ml(case: StandardCase) -> float:
+    assert case.lesion_mask is not None
+    return float(case.lesion_mask.sum()) / 1000  # the standard grid has voxels of 1 mm
+
+
 def _resampled(cases: Sequence[ScoreCounts]) -> FloatArray:
     names = [str(number) for number in range(len(cases))]
     return 100 * resampled_average_precision(CaseCounts.pack(cases), names)
 
 
-def line(title: str, counts: Counts, error: float | None, whole: Counts | None) -> dict[str, Any]:
-    """A row's figures: AP in %, and the paired 95 % interval of what it has less or more."""
-    row: dict[str, Any] = {"row": title, "error": error}
-    for name, cases in counts.items():
-        row[name] = round(pooled_percent(cases), 1)
-        if whole is not None:
-            low, high = interval(_resampled(cases) - _resampled(whole[name]))
-            row[f"{name} beside the whole"] = [round(low, 1), round(high, 1)]
-    return row
+def rows_of(
+    seed: int, steps: int, sequences: Sequence[str], rows: Sequence[Row], kept: Path
+) -> dict[str, dict[str, Any]]:
+    """Title → figures of a seed's rows; those that `kept` holds are taken from there."""
+    scored = Scored([read_case(record) for record in case_records(LESIONED)])
+    found = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    same = {"training.steps": steps}
+    model = trained("DAL", same, seed, sequences)
+    assert isinstance(model, DAL)
+    images = scored.restored(model)
+    whole, error = counted(images, model)
 
+    def keep(title: str, counts: Counts, error: float | None) -> None:
+        found[title] = scored.line(title, counts, error, whole)
+        write_json(kept, found)
+        print(f"seed {seed}: {json.dumps(found[title])}", file=sys.stderr, flush=True)
 
-def rows_of(seed: int, steps: int, titles: Sequence[str]) -> list[dict[str, Any]]:
-    """All rows of a seed."""
-    cases = [read_case(record) for record in case_records(LESIONED)]
-    found = []
-    whole: Counts | None = None
-    for title in (WHOLE, *(name for name in titles if name in TRAINED and name != WHOLE)):
-        method = trained(title, seed, steps)
-        images = [image for case in cases for image in restored(case, method)]
-        counts, error = counted(images, method)
-        found.append(line(title, counts, error, whole))
-        if title != WHOLE:
-            continue
-        whole = counts
-        found.append(line(_INTENSITY, intensity(images), None, whole))
-        for name, changes in PREDICTED.items():
-            if name in titles:
-                other = DAL(method.plans.override(changes, "benchmark"))
-                other.load_tensors(method.tensors())
-                again = [image for case in cases for image in restored(case, other)]
-                found.append(line(name, *counted(again, other), whole))
+    if WHOLE.title not in found:
+        keep(WHOLE.title, whole, error)
+        keep(INTENSITY, intensity(images), None)
+        brain = trained("mean-brain", {}, seed, sequences)
+        keep(MEAN_BRAIN, *difference(scored.restored(brain)))
+    for row in (row for row in rows if row.title not in found):
+        if row in TRAINED:
+            other = trained("DAL", same | dict(row.changes), seed, sequences)
+            assert isinstance(other, DAL)
+        else:
+            other = DAL(model.plans.override(row.changes, "benchmark"))
+            other.load_tensors(model.tensors())
+        keep(row.title, *counted(images if row in SCORED else scored.restored(other), other))
     return found
-
-
-def show(rows: Mapping[int, list[dict[str, Any]]]) -> None:
-    """A line a row: each seed's AP, and whether all seeds' intervals lie on one side of 0."""
-    print(f"\n| row | error | {' | '.join(SEQUENCES)} |\n|---|---|{'---|' * len(SEQUENCES)}")
-    first = next(iter(rows.values()))
-    for number, row in enumerate(first):
-        several = [one[number] for one in rows.values()]
-        errors = ", ".join("" if one["error"] is None else f"{one['error']:.3f}" for one in several)
-        cells = []
-        for name in SEQUENCES:
-            values = ", ".join(f"{one[name]:.1f}" for one in several)
-            bounds = [one.get(f"{name} beside the whole") for one in several]
-            below = all(b is not None and b[1] < 0 for b in bounds)
-            above = all(b is not None and b[0] > 0 for b in bounds)
-            cells.append(values + (" **below**" if below else " **above**" if above else ""))
-        print(f"| {row['row']} | {errors} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -171,27 +177,35 @@ def main() -> None:
     os.environ |= {"DAL_HOME": str(options.home)}
     prepare(Home(options.home), options.cases, options.heads)
     torch.set_num_threads(1)
-    titles = options.rows.split(",") if options.rows else [*TRAINED, *PREDICTED]
-    unknown = set(titles) - {*TRAINED, *PREDICTED}
-    if unknown:
+    titles = options.rows.split(",") if options.rows else list(BY_TITLE)
+    if unknown := set(titles) - set(BY_TITLE):
         raise SystemExit(f"no such row: {', '.join(sorted(unknown))}")
-    rows = {}
-    for seed in map(int, options.seeds.split(",")):
-        rows[seed] = rows_of(seed, options.steps, titles)
-        write_json(options.home / "recipe" / f"{options.steps}_{seed}.json", rows[seed])
-    show(rows)
-    print(json.dumps({"benchmark": "recipe", "steps": options.steps, "rows": rows}))
+    rows = [BY_TITLE[title] for title in titles if title != WHOLE.title]
+    sequences = options.sequences.split(",")
+    folder = options.home / "recipe" / f"{options.steps}_{'_'.join(sequences)}"
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    found = {
+        seed: rows_of(seed, options.steps, sequences, rows, folder / f"{seed}.json")
+        for seed in seeds
+    }
+    lines = table(found, sequences)
+    print(lines)
+    if options.write:
+        write_tables(options.write, "recipe.py", lines)
+    print(json.dumps({"benchmark": "recipe", "steps": options.steps, "rows": found}))
 
 
 def _options() -> argparse.Namespace:
     cache = Path(__file__).parent / ".cache"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--steps", type=int, default=400, help="of training (default: 400)")
+    parser.add_argument("--steps", type=int, default=250, help="of training (default: 250)")
     parser.add_argument("--seeds", default="0,1", help="with commas (default: 0,1)")
+    parser.add_argument("--sequences", default="T1,T2", help="with commas (default: T1,T2)")
     parser.add_argument("--rows", help="some of them, with commas (default: all)")
     parser.add_argument("--heads", type=int, default=10, help="simulated ones (default: 10)")
     parser.add_argument("--home", type=Path, default=cache / "methods", help="DAL_HOME of the runs")
     parser.add_argument("--cases", type=Path, default=cache / "shipped", help="of the test cases")
+    parser.add_argument("--write", type=Path, help="page whose table is replaced")
     return parser.parse_args()
 
 

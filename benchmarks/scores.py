@@ -21,17 +21,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from home import Home
 from preprocessing_parts.cases import test_data
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from shipped_parts import cases
-from simulated_cohort import Home
 from torch import Tensor
 
 from dal_auto.case import StandardCase
 from dal_auto.inference.model import load_model
 from dal_auto.inference.predictor import windows_of
 from dal_auto.methods.dal.model import DAL
+from dal_auto.methods.method import Method
 from dal_auto.plans import Plans, parse_assignment
 from dal_auto.preprocessing.configuration_grid import (
     image_to_configuration,
@@ -69,8 +70,8 @@ class Restored:
     lesion: Tensor
 
 
-def restored(case: StandardCase, method: DAL) -> Iterable[Restored]:
-    """Every sequence that the model knows."""
+def restored(case: StandardCase, method: Method) -> Iterable[Restored]:
+    """Every sequence that the model, which restores images, knows."""
     plans = method.plans
     assert case.lesion_mask is not None
     lesion = mask_to_configuration(case.lesion_mask, plans)[None, None]

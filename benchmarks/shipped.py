@@ -18,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from home import Home
 from preprocessing_parts.cases import test_data
 from shipped_parts import cases
 from shipped_parts.pictures import Row, draw, row_of
@@ -30,7 +31,6 @@ from shipped_parts.scores import (
     pooled,
     scored,
 )
-from simulated_cohort import Home
 
 from dal_auto.case import StandardCase
 from dal_auto.inference.model import Model, load_model

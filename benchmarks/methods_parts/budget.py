@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,10 +62,13 @@ class Timed:
 
 
 def planned(
-    training_set: str, method: str, changes: Mapping[str, Any]
+    training_set: str,
+    method: str,
+    changes: Mapping[str, Any],
+    sequences: Sequence[str] = SEQUENCES,
 ) -> tuple[Plans, Mapping[str, Any]]:
-    """Plans of `demo` with the three sequences, and what of them was asked for."""
-    wishes = Wishes(SEQUENCES, "demo", method, assignments=changes)
+    """Plans of `demo`, and what of them was asked for."""
+    wishes = Wishes(tuple(sequences), "demo", method, assignments=changes)
     run = plan_training(training_set, wishes=wishes, hardware=Hardware.measure("cpu"))
     return run.plans, run.overrides
 

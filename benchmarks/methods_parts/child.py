@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from simulated_cohort import Used
+from home import Used
 
 
 def in_a_child(function: Callable[[], object]) -> Used:

@@ -11,9 +11,9 @@ import json
 from itertools import islice
 from pathlib import Path
 
+from home import LESIONED, Home
 from preprocessing_parts.cases import test_data
 from shipped_parts.cases import HELD_OUT, SIMULATED, real_cases, simulated_cases
-from simulated_cohort import LESIONED, Home
 
 from dal_auto.datasets.registry import DRAWN
 from dal_auto.store.atomic import write_json

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from dal_auto.evaluation.scores import GRID, ScoredImage
-from dal_auto.scoring.bootstrap import FloatArray, interval, resampled_average_precision
+from dal_auto.scoring.bootstrap import FloatArray, resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
 from dal_auto.scoring.lesionwise import sensitivity_by_volume
 from dal_auto.scoring.metrics import average_precision, best_mean_dice
@@ -72,11 +72,6 @@ def found_by(images: Sequence[ScoredImage], groups: Mapping[str, Sequence[str]])
                         dice=100 * best_mean_dice(packed)[0],
                         resample=partial(resampled_average_precision, packed, patients),
                     )
-
-
-def gain(one: Found, other: Found) -> tuple[float, float]:
-    """95 % interval of what AP one has more than the other, the same cases drawn for both."""
-    return interval(one.resampled - other.resampled)
 
 
 def found_by_size(

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from home import LESIONED
 
 from dal_auto.evaluation.scores import ScoredImage
 from dal_auto.methods.checkpoint import load_checkpoint, threshold_key
-from methods_parts.found import Found, found_by_size, gain
+from dal_auto.scoring.bootstrap import interval
+from methods_parts.found import Found, found_by_size
 
 TRIVIAL = ("raw-intensity", "mean-brain")
 _CLASSES = ("below 1 ml", "1 to 10 ml", "10 ml and more")
@@ -83,59 +85,71 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def gain_table(found: Sequence[Found]) -> str:
-    """Of groups with several cases, first seed: what AP is gained over the better trivial one."""
+    """Of groups with several cases: what AP is gained over the better trivial baseline.
+
+    The interval is of the mean over seeds; in bold where each seed's own lies on one side of 0.
+    """
     places = list(dict.fromkeys((o.group, o.sequence) for o in found if o.cases > 1))
-    first = min((one.seed for one in found), default=0)
-    by_key = {(o.method, o.group, o.sequence): o for o in found if o.seed == first}
     rows = []
-    for method in _methods(found):
-        if method in TRIVIAL:
-            continue
+    for method in (name for name in _methods(found) if name not in TRIVIAL):
         cells = []
         for place in places:
-            trivial = [by_key[t, *place] for t in TRIVIAL if (t, *place) in by_key]
-            one = by_key.get((method, *place))
-            if one is None or not trivial:
-                cells.append("")
-                continue
-            low, high = gain(one, max(trivial, key=lambda other: other.precision))
-            mark = "**" if low > 0 or high < 0 else ""
-            cells.append(f"{mark}{low:+.1f} to {high:+.1f}{mark}")
+            there = [one for one in found if (one.group, one.sequence) == place]
+            cells.append(_gain([one for one in there if one.method == method], _trivial(there)))
         rows.append([method, *cells])
     return _markdown(["method", *(f"{g} {s}" for g, s in places)], rows) if rows else ""
 
 
-def size_table(found: Sequence[Found], images: Sequence[ScoredImage]) -> str:
-    """Simulated lesions that reach the practical threshold, by size: all sequences, first seed."""
-    first = min((one.seed for one in found), default=0)
-    rows, numbers = [], None
-    for method in _methods(found):
-        cells = np.zeros(len(_CLASSES))
-        counted = np.zeros(len(_CLASSES), int)
-        for one in found:
-            if (one.method, one.seed, one.group) != (method, first, "simulated"):
-                continue
-            mine = [
-                image
-                for image in images
-                if (image.run.method, image.run.seed) == (method, first)
-                and image.dataset == "SimLesions"
-                and image.sequence == one.sequence
-            ]
-            kept = load_checkpoint(mine[0].run.checkpoint_path).thresholds
-            threshold = {one.sequence: kept[threshold_key(one.sequence, one.variant)]}
-            for place, (number, share) in enumerate(found_by_size(mine, threshold, one.variant)):
-                if number:
-                    counted[place] += number
-                    cells[place] += number * share
-        if counted.any():
-            numbers = counted
-            shares = np.divide(100 * cells, counted, where=counted > 0, out=np.zeros(len(cells)))
-            rows.append([method, *(f"{share:.0f}" for share in shares)])
-    if numbers is None:
+def _trivial(there: Sequence[Found]) -> Mapping[int, Found]:
+    """Seed → the better trivial baseline, by the mean over seeds."""
+    several = [[one for one in there if one.method == name] for name in TRIVIAL]
+    several = [ones for ones in several if ones]
+    if not several:
+        return {}
+    best = max(several, key=lambda ones: float(np.mean([one.precision for one in ones])))
+    return {one.seed: one for one in best}
+
+
+def _gain(mine: Sequence[Found], trivial: Mapping[int, Found]) -> str:
+    gains = [one.resampled - trivial[one.seed].resampled for one in mine if one.seed in trivial]
+    if not gains:
         return ""
+    low, high = interval(np.mean(gains, axis=0))
+    each = [interval(gain) for gain in gains]
+    mark = "**" if all(one[0] > 0 for one in each) or all(one[1] < 0 for one in each) else ""
+    return f"{mark}{low:+.1f} to {high:+.1f}{mark}"
+
+
+def size_table(found: Sequence[Found], images: Sequence[ScoredImage]) -> str:
+    """Simulated lesions that reach the practical threshold, by size: all sequences and seeds."""
+    rows, numbers = [], np.zeros(len(_CLASSES), int)
+    simulated = [one for one in found if one.group == "simulated"]
+    for method in _methods(simulated):
+        mine = [one for one in simulated if one.method == method]
+        hits, numbers = np.zeros(len(_CLASSES)), np.zeros(len(_CLASSES), int)
+        for one in mine:
+            for place, (number, share) in enumerate(_by_size(one, images)):
+                if number:
+                    numbers[place] += number
+                    hits[place] += number * share
+        shares = np.divide(100 * hits, numbers, out=np.zeros(len(hits)), where=numbers > 0)
+        rows.append([method, *(f"{share:.0f}" for share in shares)])
+        numbers //= len({one.seed for one in mine})  # each seed's model sees the same lesions
     heads = (f"{name} ({n})" for name, n in zip(_CLASSES, numbers, strict=True))
-    return _markdown(["method", *heads], rows)
+    return _markdown(["method", *heads], rows) if rows else ""
+
+
+def _by_size(one: Found, images: Sequence[ScoredImage]) -> list[tuple[int, float]]:
+    """(lesions, share found) of each class, by the run's own practical threshold."""
+    mine = [
+        image
+        for image in images
+        if (image.run.method, image.run.seed) == (one.method, one.seed)
+        and (image.dataset, image.sequence) == (LESIONED, one.sequence)
+    ]
+    kept = load_checkpoint(mine[0].run.checkpoint_path).thresholds
+    threshold = {one.sequence: kept[threshold_key(one.sequence, one.variant)]}
+    return found_by_size(mine, threshold, one.variant)
 
 
 def cost_table(costs: Sequence[Mapping[str, Any]]) -> str:
@@ -150,6 +164,7 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> str:
             [
                 name,
                 f"{preliminary}{first['steps']:,}" if first["steps"] or preliminary else "",
+                f"{first['rate']:g}" if first["rate"] else "",
                 _of_known((cost["minutes"] for cost in mine), np.mean, ".1f"),
                 _of_known((cost["image_seconds"] for cost in mine), np.mean, ".1f"),
                 _of_known((cost["megabytes"] for cost in mine), max, ".0f"),
@@ -157,8 +172,8 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> str:
                 f"{first['lines']:,}",
             ]
         )
-    head = ["method", "steps", "CPU minutes", "CPU s an image", "peak MB", "parameters", "lines"]
-    return _markdown(head, rows)
+    head = ["method", "steps", "learning rate", "CPU minutes", "CPU s an image", "peak MB"]
+    return _markdown([*head, "parameters", "lines"], rows)
 
 
 def _of_known(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from simulated_cohort import Home
+from home import Home
 
 from dal_auto.case import ClaimedState, RawCase, StandardCase
 from dal_auto.errors import DalError

@@ -171,9 +171,14 @@ def _is_dataset(folder: Path) -> bool:
     )
 
 
+def is_drawn(name: str) -> bool:
+    """Whether this is the name of the training set that is drawn, in any case of letters."""
+    return name.lower() == DRAWN.lower()
+
+
 def is_simulated(name: str, raw: Path) -> bool:
     """Whether dal_auto simulated a dataset: its description says so, or it is drawn in training."""
-    if name.lower() == DRAWN.lower():
+    if is_drawn(name):
         return True
     return _is_simulated(dataset_root(name, raw))
 

@@ -23,6 +23,7 @@ cases.csv
 components.csv
 failures.csv
 *.dcm
+*_viewer.html
 """
 
 

@@ -109,10 +109,10 @@ def load_model(
     if threshold is None:
         known = {key.split("/")[0] for key in checkpoint.thresholds}
         if missing := [name for name in plans.sequences if name not in known]:
-            raise UsageError(
-                f"{run} has no practical threshold for {', '.join(missing)}: its training did not "
-                "end. Resume it with dal_train, or give --threshold."
-            )
+            remedy = "Resume its training with dal_train, or give --threshold."
+            if known:  # it ended, in a version that left out what no calibration case had
+                remedy = "Find them with dal_models calibrate, or give --threshold."
+            raise UsageError(f"{run} has no practical threshold for {', '.join(missing)}. {remedy}")
     return Model(run, checkpoint, checkpoint.build(device), request, device)
 
 

@@ -32,7 +32,14 @@ from dal_auto.inference.native_map import JOINT, NativeMap, map_makers, map_name
 from dal_auto.inference.picture import draw_map
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
-from dal_auto.inference.record import MapRecord, PredictionRecord, read_record, record_path
+from dal_auto.inference.record import (
+    MapRecord,
+    PredictionRecord,
+    files_set_aside,
+    forget_set_aside,
+    record_path,
+    set_aside,
+)
 from dal_auto.inference.remark import flags_of, texts
 from dal_auto.inference.sidecar import sidecar
 from dal_auto.inference.transforms import write_transform
@@ -83,14 +90,14 @@ def write_outputs(export: Export) -> None:
         if the scores are no numbers, or negative.
     """
     raw, output, model = export.raw, export.output, export.model
-    case_id, old = raw.case_id, read_record(output, raw.case_id)
+    case_id = raw.case_id
     # From here to the end the case is not there: an old record would be trusted.
-    record_path(output, case_id).unlink(missing_ok=True)
+    set_aside(output, case_id)
     makers = map_makers(model, export.prepared.case, export.predictions)
     done = side_by_side(lambda make: _write_map(export, make), makers, export.at_once)
     written = _write_transforms(export).union(*(names for _, names in done))
     possible = _possible(model.request.layout, case_id, raw.sequences)
-    for name in {*possible, *(old.files if old else ())} - written:
+    for name in {*possible, *files_set_aside(output, case_id)} - written:
         (output / name).unlink(missing_ok=True)
     with export.timed("hash of the outputs"):
         files = {name: sha256_of(output / name) for name in sorted(written)}
@@ -119,6 +126,7 @@ def write_outputs(export: Export) -> None:
         maps=tuple(record for record, _ in done),
         files=files,
     ).write(record_path(output, case_id))
+    forget_set_aside(output, case_id)
 
 
 def _possible(layout: LayoutName, case_id: str, sequences: Mapping[str, Path]) -> Iterator[str]:
@@ -220,6 +228,8 @@ def _write_volumes(export: Export, found: NativeMap) -> dict[str, str]:
         score = stored(case.case_id, found.standard_score)
         write("anomaly", score, atlas=True)
         write("mask", score >= found.threshold, atlas=True)
+        if found.name != JOINT:
+            write("brain-mask", case.brain_of(found.name), atlas=True)
         for kind, volume in kept.items():
             write(kind, stored(case.case_id, volume), atlas=True)
     if SEGMENTATION in save:

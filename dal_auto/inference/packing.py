@@ -60,14 +60,15 @@ def write_model(whole: Checkpoint, target: Path, name: str) -> ModelFile:
     UsageError
         if `target` is no ``.safetensors``, or the model has no practical thresholds.
     """
-    if target.suffix != ".safetensors":
-        raise UsageError(f"{target} does not end in .safetensors")
+    require_model_name(target)
     if not whole.thresholds:
         raise UsageError(f"{name} has no practical thresholds: resume its training first")
     plans = _without_folders(whole.plans)
     lean = replace(whole, plans=plans, optimiser={}, progress={}, figures={})
     halved = replace(lean, tensors={n: _halved(tensor) for n, tensor in lean.tensors.items()})
-    difference = half_difference(lean, halved)
+    # They are stored in half precision, and read into single: computed with as such.
+    read_back = {n: t.float() if t.dtype == torch.half else t for n, t in halved.tensors.items()}
+    difference = half_difference(lean, replace(lean, tensors=read_back))
     equal = difference <= _EQUAL
     if not equal:
         logger.warning(
@@ -100,6 +101,18 @@ def install(model: ModelFile) -> Run:
     write_json(run.folder / "plans.json", checkpoint.plans.to_json())
     write_json(run.folder / "complete.json", {"installed": card.name, "versions": card.versions})
     return run
+
+
+def require_model_name(target: Path) -> None:
+    """Refuse a file that a model cannot be written as, before any work is done for it.
+
+    Raises
+    ------
+    UsageError
+        if it is no ``.safetensors``.
+    """
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target} does not end in .safetensors")
 
 
 def half_difference(single: Checkpoint, half: Checkpoint) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from dal_auto.inference.measure import Component
@@ -92,6 +93,29 @@ class PredictionRecord(Kept):
 def record_path(output: Path, case_id: str) -> Path:
     """The file that is written last: a case without it is not there."""
     return output / "records" / f"{case_id}.json"
+
+
+def set_aside(output: Path, case_id: str) -> None:
+    """Take a case out of the output: it is in no table and on no page. Its files stay, and go when
+    the case is next written."""
+    with suppress(FileNotFoundError):
+        record_path(output, case_id).replace(_aside(output, case_id))
+
+
+def files_set_aside(output: Path, case_id: str) -> Collection[str]:
+    """The files of what was set aside of a case, below the output folder."""
+    record = _read(_aside(output, case_id))
+    return record.files if record is not None else ()
+
+
+def forget_set_aside(output: Path, case_id: str) -> None:
+    """After the case's new record is there."""
+    _aside(output, case_id).unlink(missing_ok=True)
+
+
+def _aside(output: Path, case_id: str) -> Path:
+    path = record_path(output, case_id)
+    return path.with_name(f"{path.name}.old")
 
 
 def read_record(output: Path, case_id: str) -> PredictionRecord | None:

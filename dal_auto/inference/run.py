@@ -34,7 +34,7 @@ from dal_auto.inference.prepare import (
     task_bytes,
     usable,
 )
-from dal_auto.inference.record import read_records, record_path
+from dal_auto.inference.record import forget_set_aside, read_records, set_aside
 from dal_auto.inference.remark import Remark, flags_of
 from dal_auto.inference.request import Request, is_done
 from dal_auto.inference.table import write_tables
@@ -123,7 +123,7 @@ def _predict_cases(
         try:
             taken, left_out[case.case_id] = usable(case, model.plans.sequences)
         except DalError as error:
-            record_path(output, case.case_id).unlink(missing_ok=True)
+            set_aside(output, case.case_id)
             summary.fail(case.case_id, case_error(case.case_id, "choice of sequences", error))
             continue
         tasks[case.case_id] = PrepareTask(taken, model.request, workforce.threads)
@@ -131,6 +131,7 @@ def _predict_cases(
         summary.kept = _done_before(output, tasks, model.request)
     for case_id in summary.kept:
         del tasks[case_id]
+        forget_set_aside(output, case_id)  # of a run that was killed in its last instant
     at_once = workforce.at_once(len(tasks))
     tasks = {case_id: replace(task, at_once=at_once) for case_id, task in tasks.items()}
     try:
@@ -163,7 +164,7 @@ def _predict_all(
             return
         if not isinstance(error, MissingDependency):  # which says nothing of what is there
             # The old record belongs to other inputs: it must not be taken for this case's.
-            record_path(output, case_id).unlink(missing_ok=True)
+            set_aside(output, case_id)
         summary.fail(case_id, error)
 
     missing = _say_once()

@@ -35,6 +35,16 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
         if calibrated:
             own = model.joint_threshold(sources)
             meaning += f"; the whole over {own:.4g}, its own threshold"
+    trust = model.checkpoint.joint_trust if joint else 1.0
+    exceeded = calibrated and trust == 1.0 and model.request.threshold is None
+    source = model.threshold_source
+    if not calibrated:
+        source = f"1 is the threshold of each sequence: {source}"
+    elif trust != 1.0:
+        source = (
+            f"between 1, the threshold of each sequence, and what is {source}: the latter to the "
+            f"power of {trust:g}, since drawn heads are not fully trusted here"
+        )
     return {
         "Description": f"Anomaly map of {of}, in the space of the {found.on} scan. Research only, "
         "not for diagnosis.",
@@ -50,12 +60,8 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
         },
         "post_processing": _post_processing(scoring),
         "threshold": found.threshold,
-        "threshold_source": model.threshold_source
-        if calibrated
-        else f"1 is the threshold of each sequence: {model.threshold_source}",
-        "false_positive_rate": scoring.false_positive_rate
-        if calibrated and model.request.threshold is None
-        else None,
+        "threshold_source": source,
+        "false_positive_rate": scoring.false_positive_rate if exceeded else None,
         "mask": "voxels of the map with a score at or above the threshold",
         "model": model.names.model_dump(exclude={"threshold_source"}),
         "steps": list(prepared.case.steps),

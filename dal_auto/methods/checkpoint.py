@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 
 import dal_auto
+from dal_auto.datasets.registry import is_drawn
 from dal_auto.errors import InputError
 from dal_auto.methods.method import GradientMethod, Illustrated, Method
 from dal_auto.methods.registry import find_method
@@ -46,6 +47,8 @@ class Checkpoint:
     thresholds : "sequence" or "sequence/variant" → practical threshold of the post-processed score
     joint_thresholds : `joint_key` → threshold of the joint map of these sequences, in multiples of
         theirs; models of before have none
+    joint_trust : power that calibrated joint thresholds were raised to: 1, or less where drawn
+        heads gave them (`training.calibration`)
     threshold_source : which cases gave the thresholds, in words
     optimiser : the optimiser's tensors, in ``last.safetensors`` only
     progress : what else a resumed training must know
@@ -58,6 +61,7 @@ class Checkpoint:
     step: int = 0
     thresholds: Mapping[str, float] = field(default_factory=dict)
     joint_thresholds: Mapping[str, float] = field(default_factory=dict)
+    joint_trust: float = 1.0
     threshold_source: str = ""
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
@@ -131,6 +135,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "step": checkpoint.step,
         "thresholds": dict(checkpoint.thresholds),
         "joint_thresholds": dict(checkpoint.joint_thresholds),
+        "joint_trust": checkpoint.joint_trust,
         "threshold_source": checkpoint.threshold_source,
         "progress": dict(checkpoint.progress),
         "versions": versions(),
@@ -177,18 +182,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     # Half precision is for storage only.
     weights = {n: t.float() if t.dtype == torch.half else t for n, t in under("method.").items()}
+    plans = stored_plans(content["plans"])
     return Checkpoint(
-        plans=stored_plans(content["plans"]),
+        plans=plans,
         tensors=weights,
         step=content["step"],
         thresholds=content["thresholds"],
         joint_thresholds=content.get("joint_thresholds", {}),
+        joint_trust=content.get("joint_trust", _trust_of_before(plans)),
         threshold_source=content["threshold_source"],
         optimiser=under("optimiser."),
         progress=content["progress"],
         figures=under("viewer."),
         path=path,
     )
+
+
+def _trust_of_before(plans: Plans) -> float:
+    """Of a model that was written before it was kept: those of drawn heads had the root."""
+    return 0.5 if is_drawn(plans.training_set) else 1.0
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from dal_auto.case import BoolArray, FloatArray
+from dal_auto.scoring.pooled_curve import LARGEST
 
 JointRule = Literal["roots", "mean", "max"]
 
@@ -46,7 +47,7 @@ def joint_score(
 
     Returns
     -------
-    (x, y, z) float32 ≥ 0; 1 is its threshold
+    (x, y, z) float32, 0 … 65504, which is as far as scores are told apart; 1 is its threshold
 
     Raises
     ------
@@ -59,9 +60,8 @@ def joint_score(
         name: score.astype(np.float32) / np.float32(thresholds[name])
         for name, score in scores.items()
     }
-    whole = np.float32(threshold)
     if rule == "max":
-        return np.asarray(np.maximum.reduce([*calibrated.values()]) / whole, np.float32)
+        return _within_range(np.maximum.reduce([*calibrated.values()]) / np.float32(threshold))
     total = np.zeros((), np.float32)
     weight_sum = np.zeros((), np.float32)
     for name, score in calibrated.items():
@@ -69,4 +69,9 @@ def joint_score(
         total = total + weight * (np.sqrt(score) if rule == "roots" else score)
         weight_sum = weight_sum + weight * (shown or {}).get(name, np.True_)
     mean = np.divide(total, weight_sum, out=np.zeros_like(total), where=weight_sum > 0)
-    return np.asarray((mean**2 if rule == "roots" else mean) / whole, np.float32)
+    return _within_range((mean**2 if rule == "roots" else mean) / np.float32(threshold))
+
+
+def _within_range(score: FloatArray) -> FloatArray:
+    """Of a sequence whose healthy scores are all but 0 the multiples may be millions."""
+    return np.minimum(score, np.float32(LARGEST), dtype=np.float32)

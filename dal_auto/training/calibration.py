@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import median_high
@@ -11,11 +12,12 @@ from statistics import median_high
 import numpy as np
 
 from dal_auto.case import BoolArray, FloatArray
+from dal_auto.datasets.registry import is_drawn
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import Checkpoint, threshold_key
 from dal_auto.methods.method import Method
-from dal_auto.plans import ScoringPlan
+from dal_auto.plans import PreprocessingPlan, ScoringPlan
 from dal_auto.scoring.joint import joint_key, joint_score
 from dal_auto.scoring.metrics import threshold_at_false_positive_rate
 from dal_auto.scoring.pooled_curve import ScoreCounts
@@ -28,6 +30,11 @@ CALIBRATION_CASES = 32
 #: threshold is half way to 1 in the logarithm: as it is, it marked 7.0 ml in the one real healthy
 #: person at hand, half way 1.5 ml (docs/model-card.md).
 _TRUST_IN_DRAWN = 0.5
+#: The threshold of maps that are 0 nearly everywhere: the least score above 0 that is told from it.
+_LEAST = float(np.finfo(np.float16).smallest_subnormal)
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,25 @@ class Thresholds:
     ----------
     scores : "sequence", or "sequence/variant" where the method has several → threshold
     joint : `joint_key` of several sequences → threshold of their joint map, in multiples of theirs
+    joint_trust : power that the joint thresholds were raised to: 1, or less for drawn heads
     """
 
     scores: Mapping[str, float]
     joint: Mapping[str, float]
+    joint_trust: float
+
+
+def calibration_records(
+    records: Iterable[CaseRecord], sequences: Iterable[str]
+) -> list[CaseRecord]:
+    """Of each sequence the first `CALIBRATION_CASES` that have it, in their order."""
+    names, counts, chosen = tuple(sequences), Counter[str](), []
+    for record in records:
+        there = [name for name in names if name in record.sequences]
+        if any(counts[name] < CALIBRATION_CASES for name in there):
+            counts.update(there)
+            chosen.append(record)
+    return chosen
 
 
 def practical_thresholds(
@@ -55,15 +77,15 @@ def practical_thresholds(
 
     Parameters
     ----------
-    records : healthy cases, ideally none that was trained on; of many, the first
-        `CALIBRATION_CASES` count
+    records : healthy cases, ideally none that was trained on; of many, `calibration_records`
     drawn : whether they are drawn heads, whose joint thresholds are trusted half way
     """
     rate = method.plans.scoring.false_positive_rate
     found: dict[str, list[float]] = defaultdict(list)
     keys: dict[str, str] = {}
     brains: list[_Scores] = []
-    for record in progress("practical thresholds", "case", records[:CALIBRATION_CASES]):
+    chosen = calibration_records(records, method.plans.sequences)
+    for record in progress("practical thresholds", "case", chosen):
         case = read_case(record)
         scores, shown = {}, {}
         for sequence in (name for name in method.plans.sequences if name in case.sequences):
@@ -82,7 +104,7 @@ def practical_thresholds(
     own = {sequence: thresholds[key] for sequence, key in keys.items()}
     joint = _joint_thresholds(brains, own, method.plans.scoring)
     trust = _TRUST_IN_DRAWN if drawn else 1.0
-    return Thresholds(thresholds, {key: value**trust for key, value in joint.items()})
+    return Thresholds(thresholds, {key: value**trust for key, value in joint.items()}, trust)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +120,10 @@ def _joint_thresholds(
 ) -> dict[str, float]:
     """The same of the joint map of every two or more sequences, over the cases that have them."""
     found: dict[str, float] = {}
-    for count in range(2, len(thresholds) + 1):
-        for sequences in combinations(thresholds, count):
+    # Of a method that marks nothing in healthy brains nothing can be said.
+    marking = [name for name, threshold in thresholds.items() if threshold > _LEAST]
+    for count in range(2, len(marking) + 1):
+        for sequences in combinations(marking, count):
             values = [
                 _exceeded(
                     joint_score(
@@ -114,8 +138,7 @@ def _joint_thresholds(
                 for case in brains
                 if set(sequences) <= set(case.scores)
             ]
-            # Of a method that marks nothing in healthy brains nothing can be said.
-            if values and (threshold := median_high(values)) > 0:
+            if values and (threshold := median_high(values)) > _LEAST:
                 found[joint_key(sequences)] = threshold
     return found
 
@@ -151,11 +174,39 @@ def recalibrated(
             f"no healthy case of {dataset} has {', '.join(sorted(lacking))}, which the model also "
             "knows: its threshold would be that of other people."
         )
-    found = practical_thresholds(checkpoint.build(device), healthy, device)
-    number = min(len(healthy), CALIBRATION_CASES)
+    drawn = is_drawn(dataset)
+    found = practical_thresholds(checkpoint.build(device), healthy, device, drawn=drawn)
+    number = len(calibration_records(healthy, known))
     return replace(
         checkpoint,
         thresholds=found.scores,
         joint_thresholds=found.joint,
+        joint_trust=found.joint_trust,
         threshold_source=f"{number} healthy cases of {dataset}",
     )
+
+
+def check_chain(dataset: str, there: PreprocessingPlan, ours: PreprocessingPlan) -> None:
+    """See that a dataset was preprocessed as the images that a model predicts will be.
+
+    Raises
+    ------
+    UsageError
+        if it lies in another space, or its cases keep other percentiles.
+    """
+    values = {key: (getattr(there, key), value) for key, value in ours}
+    other = [key for key, (one, two) in values.items() if one != two]
+    for key in ("atlas_sha256", "target_shape", "percentiles"):
+        if key in other:
+            raise UsageError(
+                f"{dataset} was preprocessed with preprocessing.{key} {values[key][0]}, the model "
+                f"wants {values[key][1]}. Preprocess it again with the model's plans (--plans)."
+            )
+    for key in other:
+        logger.warning(
+            "WARNING: %s was preprocessed with preprocessing.%s %s; what the model predicts is "
+            "with %s, and may have other thresholds",
+            dataset,
+            key,
+            *values[key],
+        )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dal_auto import distributed
-from dal_auto.datasets.registry import load_records
+from dal_auto.datasets.registry import is_drawn, load_records
 from dal_auto.errors import InputError, UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Illustrated, Method
@@ -30,9 +30,9 @@ from dal_auto.store.claim import claimed
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
-from dal_auto.training.calibration import CALIBRATION_CASES, practical_thresholds
+from dal_auto.training.calibration import calibration_records, practical_thresholds
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
-from dal_auto.training.drawn.dataset import drawn_cohort, is_simulated
+from dal_auto.training.drawn.dataset import drawn_cohort
 from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
 from dal_auto.workers.bars import progress
@@ -179,6 +179,11 @@ def _usable(plans: Plans) -> list[CaseRecord]:
         raise UsageError(
             f"no healthy case of {plans.training_set} has one of {', '.join(plans.sequences)}"
         )
+    if nowhere := [name for name in plans.sequences if lacking[name] == len(usable)]:
+        raise UsageError(
+            f"no healthy case of {plans.training_set} has {', '.join(nowhere)}. Leave it out: "
+            f"--sequences {' '.join(name for name in plans.sequences if name not in nowhere)}"
+        )
     for name, count in sorted(lacking.items()):
         logger.info("%d of %d cases have no %s: they train what they can", count, len(usable), name)
     return usable
@@ -209,15 +214,24 @@ def _one_by_one(cohort: Cohort) -> Any:
 def calibration_cases(method: Method, training: Cohort, validation: Cohort) -> tuple[Cohort, str]:
     """Healthy cases for the practical thresholds, and what they are, in words."""
     plans = training.plans
-    if is_simulated(plans.training_set) and isinstance(method, GradientMethod):
+    if is_drawn(plans.training_set) and isinstance(method, GradientMethod):
         # It was trained on images that are drawn at each step, and not on those that are stored.
         # Other methods are fitted to the stored ones: for them only those left out are new.
-        records = [*validation.records, *training.records]
-        words = f"{len(records)} healthy drawn cases, {len(validation)} of them of other heads"
-        return cohort_of(folder_of(plans.training_set), records, plans), words
-    if len(validation):
-        return validation, f"{len(validation)} healthy validation cases"
-    return training, f"{len(training)} healthy TRAINING cases"
+        records = calibration_records([*validation.records, *training.records], plans.sequences)
+        others = sum(record in validation.records for record in records)
+        words = f"{len(records)} healthy drawn cases, {others} of them of other heads"
+    else:
+        new = calibration_records(validation.records, plans.sequences)
+        known = {name for record in new for name in record.sequences}
+        lacking = [name for name in plans.sequences if name not in known]
+        trained = calibration_records(training.records, lacking)
+        records = [*new, *trained]
+        parts = [f"{len(new)} healthy validation cases"] if new else []
+        if trained:
+            which = f" (of {', '.join(lacking)})" if new else ""
+            parts.append(f"{len(trained)} healthy TRAINING cases{which}")
+        words = " and ".join(parts)
+    return cohort_of(folder_of(plans.training_set), records, plans), words
 
 
 def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, device: str) -> None:
@@ -225,11 +239,10 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
     method = best.build(device)
     calibration, source = calibration_cases(method, training, validation)
     logger.info("practical thresholds from %s", source)
-    few = range(min(len(calibration), CALIBRATION_CASES))
-    method.calibrate(calibration.batch([index]).to(device) for index in few)
+    method.calibrate(calibration.batch([index]).to(device) for index in range(len(calibration)))
     best = replace(best, tensors=method.tensors())
     thresholds = practical_thresholds(
-        method, calibration.records, device, drawn=is_simulated(best.plans.training_set)
+        method, calibration.records, device, drawn=is_drawn(best.plans.training_set)
     )
     some = range(min(len(training), _FIGURE_CASES))
     figures = {}
@@ -239,6 +252,7 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
         best,
         thresholds=thresholds.scores,
         joint_thresholds=thresholds.joint,
+        joint_trust=thresholds.joint_trust,
         threshold_source=source,
         figures=figures,
     )

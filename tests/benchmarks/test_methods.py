@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,11 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import methods_parts.child
     import methods_parts.found
     import methods_parts.page
+    import methods_parts.search
 
     yield methods_parts
     for name in set(sys.modules) - before:
-        if name.split(".")[0] in ("methods_parts", "simulated_cohort", "preprocessing_parts"):
+        if name.split(".")[0] in ("methods_parts", "home", "preprocessing_parts"):
             del sys.modules[name]
 
 
@@ -75,6 +77,16 @@ def test_a_gain_is_over_the_better_trivial_one_on_the_same_resamples(parts):
     assert lines[2:] == ["| DAE | **+5.0 to +5.0** |"], "trivial ones have no row"
 
 
+@pytest.mark.parametrize(("second", "cell"), [(10.0, "**+4.0 to +4.0**"), (4.0, "+1.0 to +1.0")])
+def test_a_gain_is_bold_where_every_seed_says_so(parts, second, cell):
+    found = [
+        *(made(parts, "DAE", 12.0), made(parts, "DAE", second, seed=1)),
+        *(made(parts, "raw-intensity", 7.0), made(parts, "raw-intensity", 7.0, seed=1)),
+        made(parts, "mean-brain", 4.0),
+    ]
+    assert parts.page.gain_table(found).splitlines()[2:] == [f"| DAE | {cell} |"]
+
+
 def test_seeds_are_averaged(parts):
     found = [made(parts, "AE", 1.0), made(parts, "AE", 3.0, seed=1), made(parts, "mean-brain", 4.0)]
     lines = parts.page.precision_table(found).splitlines()
@@ -86,3 +98,26 @@ def test_what_fails_in_a_child_ends_the_run(parts):
     with pytest.raises(SystemExit):
         parts.child.in_a_child(lambda: 1)
     assert parts.child.in_a_child(lambda: None).megabytes > 0
+
+
+def test_the_learning_rate_that_finds_most_is_taken_and_what_was_tried_is_kept(
+    parts, monkeypatch, make_plans, tmp_path
+):
+    search, record = parts.search, tmp_path / "rates.json"
+    record.write_text('{"0.0005": {"AP": 0.1}}', encoding="utf-8")
+    precisions = {0.002: 0.3, 0.008: 0.2}
+    tried = []
+
+    def judge(plans, folder, judged):
+        tried.append(plans.training.learning_rate)
+        judged.write_text(json.dumps({"AP": precisions[tried[-1]]}), encoding="utf-8")
+
+    def planned(training_set, method, changes):
+        return make_plans(method).override({"training.learning_rate": 0.002} | changes, "test"), {}
+
+    monkeypatch.setattr(search, "planned", planned)
+    monkeypatch.setattr(search, "_judge", judge)
+    monkeypatch.setattr(search, "in_a_child", lambda function: function())
+    for _ in range(2):
+        assert search.found_rate(record, "AE", {"training.steps": 3}) == 0.002
+    assert tried == [0.002, 0.008]

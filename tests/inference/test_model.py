@@ -45,7 +45,7 @@ def test_the_users_threshold_counts_for_all_and_needs_no_other(run):
 
 
 def test_a_run_that_lacks_a_threshold_is_refused_with_the_sequence(run):
-    with pytest.raises(UsageError, match=r"no practical threshold for T2: .*--threshold"):
+    with pytest.raises(UsageError, match=r"no practical threshold for T2\. .*--threshold"):
         load_model(changed(run, thresholds={"T1/own": 0.25}), device="cpu")
 
 

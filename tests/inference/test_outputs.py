@@ -46,6 +46,8 @@ def test_all_that_can_be_saved_is_on_both_grids(predicting, scans, tmp_path, pla
         assert atlas.shape == native.shape == grid.shape
         np.testing.assert_array_equal(native.get_fdata(), atlas.get_fdata())  # one grid here
         assert native.get_data_dtype() == (np.uint8 if name == "mask" else np.float32)
+    brain = nib.load(tmp_path / "maps" / "a_T1_brain-mask_space-atlas.nii.gz").get_fdata()
+    assert brain.shape == grid.shape and set(np.unique(brain)) == {0, 1}
     healthy = nib.load(tmp_path / "maps" / "a_T1_pseudo-healthy.nii.gz").get_fdata()
     assert healthy.max() == 0.5
     assert nib.load(tmp_path / "maps" / "a_T1_anatomy.nii.gz").get_fdata().max() == pytest.approx(

@@ -62,6 +62,24 @@ def test_where_half_precision_is_another_model_single_precision_is_kept(
     assert model.card().size_bytes > 2 * 24**3 * 4
 
 
+def test_the_probe_computes_in_single_precision_with_what_will_be_read(run, tmp_path, monkeypatch):
+    """A method that keeps its tensors as they come (PatchCore) cannot mix two precisions."""
+    whole = load_checkpoint(run.checkpoint_path)
+    third = replace(whole, tensors={"mean": torch.full_like(whole.tensors["mean"], 1 / 3)})
+    save_checkpoint(run.checkpoint_path, third)
+    seen = []
+
+    def difference(single, half):
+        seen.append((single.tensors["mean"], half.tensors["mean"]))
+        return 0.0
+
+    monkeypatch.setattr(packing, "half_difference", difference)
+    stored = load_checkpoint(pack(run, tmp_path / "mine.safetensors").checkpoint_path)
+    ((single, half),) = seen
+    assert single.dtype == half.dtype == torch.float32
+    assert torch.equal(half, stored.tensors["mean"]) and not torch.equal(half, single)
+
+
 def test_the_difference_is_that_of_the_scores(run):
     checkpoint = load_checkpoint(run.checkpoint_path)
     assert half_difference(checkpoint, checkpoint) == 0

@@ -158,7 +158,7 @@ def test_a_case_that_fails_anywhere_stops_no_other_and_its_old_record_goes(
     assert list(failed.index) == ["chain", "network", "odd", "write"]
     assert list(failed["step"]) == ["N4", "network", "choice of sequences", "writing"]
     assert "no ink" in failed.loc["write", "cause"] and "model knows" in failed.loc["odd", "cause"]
-    assert [path.stem for path in (tmp_path / "maps" / "records").iterdir()] == ["good"]
+    assert [path.stem for path in (tmp_path / "maps" / "records").glob("*.json")] == ["good"]
     assert set(pd.read_csv(tmp_path / "maps" / "cases.csv")["case"]) == {"good"}
     page = (tmp_path / "maps" / "index.html").read_text()
     assert "no ink" in page and "it did not end" in page
@@ -194,6 +194,25 @@ def test_a_volume_that_the_method_does_not_have_is_missed_once_aloud(predicting,
     predicting(scans("a", "b"), save=frozenset({"anatomy", "pseudo-healthy"}))
     assert caplog.text.count("the method has no anatomy volume") == 1
     assert "no pseudo-healthy" not in caplog.text
+
+
+def test_what_a_failed_case_had_before_goes_when_it_is_next_written(
+    predicting, prepared, scans, tmp_path
+):
+    """The failure takes it out of the tables; its files are known until something replaces them."""
+    maps = tmp_path / "maps"
+    predicting(scans("a"))
+    before = {path.name for path in maps.glob("a_*")}
+
+    def fail(task):
+        raise CaseFailed("a", "N4", "it did not end")
+
+    predicting(scans("a"), fail, threshold=0.4)
+    assert {path.name for path in maps.glob("a_*")} == before, "a failure deletes no map"
+    predicting(scans("a", sequences=("T1",)))
+    left = {path.name for path in maps.glob("a_*")}
+    assert left < before and not any("T2" in name or "joint" in name for name in left)
+    assert [path.name for path in (maps / "records").iterdir()] == ["a.json"]
 
 
 def test_while_a_case_is_written_anew_its_old_record_is_not_there(

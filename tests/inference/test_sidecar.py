@@ -24,12 +24,19 @@ PREPARED = SimpleNamespace(
 def model(plans, model_names):
     """What a sidecar asks of a model."""
 
-    def make(threshold: float | None = None, **overrides) -> SimpleNamespace:
+    def make(
+        threshold: float | None = None,
+        joint: float | None = None,
+        joint_trust: float = 1.0,
+        **overrides,
+    ) -> SimpleNamespace:
         return SimpleNamespace(
             plans=plans.override(overrides, "test"),
             request=SimpleNamespace(threshold=threshold),
             threshold_source="of healthy cases",
-            knows_joint=lambda _: False,
+            checkpoint=SimpleNamespace(joint_trust=joint_trust),
+            knows_joint=lambda _: joint is not None,
+            joint_threshold=lambda _: joint,
             names=model_names,
             method=SimpleNamespace(score_words=lambda sequence: f"|x − y| of {sequence}"),
         )
@@ -56,6 +63,16 @@ def test_a_map_of_one_sequence_is_of_its_scan_alone(model, model_names):
     assert found["steps"] == ["N4: by nobody", "crop"] and found["warnings"] == ["it is odd"]
     assert found["tools"] == ["dal_auto 0", "greedy 1"] and found["cannot_see"] == list(LIMITS)
     assert json.loads(json.dumps(found)) == found
+
+
+def test_a_joint_threshold_of_drawn_heads_claims_no_false_positive_rate(model):
+    """It is the root of what 0.1 % of the drawn heads exceed; fewer voxels exceed the root."""
+    found = sidecar(model(joint=0.7, joint_trust=0.5), RAW, PREPARED, a_map("joint", "T2"))
+    assert found["false_positive_rate"] is None
+    assert found["threshold_source"].startswith("between 1, the threshold of each sequence, and")
+    assert "to the power of 0.5" in found["threshold_source"]
+    found = sidecar(model(joint=0.7), RAW, PREPARED, a_map("joint", "T2"))
+    assert (found["false_positive_rate"], found["threshold_source"]) == (0.001, "of healthy cases")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from dal_auto.methods.dal.contrast import fitted_contrast
 from dal_auto.methods.dal.losses import image_error, shares
 from dal_auto.methods.dal.model import DAL
+from dal_auto.methods.dal.objective import true_anatomy
+from dal_auto.methods.dal.warm_start import tissue_classes
 from dal_auto.methods.method import Batch
 from dal_auto.networks.boundary import boundary_map
 
@@ -70,6 +72,53 @@ def test_known_tissues_teach_the_anatomy_extractor_all_along(small_plans, phanto
     labels = known.tissue.repeat_interleave(2, 0)
     by_hand = F.cross_entropy(logits, torch.where(labels < 0, -100, labels))
     torch.testing.assert_close(losses["labels"], by_hand)
+
+
+def test_classes_of_k_means_teach_the_anatomy_extractor_while_teacher_forcing_lasts(
+    small_plans, phantom_batch
+):
+    """Else E_A would have learned nothing of tissues when its anatomy is first used."""
+    method = DAL(small_plans().override({"training.steps": 10}, "test"))
+    batch = phantom_batch(0, 1)
+    assert "labels" in method.training_step(batch, 4)
+    assert "labels" not in method.training_step(batch, 5)
+
+
+def test_a_subject_without_the_reference_is_restored_from_its_own_anatomy(
+    small_plans, phantom_batch
+):
+    """It has no classes by k-means: from a blank anatomy R_A and R_E would learn nothing good."""
+    batch = phantom_batch(0, 1)
+    present = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+    mask = batch.brain_mask.repeat_interleave(2, dim=0)
+    truth = true_anatomy(batch, present, mask, 3, reference=0)
+    other = torch.rand_like(truth.anatomy)
+    seen = truth.or_else(other)
+    assert truth.teaches.flatten().tolist() == [True, True, False, False]
+    assert torch.equal(seen[:2], truth.anatomy[:2])
+    assert torch.equal(seen[2:], other[2:])
+
+
+def test_a_stored_cohort_gives_the_atlas_by_k_means(small_plans, phantom_batch):
+    method, first, second = DAL(small_plans()), phantom_batch(0), phantom_batch(1)
+    method.prepare([first, second])
+    prior = method.network.tissue_prior
+    by_hand = [
+        F.one_hot(tissue_classes(b.images[:, 0], b.brain_mask[:, 0], 3).clamp(min=0), 3)
+        * b.brain_mask[:, 0, ..., None]
+        for b in (first, second)
+    ]
+    expected = (torch.cat(by_hand).float().mean(0)).movedim(-1, 0)[None]
+    torch.testing.assert_close(prior, expected)
+    kept = prior.clone()
+    method.prepare([second])
+    assert torch.equal(prior, kept), "what is known of the cohort stays"
+
+
+def test_without_any_reference_there_is_no_atlas(small_plans, phantom_batch):
+    method, batch = DAL(small_plans()), phantom_batch(0)
+    method.prepare([dataclasses.replace(batch, present=torch.tensor([[False, True]]))])
+    assert not method.network.tissue_prior.any()
 
 
 def test_a_drawn_combination_has_the_expectation_of_all(phantom_batch):

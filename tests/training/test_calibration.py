@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import Checkpoint
 from dal_auto.methods.mean_brain import MeanBrain
+from dal_auto.methods.method import Detection
 from dal_auto.methods.raw_intensity import RawIntensity
 from dal_auto.scoring.joint import joint_score
-from dal_auto.store.standard_cases import read_case
-from dal_auto.training.calibration import practical_thresholds, recalibrated
+from dal_auto.store.standard_cases import CaseRecord, read_case
+from dal_auto.training import calibration
+from dal_auto.training.calibration import (
+    calibration_records,
+    check_chain,
+    practical_thresholds,
+    recalibrated,
+)
+from dal_auto.training.run import calibration_cases
 
 
 @pytest.fixture
@@ -72,6 +83,58 @@ def test_drawn_heads_are_trusted_half_way_for_the_joint_map(mean_brain, make_coh
     drawn = practical_thresholds(mean_brain, records, "cpu", drawn=True)
     assert drawn.scores == real.scores
     assert drawn.joint["T1+T2"] == pytest.approx(real.joint["T1+T2"] ** 0.5)
+
+
+def test_each_sequence_has_the_first_cases_that_have_it(monkeypatch, mean_brain, make_cohort):
+    """A cohort of two scanners: FLAIR comes late, and has its threshold all the same."""
+    monkeypatch.setattr(calibration, "CALIBRATION_CASES", 2)
+    one, *rest = make_cohort(mean_brain.plans, [3, 4, 5]).records
+
+    def case(name: str, *sequences: str) -> CaseRecord:
+        return one.model_copy(update={"case_id": name, "sequences": sequences})
+
+    records = [case("a", "T1"), case("b", "T1"), case("c", "T1"), case("d", "T1", "T2"), *rest]
+    chosen = calibration_records(records, ["T1", "T2"])
+    assert [record.case_id for record in chosen] == ["a", "b", "d", rest[0].case_id]
+    assert calibration_records(records, ["FLAIR"]) == []
+
+
+def test_of_a_method_that_marks_nothing_there_is_no_joint_threshold(mean_brain, make_cohort):
+    """Multiples of a threshold that is all but 0 would be beyond all numbers."""
+    records = make_cohort(mean_brain.plans, [3, 4]).records
+    silent = MeanBrain(mean_brain.plans)
+    silent.detect = lambda image, *_: Detection({"": torch.zeros_like(image)})
+    found = practical_thresholds(silent, records, "cpu")
+    assert found.joint == {}
+    scores = {name: np.full((2, 2, 2), 0.05, np.float32) for name in found.scores}
+    whole = joint_score(scores, found.scores, "roots")
+    assert (whole == np.float32(65504)).all(), "and still a score that can be counted"
+
+
+def test_a_dataset_of_another_chain_is_refused_or_said(mean_brain, caplog):
+    ours = mean_brain.plans.preprocessing
+    check_chain("Controls", ours, ours)
+    assert not caplog.records
+    check_chain("Controls", ours.model_copy(update={"skull_strip": "robex"}), ours)
+    assert "Controls was preprocessed with preprocessing.skull_strip robex" in caplog.text
+    for key, value in (("percentiles", (1.0, 50.0, 99.0)), ("target_shape", (9, 9, 9))):
+        with pytest.raises(UsageError, match=f"with preprocessing.{key} .*--plans"):
+            check_chain("Controls", ours.model_copy(update={key: value}), ours)
+
+
+def test_training_cases_stand_in_for_a_sequence_that_no_validation_case_has(
+    mean_brain, make_cohort
+):
+    training, validation = (make_cohort(mean_brain.plans, ids) for ids in ([0, 1], [3, 4]))
+    only_t1 = tuple(one.model_copy(update={"sequences": ("T1",)}) for one in validation.records)
+    found, words = calibration_cases(mean_brain, training, validation)
+    assert (found.records, words) == (validation.records, "2 healthy validation cases")
+    without_t2 = replace(validation, records=only_t1)
+    found, words = calibration_cases(mean_brain, training, without_t2)
+    assert found.records == (*only_t1, *training.records)
+    assert words == "2 healthy validation cases and 2 healthy TRAINING cases (of T2)"
+    found, words = calibration_cases(mean_brain, training, replace(validation, records=()))
+    assert (found.records, words) == (training.records, "2 healthy TRAINING cases")
 
 
 def test_a_method_of_several_variants_has_a_threshold_for_each(make_cohort, make_plans):

@@ -11,7 +11,7 @@ from typing import Any
 from dal_auto import paths
 from dal_auto.cli import common
 from dal_auto.cli.commands import planning
-from dal_auto.datasets.registry import datasets_on_disk, find_dataset, load_records
+from dal_auto.datasets.registry import datasets_on_disk, find_dataset, is_drawn, load_records
 from dal_auto.errors import DalError, DiskFull, PlansError, UsageError, did_you_mean
 from dal_auto.planning.training_plans import plan_run
 from dal_auto.plans import Plans, PreprocessingPlan, parse_assignment
@@ -25,7 +25,7 @@ from dal_auto.preprocessing.run import (
 from dal_auto.preprocessing.steps import brain_size, brain_size_line
 from dal_auto.store.atomic import write_json
 from dal_auto.store.standard_cases import CaseRecord
-from dal_auto.training.drawn.dataset import SIMULATED, is_simulated, prepare_simulated
+from dal_auto.training.drawn.dataset import SIMULATED, prepare_simulated
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def _preprocess(
     options: argparse.Namespace,
     from_file: Mapping[str, Any],
 ) -> list[str]:
-    if is_simulated(name):
+    if is_drawn(name):
         return _draw(plan, options, from_file)
     dataset = find_dataset(name, paths.raw())
     _, summary = preprocess_dataset(dataset, plan, workforce=common.workforce(options))

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 
 import torch
@@ -21,6 +22,7 @@ from dal_auto.methods.dal.contrast import fitted_contrast
 from dal_auto.methods.dal.objective import Objective
 from dal_auto.methods.dal.settings import ABLATIONS, PAIR_TERMS, DalSettings, settings_for
 from dal_auto.methods.dal.sub_networks import Restored, SubNetworks, restore
+from dal_auto.methods.dal.warm_start import mean_tissue_fractions
 from dal_auto.methods.dal.watching import figures_of, warnings_about
 from dal_auto.methods.method import Batch, Detection, GradientMethod, Illustrated, Tile
 from dal_auto.networks.anatomy import halve
@@ -36,6 +38,9 @@ from dal_auto.scoring.anomaly_score import (
 from dal_auto.scoring.postprocessing import kernel_voxels
 
 logger = logging.getLogger(__name__)
+
+#: The mean over more would hardly differ.
+_SUBJECTS_OF_THE_PRIOR = 64
 
 
 class DAL(Illustrated, GradientMethod):
@@ -84,6 +89,23 @@ class DAL(Illustrated, GradientMethod):
             parts = self.objective.parts(batch, present, step)
         return {"loss": losses.total_loss(parts, self.settings.weights()), **parts}
 
+    @torch.no_grad()
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Learn the cohort's mean tissue fractions by k-means, where they are not known."""
+        prior = self.network.tissue_prior if self.settings.atlas_prior else None
+        if prior is None or bool(prior.any()):
+            return
+        some = islice(batches, _SUBJECTS_OF_THE_PRIOR)
+        fractions = mean_tissue_fractions(some, self.settings.classes, self._reference)
+        if fractions is not None:
+            prior.copy_(fractions)
+
+    @property
+    def _reference(self) -> int:
+        """Place of the sequence whose intensities give classes where none are known."""
+        names = self.plans.sequences
+        return names.index("T1") if "T1" in names else 0
+
     @property
     def objective(self) -> Objective:
         """The losses, with the weights as they are."""
@@ -91,7 +113,7 @@ class DAL(Illustrated, GradientMethod):
         return Objective(
             self.network,
             terms=self._on,
-            reference=plans.sequences.index("T1") if "T1" in plans.sequences else 0,
+            reference=self._reference,
             taught_steps=round(settings.teacher_forcing * plans.training.steps),
             spacing_mm=sum(plans.configuration.spacing_mm) / 3,
         )

@@ -34,10 +34,16 @@ class Truth:
     ----------
     labels : (P, S, x, y, z) int64; what teaches nothing is −100
     anatomy : (P·S, 1, x, y, z), the anatomical image A of these labels, 0 outside the brain
+    teaches : (P·S, 1, 1, 1, 1) bool, whether an image has labels; without, `anatomy` is blank
     """
 
     labels: Tensor
     anatomy: Tensor
+    teaches: Tensor
+
+    def or_else(self, anatomy: Tensor) -> Tensor:
+        """This anatomy where there is one, the other of the same shape for all other images."""
+        return torch.where(self.teaches, self.anatomy, anatomy)
 
 
 def true_anatomy(
@@ -65,7 +71,8 @@ def true_anatomy(
     repeated = torch.where(teaches[..., None, None, None] > 0, labels[:, None], NO_CLASS)
     # A voxel without a class is taken for the first, fluid: there is little else between.
     one_hot = F.one_hot(repeated.flatten(0, 1).clamp(min=0), classes).movedim(-1, 1)
-    return Truth(repeated, merge_channels(one_hot.to(mask.dtype), mask))
+    anatomy = merge_channels(one_hot.to(mask.dtype), mask)
+    return Truth(repeated, anatomy, (teaches > 0).flatten()[:, None, None, None, None])
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,7 @@ class Objective:
             )
         taught = step < self.taught_steps and net.training
         truth = self._truth(batch, present, mask) if self._needs_truth(batch, taught) else None
-        seen = truth.anatomy if taught and truth is not None else anatomy
+        seen = truth.or_else(anatomy) if taught and truth is not None else anatomy
         codes = [net.run("R_A", seen, brain=mask)]
         if "rest" in self.terms:
             codes.append(net.run("R_E", self._restorer_input(seen, mask), brain=mask))
@@ -131,14 +138,16 @@ class Objective:
             wanted = codes[0]
             if batch.clean is not None and truth is not None and not taught:
                 with torch.no_grad():  # the code of the clean anatomy
-                    wanted = net.run("R_A", truth.anatomy, brain=mask)
+                    wanted = net.run("R_A", truth.or_else(anatomy), brain=mask)
             parts["con_AE"] = losses.code_consistency(
                 codes[1],
                 wanted,
                 present.flatten(),
                 normalised=s.code_consistency == "normalised",
             )
-        if s.weight_labels > 0 and truth is not None and batch.tissue is not None:
+        # Known classes teach E_A all along; those of k-means only while R_A and R_E get them, for
+        # without any it would not know what it has to give them afterwards.
+        if s.weight_labels > 0 and truth is not None and (taught or batch.tissue is not None):
             parts["labels"] = label_loss(logits, truth.labels)
         return parts
 

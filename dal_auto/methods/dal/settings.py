@@ -76,7 +76,10 @@ class DalSettings(Section):
         le=1,
     )
     weight_labels: float = ours(
-        0.5, "cross-entropy of E_A to the true classes, where known: else E_A drifts", ge=0
+        0.5,
+        "cross-entropy of E_A to the true classes: else E_A drifts; to those of k-means, where no "
+        "others are known, only while teacher forcing lasts",
+        ge=0,
     )
     combinations: Literal["all", "drawn"] = ours(
         "drawn", "one j for each (p, i), drawn anew: unbiased, at a share of the time"

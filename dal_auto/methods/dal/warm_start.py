@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dal_auto import distributed
+from dal_auto.methods.method import Batch
 
 #: Of this class is what teaches nothing: `cross_entropy` leaves it out.
 NO_CLASS = -100
@@ -42,6 +45,28 @@ def tissue_classes(images: Tensor, brain_mask: Tensor, classes: int) -> Tensor:
     above = [(values > edge).long() for edge in _edges(centres)]
     labels = torch.where(inside, torch.stack(above).sum(0), NO_CLASS)
     return labels.view(images.shape)
+
+
+def mean_tissue_fractions(batches: Iterable[Batch], classes: int, reference: int) -> Tensor | None:
+    """Share of the subjects that have each class in a voxel, by `tissue_classes`.
+
+    Parameters
+    ----------
+    batches : healthy subjects; those that lack the reference sequence do not count
+    reference : place of the sequence whose intensities give the classes
+
+    Returns
+    -------
+    (1, classes, x, y, z) in [0, 1], 0 where no brain is; None if no subject counts
+    """
+    total, subjects = torch.zeros(()), 0
+    for batch in batches:
+        there = batch.present[:, reference]
+        images, brain = batch.images[there, reference], batch.brain_mask[there, 0]
+        labels = tissue_classes(images, brain, classes)
+        total = total.to(labels.device) + F.one_hot(labels.clamp(min=-1) + 1, classes + 1).sum(0)
+        subjects += len(labels)
+    return (total[..., 1:] / subjects).movedim(-1, 0)[None] if subjects else None
 
 
 def _edges(centres: Tensor) -> Tensor:

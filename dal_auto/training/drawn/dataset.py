@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dal_auto.datasets.registry import DRAWN
+from dal_auto.datasets.registry import DRAWN, is_drawn
 from dal_auto.errors import DalError, InputError, UsageError
 from dal_auto.plans import Plans, PreprocessingPlan
 from dal_auto.preprocessing.registration.backends import backend_settings
@@ -19,13 +20,13 @@ from dal_auto.store.atomic import remove_leftovers, write_json
 from dal_auto.store.standard_cases import read_case, read_record, write_case
 from dal_auto.training.drawn.cases import draw_case
 from dal_auto.training.drawn.cohort import DrawnCohort
-from dal_auto.training.drawn.heads import Head, head_from_labels
+from dal_auto.training.drawn.heads import Head, head_from_labels, head_name
 from dal_auto.training.drawn.pool import Pool
 from dal_auto.workers import Workforce, run_tasks
 
 SIMULATED = DRAWN
 #: Changes whenever the same label map gives other cases.
-_FORMAT = 2
+_FORMAT = 3
 _CASES_PER_HEAD = 2
 #: Memory of one head on its way: distances and a case's shares at 1 mm.
 _TASK_BYTES = 2_000_000_000
@@ -38,18 +39,13 @@ class _Task:
     folder: Path
 
 
-def is_simulated(dataset: str) -> bool:
-    """Whether this name is that of the drawn dataset, in any case of letters."""
-    return dataset.lower() == SIMULATED.lower()
-
-
 def label_maps(raw: Path) -> list[Path]:
     """The label maps in ``DAL_RAW/Simulated``, sorted by name.
 
     Raises
     ------
     UsageError
-        if there are fewer than two.
+        if there are fewer than two, or two with one name.
     """
     folder = raw / SIMULATED
     found = sorted(
@@ -57,6 +53,12 @@ def label_maps(raw: Path) -> list[Path]:
         for path in folder.glob("[!.]*.nii*")
         if path.name.endswith((".nii", ".nii.gz", ".nii.zst"))
     )
+    names = Counter(head_name(path) for path in found)
+    if several := [name for name, number in names.items() if number > 1]:
+        raise UsageError(
+            f"{folder} holds several label maps that are called {several[0]}. Rename them, so that "
+            "each head has a name of its own."
+        )
     if len(found) < 2:
         raise UsageError(
             f"{SIMULATED} is drawn from label maps with FreeSurfer's numbers, and {folder} holds "
@@ -103,7 +105,7 @@ def drawn_cohort(plans: Plans, patients: Collection[str]) -> DrawnCohort | None:
     ----------
     patients : names of the source heads that are trained on
     """
-    if not is_simulated(plans.training_set):
+    if not is_drawn(plans.training_set):
         return None
     folder = folder_of(plans.training_set)
     heads = [folder / "heads" / f"{name}.b2nd" for name in patients]
@@ -113,7 +115,7 @@ def drawn_cohort(plans: Plans, patients: Collection[str]) -> DrawnCohort | None:
 def _prepare_head(task: _Task) -> bool:
     """Write the head and its cases; whether they were there already."""
     key = _key(task)
-    name = task.labels.name.split(".")[0]
+    name = head_name(task.labels)
     head_file = task.folder / "heads" / f"{name}.b2nd"
     records = [task.folder / "cases" / f"{name}_{number}.json" for number in range(_CASES_PER_HEAD)]
     with suppress(InputError, OSError):

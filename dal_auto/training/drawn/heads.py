@@ -67,6 +67,11 @@ class Head:
         return cls(path.stem, structures, tissue, *(part.view(np.int8) for part in distances))
 
 
+def head_name(path: Path) -> str:
+    """What the head of a label map is called: the file's name without ``.nii`` and what follows."""
+    return path.name[: path.name.rindex(".nii")]
+
+
 def head_from_labels(path: Path, plan: PreprocessingPlan, threads: int = 1) -> Head:
     """Read a label map and lay it on the atlas.
 
@@ -96,7 +101,7 @@ def head_from_labels(path: Path, plan: PreprocessingPlan, threads: int = 1) -> H
         atlas.image, atlas.grid, mean_image(structures, "T1"), grid, plan=plan, threads=threads
     )
     standard = centre_crop_or_pad(atlas.grid, plan.target_shape)
-    return with_distances(path.name.split(".")[0], _on(standard, structures, grid, to_head))
+    return with_distances(head_name(path), _on(standard, structures, grid, to_head))
 
 
 def _on(
