@@ -144,7 +144,7 @@ def rows_of(
 ) -> dict[str, dict[str, Any]]:
     """Title → figures of a seed's rows; those that `kept` holds are taken from there."""
     scored = Scored([read_case(record) for record in case_records(LESIONED)])
-    found = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    found = _read(kept)
     same = {"training.steps": steps}
     model = trained("DAL", same, seed, sequences)
     assert isinstance(model, DAL)
@@ -152,6 +152,7 @@ def rows_of(
     whole, error = counted(images, model)
 
     def keep(title: str, counts: Counts, error: float | None) -> None:
+        found.update(_read(kept))  # another call may have added rows
         found[title] = scored.line(title, counts, error, whole)
         write_json(kept, found)
         print(f"seed {seed}: {json.dumps(found[title])}", file=sys.stderr, flush=True)
@@ -161,7 +162,9 @@ def rows_of(
         keep(INTENSITY, intensity(images), None)
         brain = trained("mean-brain", {}, seed, sequences)
         keep(MEAN_BRAIN, *difference(scored.restored(brain)))
-    for row in (row for row in rows if row.title not in found):
+    for row in rows:
+        if row.title in _read(kept):
+            continue
         if row in TRAINED:
             other = trained("DAL", same | dict(row.changes), seed, sequences)
             assert isinstance(other, DAL)
@@ -170,6 +173,10 @@ def rows_of(
             other.load_tensors(model.tensors())
         keep(row.title, *counted(images if row in SCORED else scored.restored(other), other))
     return found
+
+
+def _read(kept: Path) -> dict[str, dict[str, Any]]:
+    return dict(json.loads(kept.read_text("utf-8"))) if kept.is_file() else {}
 
 
 def main() -> None:

@@ -50,6 +50,10 @@ TRAINED = (
     Row("no corruption", {"training.corruption": 0.0}),
     Row("no tissue fractions of the atlas", {f"{_DAL}atlas_prior": False}),
     Row("no teacher forcing", {f"{_DAL}teacher_forcing": 0.0}),
+    Row(
+        "neither corruption nor teacher forcing",
+        {"training.corruption": 0.0, f"{_DAL}teacher_forcing": 0.0},
+    ),
     Row("statistics over the grid", {f"{_DAL}statistics": "grid"}),
     Row("Canny", {f"{_DAL}edges": "canny"}),
     Row("no label loss", {f"{_DAL}weight_labels": 0.0}),
