@@ -70,7 +70,7 @@ TRAINED = (
 
 #: The whole recipe's weights; the image is restored in another way.
 RESTORED = (
-    Row("M of the image, not of its sequence", {f"{_DAL}modality_pull": 0.0}),
+    Row("M of the image", {f"{_DAL}modality_pull": 0.0}),
     Row("grey values not fitted", {f"{_DAL}fitted_contrast": False}),
 )
 
