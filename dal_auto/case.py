@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from dal_auto.errors import DalError
 from dal_auto.schema import Array
 
 FloatArray = npt.NDArray[np.floating]
@@ -100,6 +101,7 @@ class RawCase:
     brain_mask : file whose voxels > 0 are brain, where the dataset ships one
     claims : what the dataset's record says was already done
     dicom : sequence → files of the DICOM series that the image was made of, in the order of z
+    fault : why none of its images can be read, where that is known; there are no sequences then
     """
 
     dataset: str
@@ -110,6 +112,7 @@ class RawCase:
     brain_mask: Path | None = None
     claims: ClaimedState = field(default_factory=ClaimedState)
     dicom: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    fault: DalError | None = None
 
 
 @dataclass(frozen=True, eq=False)

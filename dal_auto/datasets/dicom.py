@@ -7,6 +7,7 @@ description. Whether an image looks like what it is taken for is checked later, 
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -21,16 +22,30 @@ logger = logging.getLogger(__name__)
 
 #: Fewer slices are a localiser, or single images.
 _FEWEST_SLICES = 10
-_NOT_A_SCAN = re.compile(r"loc(al|\b)|scout|survey|smart.?brain|calib|\b(adc|dwi|dti|trace|fa)\b"
-                         r"|b1000|diff|perf|\basl\b|bold|fmri|swi|t2\*|t2.?star|hemo|angio|\btof\b"
-                         r"|\bmra\b|\bmip\b|screen.?save|report|stir|field.?map", re.I)  # fmt: skip
-_AGENT = re.compile(r"\+ ?c\b|\b(gd|gado\w*|km|ce|post|contrast|c\+)\b", re.I)
+# All of these are looked for in what `_words` makes of a description.
+_NOT_A_SCAN = re.compile(
+    r"loc(al|\b)|scout|survey|smart ?brain|calib|\bd?adc\b|\b(dwi|dti|trace|fa)\b|b1000|diff|perf"
+    r"|\basl\b|bold|fmri|\bswi|swan|t2\*|t2 ?star|hemo|angio|\btof\b|\bmra\b|\bm(in)?ip\b"
+    r"|screen ?save|report|stir|field ?map|\b(mag|pha) images\b|ciss|fiesta|\bci3d\b|b ?tfe\b|ssfp"
+    r"|tru?e? ?fi(sp)?\b|\binv ?[12]\b|\bt[12] (map|images)\b"
+)
+#: A gradient echo, which is T2* unless it calls itself a T1.
+_GRADIENT_ECHO = re.compile(r"\b(gre|ffe|fl[23]d)\b")
+_AGENT = re.compile(r"\+ ?c\b|\bc\+|\b(gd|gado\w*|km|ce|post|contrast|kontrast)\b")
+#: "Pre contrast" is no contrast.
+_NO_AGENT = re.compile(
+    r"\b(pre|non?|without|ohne|w/ ?o|vor)\b ?(contrast|kontrast|gado?\w*|gd|km|ce|c)\b"
+)
 #: In this order: a FLAIR may call itself "T2 FLAIR".
 _DESCRIBED = (
-    ("FLAIR", re.compile(r"flair|dark.?fluid|tirm", re.I)),
-    ("T1", re.compile(r"t1|mp.?rage|bravo|spgr|\btfl|\btfe|vibe", re.I)),
-    ("T2", re.compile(r"t2", re.I)),
+    ("FLAIR", re.compile(r"flair|dark ?fluid|tirm")),
+    ("T1", re.compile(r"t1|mp ?rage|mp2rage|bravo|spgr|\btfl|\btfe|vibe")),
+    ("T2", re.compile(r"t2")),
 )
+
+
+#: Kinds of image that are no magnitudes of a signal.
+_NO_MAGNITUDES = {"P", "PHASE", "PHASE MAP", "R", "I", "REAL", "IMAGINARY", "T1 MAP", "T2 MAP"}
 
 
 def is_dicom_folder(folder: Path) -> bool:
@@ -45,7 +60,7 @@ def find_cases(
 
     A case is called ``study-`` and a hash of its examination's number: no name, date or identifier
     of a person is read. Of several series of one sequence the one with the smallest voxels is
-    taken. What is left out is said, and why.
+    taken, of those that are complete. What is left out is said, and why.
 
     Parameters
     ----------
@@ -55,7 +70,7 @@ def find_cases(
     Raises
     ------
     InputError
-        if no series is a T1, T2 or FLAIR, or slices of the chosen one are missing.
+        if no series is a T1, T2 or FLAIR, or slices of every such one are missing.
     """
     studies: dict[str, dict[str, list[Series]]] = defaultdict(lambda: defaultdict(list))
     reasons: list[str] = []
@@ -75,10 +90,14 @@ def find_cases(
             + (f" ({'; '.join(reasons[:3])})" if reasons else ""),
             "Name the folder of one series and say --sequence, or convert it to NIfTI.",
         )
-    return [
+    cases = [
         _write_case(f"study-{study}", by_sequence, target, dataset)
         for study, by_sequence in sorted(studies.items())
     ]
+    faults = [case.fault for case in cases if case.fault is not None]
+    if len(faults) == len(cases):
+        raise faults[0]
+    return cases
 
 
 def reason_against(series: Series) -> str | None:
@@ -88,20 +107,38 @@ def reason_against(series: Series) -> str | None:
         return f"its modality is {header.modality or 'not said'}, not MR"
     if series.slices < _FEWEST_SLICES:
         return f"it has {series.slices} slices"
-    if "LOCALIZER" in header.image_type or _NOT_A_SCAN.search(header.description):
+    words = _words(header.description)
+    if "LOCALIZER" in header.image_type or _NOT_A_SCAN.search(words):
         return "it is a localiser or another kind of scan"
+    if _GRADIENT_ECHO.search(words) and "T1" not in _described(header):
+        return "it is a gradient echo that does not call itself a T1"
     if "EP" in header.scanning_sequence.split("\\"):
         return "it is echo-planar"
-    if header.contrast_agent or _AGENT.search(header.description):
+    if header.contrast_agent or _AGENT.search(_NO_AGENT.sub(" ", words)):
         return "it was taken with a contrast agent"
-    if {"P", "PHASE", "PHASE MAP", "R", "I", "REAL", "IMAGINARY"} & set(header.image_type[2:4]):
+    if _NO_MAGNITUDES & set(header.image_type[2:]):
         return "it holds no magnitudes"
+    by_tags, described = sequence_of(header), _described(header)
+    allowed = {"T2", by_tags} if by_tags == "FLAIR" else {by_tags}  # a FLAIR may be called T2
+    if by_tags is not None and described and not allowed & set(described):
+        return f"its tags say {by_tags}, its name says {' '.join(described)}"
     return None
+
+
+def _words(description: str) -> str:
+    """In small letters; what stands between words, an underscore too, is one blank."""
+    return re.sub(r"[^\w+*/]+|_", " ", description.lower()).strip()
+
+
+def _described(header: Header) -> list[str]:
+    """The sequences that the description names, a FLAIR first."""
+    words = _words(header.description)
+    return [name for name, pattern in _DESCRIBED if pattern.search(words)]
 
 
 def sequence_of(header: Header) -> str | None:
     """ "T1", "T2" or "FLAIR" by TE, TR and TI; by the description where these are missing."""
-    described = next((name for name, p in _DESCRIBED if p.search(header.description)), None)
+    described = next(iter(_described(header)), None)
     te, tr, ti = header.echo_ms, header.repetition_ms, header.inversion_ms
     if te is None or tr is None:
         return described
@@ -116,21 +153,29 @@ def sequence_of(header: Header) -> str | None:
 def _write_case(
     case_id: str, by_sequence: dict[str, list[Series]], target: Path, dataset: str
 ) -> RawCase:
-    images, dicom = {}, {}
+    images, dicom, fault = {}, {}, None
     for sequence, several in sorted(by_sequence.items()):
-        taken, *others = sorted(several, key=_preference)
-        logger.info("%s: %s is %s%s", case_id, sequence, taken, _besides(others))
-        array, grid = read_series(taken)
-        images[sequence] = target / f"{case_id}_{sequence}.nii.gz"
-        write_image(images[sequence], array, grid)
-        dicom[sequence] = tuple(header.file for header in taken.headers)
-    return RawCase(dataset, case_id, case_id, images, dicom=dicom)
+        for taken in sorted(several, key=_preference):
+            try:
+                array, grid = read_series(taken)
+            except InputError as error:
+                logger.warning("%s: %s is left out: %s", case_id, taken, error)
+                fault = fault or error
+                continue
+            others = [one for one in several if one is not taken]
+            logger.info("%s: %s is %s%s", case_id, sequence, taken, _besides(others))
+            images[sequence] = target / f"{case_id}_{sequence}.nii.gz"
+            write_image(images[sequence], array, grid)
+            dicom[sequence] = tuple(header.file for header in taken.headers)
+            break
+    return RawCase(dataset, case_id, case_id, images, dicom=dicom, fault=None if images else fault)
 
 
-def _preference(series: Series) -> tuple[bool, float, int, str]:
-    """Originals first, then the smallest voxels, then the most slices."""
-    derived = "DERIVED" in series.first.image_type
-    return derived, round(series.widest_mm, 1), -series.slices, series.first.number
+def _preference(series: Series) -> tuple[bool, float, int, float, str]:
+    """Originals first, then the smallest voxels, then the most slices, then the earliest."""
+    derived, number = "DERIVED" in series.first.image_type, series.first.number
+    order = float(number) if number.isdecimal() else math.inf
+    return derived, round(series.widest_mm, 1), -series.slices, order, number
 
 
 def _besides(others: Iterable[Series]) -> str:

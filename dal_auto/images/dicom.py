@@ -23,6 +23,8 @@ from dal_auto.errors import InputError
 _PREAMBLE = 128
 #: Distances between slices may differ by this share of their mean, as rounding makes them differ.
 _UNEVEN = 0.1
+#: Slices nearer than this are in one place.
+_ONE_PLACE_MM = 1e-3
 _AGAIN = "Export the series again, complete."
 
 
@@ -33,10 +35,12 @@ class Header:
     Parameters
     ----------
     series : what slices of one volume have in common
-    study : of the examination, hashed
+    study : of the examination, hashed; where its number was taken out, of the frame of reference,
+        else of the folder, so that two people are never one case
     position_mm : along the normal of the slices
     shape : columns, rows, frames
-    spacing_mm : between columns and between rows; ITK's order
+    spacing_mm : between columns and between rows, ITK's order; of a file of several frames,
+        between these too
     echo_ms, repetition_ms, inversion_ms : TE, TR, TI
     contrast_agent : whether one was given
     """
@@ -51,7 +55,7 @@ class Header:
     scanning_sequence: str
     position_mm: float
     shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float]
+    spacing_mm: tuple[float, ...]
     echo_ms: float | None
     repetition_ms: float | None
     inversion_ms: float | None
@@ -74,9 +78,10 @@ class Series:
 
     @property
     def widest_mm(self) -> float:
-        """The largest edge of a voxel; in-plane only where there is one file."""
-        steps = np.diff([header.position_mm for header in self.headers])
-        return float(max(*self.first.spacing_mm, np.abs(steps).mean() if steps.size else 0.0))
+        """The largest edge of a voxel."""
+        steps = np.abs(np.diff([header.position_mm for header in self.headers]))
+        steps = steps[steps > _ONE_PLACE_MM]  # of a series that repeats itself, several are 0
+        return float(max(*self.first.spacing_mm, np.median(steps) if steps.size else 0.0))
 
     def __str__(self) -> str:
         return f"series {self.first.number or '?'} ({self.first.description or 'no description'})"
@@ -148,10 +153,12 @@ def read_header(path: Path) -> Header:
         "\\".join(kind[2:]),
         f"{path}" if frames and frames[0] > 1 else "",
     )
+    study = text("0020|000d") or text("0020|0052") or str(path.parent)
+    spacing = tuple(map(float, reader.GetSpacing()))
     return Header(
         file=path,
         series=series,
-        study=hashlib.sha256(text("0020|000d").encode()).hexdigest()[:8],
+        study=hashlib.sha256(study.encode()).hexdigest()[:8],
         number=text("0020|0011"),
         description=text("0008|103e"),
         modality=text("0008|0060"),
@@ -159,7 +166,7 @@ def read_header(path: Path) -> Header:
         scanning_sequence=text("0018|0020").upper(),
         position_mm=position,
         shape=(columns, rows, frames[0] if frames else 1),
-        spacing_mm=(float(reader.GetSpacing()[0]), float(reader.GetSpacing()[1])),
+        spacing_mm=spacing[:2] if not frames or frames[0] == 1 else spacing[:3],
         echo_ms=number("0018|0081"),
         repetition_ms=number("0018|0080"),
         inversion_ms=number("0018|0082"),
@@ -205,7 +212,7 @@ def _check_slices(series: Series) -> None:
     """ITK stacks whatever files it is given, one after the other."""
     steps = np.diff([header.position_mm for header in series.headers])
     folder, mean = series.first.file.parent, float(np.median(steps))
-    if steps.min() < 1e-3:
+    if steps.min() < _ONE_PLACE_MM:
         raise InputError(
             folder,
             f"{series} has several images in one place (repetitions, or two exports)",

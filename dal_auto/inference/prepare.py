@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import nibabel as nib
 
@@ -100,13 +101,18 @@ def prepare(task: PrepareTask) -> Prepared:
 def usable(case: RawCase, known: Sequence[str]) -> tuple[RawCase, list[Remark]]:
     """The case with the sequences that a model knows, and a warning for each that is left out.
 
-    A lesion mask is left out too: nothing here needs one, and none must stop a case.
+    A lesion mask is left out too: nothing here needs one, and none must stop a case. So is a brain
+    mask that lies on the grid of none of these sequences: the brain is then found as ever.
 
     Raises
     ------
     UsageError
         if no sequence is left; the message says which the model knows.
+    DalError
+        why the case cannot be read, where that was found before.
     """
+    if case.fault is not None:
+        raise case.fault
     taken = {name: path for name, path in case.sequences.items() if name in known}
     if not taken:
         own = ", ".join(case.sequences)
@@ -118,7 +124,21 @@ def usable(case: RawCase, known: Sequence[str]) -> tuple[RawCase, list[Remark]]:
         Remark(text=f"{name} is left out, the model was not trained on it")
         for name in sorted(set(case.sequences) - set(taken))
     ]
-    return replace(case, sequences=taken, lesion_mask=None), left_out
+    brain_mask = case.brain_mask
+    if left_out and brain_mask is not None and not _on_the_grid_of_one(brain_mask, taken):
+        brain_mask = None
+        left_out.append(
+            Remark(text="its brain mask is left out: it is on the grid of none of these images")
+        )
+    return replace(case, sequences=taken, lesion_mask=None, brain_mask=brain_mask), left_out
+
+
+def _on_the_grid_of_one(mask: Path, images: Mapping[str, Path]) -> bool:
+    """By the sizes in the headers; what is wrong with a file is said when it is read."""
+    with suppress(Exception):
+        shapes = [nib.load(path).shape[:3] for path in images.values()]  # type: ignore[attr-defined]
+        return nib.load(mask).shape[:3] in shapes  # type: ignore[attr-defined]
+    return True
 
 
 def decisions(steps: CaseSteps, plan: PreprocessingPlan) -> str:

@@ -29,12 +29,12 @@ def volume(slices: int = 12, spacing: tuple[float, float, float] = (1.0, 2.0, 5.
 def write_series(folder: Path, image: sitk.Image, number: int = 1, **tags: Any) -> list[Path]:
     """One file a slice, named against their order; `tags` are e.g. te=100, tr=4000, name="T2"."""
     folder.mkdir(parents=True, exist_ok=True)
-    study = tags.pop("study", STUDY)
+    study, blank = tags.pop("study", STUDY), tags.pop("blank", False)
     direction = np.array(image.GetDirection()).reshape(3, 3)
     common = {
         "0008|0060": tags.pop("modality", "MR"),
         "0008|0008": tags.pop("kind", "ORIGINAL\\PRIMARY\\M"),
-        "0020|000d": study,
+        "0020|000d": "" if blank else study,
         "0020|000e": f"{study}.{number}",
         "0020|0011": str(number),
         "0010|0010": PATIENT,

@@ -58,6 +58,13 @@ def sequences(tmp_path: Path) -> set[str]:
         ({"name": "T1 MPRAGE"}, "T1"),
         ({"name": "AX T2 FSE"}, "T2"),
         ({"name": "t2 tirm dark-fluid"}, "FLAIR"),
+        ({"te": 24, "tr": 2200, "ti": 860, "name": "Ax T1 FLAIR"}, "T1"),
+        ({"te": 4, "tr": 9, "name": "SAG_3D_T1_GRE"}, "T1"),
+        ({"te": 15, "tr": 550, "name": "AX T1 PRE CONTRAST"}, "T1"),
+        ({"te": 15, "tr": 550, "name": "T1 NON-CONTRAST SAG"}, "T1"),
+        ({"te": 15, "tr": 550, "name": "T1 ohne KM"}, "T1"),
+        ({"te": 15, "tr": 550, "name": "AX T1 W/O CONTRAST"}, "T1"),
+        ({"te": 3, "tr": 2300, "ti": 900, "name": "t1_mprage_sag_p2_iso"}, "T1"),
     ],
 )
 def test_the_sequence_is_told_by_te_tr_and_ti_or_else_by_the_name(write, tmp_path, tags, expected):
@@ -70,6 +77,20 @@ def test_the_sequence_is_told_by_te_tr_and_ti_or_else_by_the_name(write, tmp_pat
     [
         ({"name": "T1 post Gd", "te": 15, "tr": 550}, "contrast agent"),
         ({"agent": "Gadovist", "te": 15, "tr": 550}, "contrast agent"),
+        ({"name": "t1_mprage_sag_post", "te": 3, "tr": 8}, "contrast agent"),
+        ({"name": "t1_mpr_sag_iso_Gd", "te": 3, "tr": 8}, "contrast agent"),
+        ({"name": "T1_CE_ax", "te": 15, "tr": 550}, "contrast agent"),
+        ({"name": "AX T1 +C", "te": 15, "tr": 550}, "contrast agent"),
+        ({"name": "t1_se_tra_KM", "te": 15, "tr": 550}, "contrast agent"),
+        ({"name": "t2_ci3d_tra_iso", "te": 2.5, "tr": 6}, "another kind of scan"),
+        ({"name": "Ax 3D FIESTA", "te": 2.5, "tr": 6}, "another kind of scan"),
+        ({"name": "Mag_Images", "te": 20, "tr": 28}, "another kind of scan"),
+        ({"name": "mIP_Images(SW)", "te": 20, "tr": 28}, "another kind of scan"),
+        ({"name": "dADC", "te": 90, "tr": 4500}, "another kind of scan"),
+        ({"name": "AX GRE", "te": 20, "tr": 600}, "does not call itself a T1"),
+        ({"name": "t2_fl2d_tra", "te": 20, "tr": 600}, "does not call itself a T1"),
+        ({"name": "T2 weighted", "te": 12, "tr": 600}, "its tags say T1, its name says T2"),
+        ({"kind": "DERIVED\\PRIMARY\\T1 MAP", "te": 3, "tr": 8, "name": "T1"}, "no magnitudes"),
         ({"name": "T2 localizer", "te": 100, "tr": 4500}, "localiser"),
         ({"slices": 3, "te": 100, "tr": 4500}, "it has 3 slices"),
         ({"method": "EP", "te": 90, "tr": 4500}, "echo-planar"),
@@ -94,6 +115,50 @@ def test_of_several_the_finest_original_is_taken_and_the_others_are_named(write,
     (case,) = find_cases(tmp_path / "study", tmp_path / "out", "folder")
     assert "T1 is series 2 (T1 fine); not series 1 (T1 thick), series 3 (T1 made)" in caplog.text
     assert list(case.sequences) == ["T1"]
+
+
+def test_equally_good_series_are_taken_in_the_order_of_their_numbers(write, tmp_path, caplog):
+    """As numbers: 9 comes before 10."""
+    caplog.set_level(logging.INFO)
+    for number in range(1, 11):
+        if number >= 9:
+            write(name="T1", te=15, tr=550)
+        else:
+            write(slices=3)
+    find_cases(tmp_path / "study", tmp_path / "out", "folder")
+    assert "T1 is series 9 (T1); not series 10 (T1)" in caplog.text
+
+
+def test_an_incomplete_series_leaves_the_place_to_the_next(write, tmp_path, caplog):
+    write(name="T1 fine", te=3, tr=8, spacing=(1.0, 1.0, 1.0))
+    write(name="T1 thick", te=15, tr=550)
+    (tmp_path / "study" / "IM001005.dcm").unlink()
+    (case,) = find_cases(tmp_path / "study", tmp_path / "out", "folder")
+    assert "series 1 (T1 fine) is left out" in caplog.text and "are missing" in caplog.text
+    assert all(path.name.startswith("IM002") for path in case.dicom["T1"])
+
+
+def test_an_examination_that_cannot_be_read_stops_no_other(write, tmp_path):
+    write(te=15, tr=550)
+    write(te=15, tr=550, study="1.2.826.0.1.3680043.8.498.8")
+    (tmp_path / "study" / "IM002005.dcm").unlink()
+    good, bad = sorted(
+        find_cases(tmp_path / "study", tmp_path / "out", "folder"),
+        key=lambda c: c.fault is not None,
+    )
+    assert set(good.sequences) == {"T1"} and not bad.sequences
+    assert "are missing" in str(bad.fault)
+
+
+def test_two_people_whose_numbers_were_taken_out_are_two_cases(write, dicom_series, tmp_path):
+    for folder, frame in (("a", "1.2.3"), ("b", "1.2.4")):
+        for number, te, tr in ((1, 15, 550), (2, 100, 4500)):
+            dicom_series.write_series(
+                tmp_path / "study" / folder / str(number), dicom_series.volume(), number,
+                te=te, tr=tr, frame=frame, study=f"{frame}.9", blank=True,
+            )  # fmt: skip
+    cases = find_cases(tmp_path / "study", tmp_path / "out", "folder")
+    assert [sorted(case.sequences) for case in cases] == [["T1", "T2"]] * 2
 
 
 def test_two_examinations_are_two_cases(write, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,6 +29,20 @@ def step_of(method: DAL, batch) -> dict[str, torch.Tensor]:
     for name, parameter in method.network.named_parameters():
         assert parameter.grad is not None, f"{name} is there, but not trained"
     return {name: value.detach() for name, value in found.items()}
+
+
+@pytest.mark.parametrize("module", ["edge_to_image", "disentangling", "modality_reuse"])
+def test_each_module_can_be_left_out_on_a_drawn_cohort(module, small_plans, phantom_batch):
+    """Where the atlas and the tissues are known, images are corrupted and anatomies taught."""
+    method, batch = DAL(small_plans(**{module: False})), phantom_batch(0, 1)
+    method.learn_atlas(torch.rand(3, *batch.images.shape[2:]))
+    method.prepare([batch])
+    tissue = torch.where(batch.brain_mask[:, 0] > 0, 1, -1)
+    known = replace(batch, tissue=tissue, clean=batch.images * 0.9)
+    for step in (0, 10**6):
+        loss = method.training_step(known, step)["loss"]
+        assert loss.isfinite()
+    loss.backward()
 
 
 def test_the_terms_are_those_of_the_papers_tables():

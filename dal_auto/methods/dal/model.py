@@ -92,7 +92,7 @@ class DAL(Illustrated, GradientMethod):
     @torch.no_grad()
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Learn the cohort's mean tissue fractions by k-means, where they are not known."""
-        prior = self.network.tissue_prior if self.settings.atlas_prior else None
+        prior = self.network.tissue_prior if self.settings.sees_atlas else None
         if prior is None or bool(prior.any()):
             return
         some = islice(batches, _SUBJECTS_OF_THE_PRIOR)
@@ -121,7 +121,7 @@ class DAL(Illustrated, GradientMethod):
     @torch.no_grad()
     def learn_atlas(self, tissue_fractions: Tensor) -> None:
         """Keep the cohort's mean tissue fractions, which R_E sees."""
-        if self.settings.atlas_prior and self.settings.classes == len(tissue_fractions):
+        if self.settings.sees_atlas and self.settings.classes == len(tissue_fractions):
             self.network.tissue_prior.copy_(tissue_fractions[None])
 
     @torch.no_grad()

@@ -161,6 +161,11 @@ class DalSettings(Section):
             yield "edge_noise_radii_mm", "the smaller first"
 
     @property
+    def sees_atlas(self) -> bool:
+        """Whether there is an R_E, and it gets the cohort's mean tissue fractions."""
+        return self.edge_to_image and self.atlas_prior
+
+    @property
     def remembers_modality(self) -> bool:
         """Whether prediction needs each sequence's mean M of the training."""
         return self.disentangling and (self.modality_pull > 0 or not self.modality_reuse)

@@ -61,8 +61,8 @@ class SubNetworks(nn.Module):
             self.R_A = CodeEncoder(1, *encoder)
             length = self.E_M.length
         if settings.edge_to_image:
-            self.R_E = CodeEncoder(1 + settings.classes * settings.atlas_prior, *encoder)
-        if settings.edge_to_image and settings.atlas_prior:
+            self.R_E = CodeEncoder(1 + settings.classes * settings.sees_atlas, *encoder)
+        if settings.sees_atlas:
             self.register_buffer("tissue_prior", torch.zeros(1, settings.classes, *shape))
         self.R_D = RepresentationCombiner(settings.code_channels, settings.downsamplings, length)
         if settings.remembers_modality:
@@ -108,7 +108,7 @@ class SubNetworks(nn.Module):
         (N, 1 or 1 + C, x, y, z)
         """
         edges = self.edges(volumes)
-        if not self.settings.atlas_prior:
+        if not self.settings.sees_atlas:
             return edges
         prior = self.tissue_prior.to(edges.dtype).expand(len(edges), -1, -1, -1, -1)
         return torch.cat([edges, prior], dim=1)
