@@ -1,8 +1,9 @@
 """DAL with one thing taken away at a time: the steps of our recipe, and the paper's Tables 5 to 7.
 
 Every run trains DAL on the drawn cohort (16 label maps, `demo`, T1 and T2) for the same steps, and
-is scored on ten simulated heads with lesions, of four other people. Average precision is on the
-model's own grid, with a mean over 3 voxels in place of the filters of 1 mm. Rows that act at
+is scored on ten simulated heads with lesions, of four other people, and on the real cases at hand,
+for a look. Average precision is on the model's own grid, with a mean over 3 voxels in place of the
+filters of 1 mm. Rows that act at
 prediction alone take the whole recipe's weights. Beside them stand the mean brain and the plain
 intensity. What is done is kept, a run and a row at a time: run it again to go on. Several calls can
 run side by side, each with seeds or rows of its own.
@@ -17,7 +18,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from home import LESIONED, Home
 from markers import write_tables
 from methods_parts.budget import planned
 from methods_parts.child import in_a_child
-from methods_parts.cohort import prepare
+from methods_parts.cohort import GROUPS, SIMULATED, prepare
 from recipe_parts.page import table
 from recipe_parts.rows import BY_TITLE, INTENSITY, MEAN_BRAIN, SCORED, TRAINED, WHOLE, Row
 from scores import Restored, counts_of, pooled_percent, restored
@@ -49,6 +50,8 @@ from dal_auto.store.standard_cases import read_case
 
 #: One head in twenty held out; validated once, at the end.
 _SAME = {"training.validation_fraction": 0.05, "training.validations": 1}
+#: All real cases at hand: for a look, nothing is chosen by them.
+_REAL = [name for group, names in GROUPS.items() if group != SIMULATED for name in names]
 #: Cases with less than so much lesion are pooled by themselves, too.
 _SMALL_ML = 10.0
 #: Counts of a row: sequence → one per case, in one order.
@@ -72,14 +75,11 @@ def trained(name: str, changes: Mapping[str, Any], seed: int, sequences: Sequenc
 
 
 class Scored:
-    """The test cases, and what of them is found."""
+    """The simulated test heads, and what of them is found."""
 
     def __init__(self, cases: Sequence[StandardCase]) -> None:
         self.cases = cases
         self.small = [_lesion_ml(case) < _SMALL_ML for case in cases]
-
-    def restored(self, method: Method) -> list[Restored]:
-        return [image for case in self.cases for image in restored(case, method)]
 
     def line(self, title: str, counts: Counts, error: float | None, whole: Counts) -> dict:
         """A row's figures: AP in % of all cases and of the small ones, and the paired 95 % interval
@@ -93,6 +93,10 @@ class Scored:
                 low, high = interval(_resampled(cases) - _resampled(whole[name]))
                 row["more"][name] = [round(low, 2), round(high, 2)]
         return row
+
+
+def restored_of(cases: Iterable[StandardCase], method: Method) -> list[Restored]:
+    return [image for case in cases for image in restored(case, method)]
 
 
 def counted(images: Sequence[Restored], method: DAL) -> tuple[Counts, float]:
@@ -143,27 +147,32 @@ def rows_of(
     seed: int, steps: int, sequences: Sequence[str], rows: Sequence[Row], kept: Path
 ) -> dict[str, dict[str, Any]]:
     """Title → figures of a seed's rows; those that `kept` holds are taken from there."""
-    scored = Scored([read_case(record) for record in case_records(LESIONED)])
-    found = _read(kept)
+    cases, real = _cases([LESIONED]), _cases(_REAL)
+    scored, found = Scored(cases), _read(kept)
     same = {"training.steps": steps}
     model = trained("DAL", same, seed, sequences)
     assert isinstance(model, DAL)
-    images = scored.restored(model)
+    images, seen = restored_of(cases, model), restored_of(real, model)
     whole, error = counted(images, model)
 
-    def keep(title: str, counts: Counts, error: float | None) -> None:
+    def keep(title: str, counts: Counts, error: float | None, on_real: Counts) -> None:
         found.update(_read(kept))  # another call may have added rows
         found[title] = scored.line(title, counts, error, whole)
+        found[title]["real"] = {
+            name: round(float(np.mean([pooled_percent([one]) for one in several])), 2)
+            for name, several in on_real.items()
+        }
         write_json(kept, found)
         print(f"seed {seed}: {json.dumps(found[title])}", file=sys.stderr, flush=True)
 
-    if WHOLE.title not in found:
-        keep(WHOLE.title, whole, error)
-        keep(INTENSITY, intensity(images), None)
+    if not _whole(found, WHOLE.title):
+        keep(WHOLE.title, whole, error, counted(seen, model)[0])
+        keep(INTENSITY, intensity(images), None, intensity(seen))
         brain = trained("mean-brain", {}, seed, sequences)
-        keep(MEAN_BRAIN, *difference(scored.restored(brain)))
+        on_real = difference(restored_of(real, brain))[0]
+        keep(MEAN_BRAIN, *difference(restored_of(cases, brain)), on_real)
     for row in rows:
-        if row.title in _read(kept):
+        if _whole(_read(kept), row.title):
             continue
         if row in TRAINED:
             other = trained("DAL", same | dict(row.changes), seed, sequences)
@@ -171,8 +180,18 @@ def rows_of(
         else:
             other = DAL(model.plans.override(row.changes, "benchmark"))
             other.load_tensors(model.tensors())
-        keep(row.title, *counted(images if row in SCORED else scored.restored(other), other))
+        two = (images, seen) if row in SCORED else (restored_of(c, other) for c in (cases, real))
+        on_heads, on_scans = (counted(volumes, other) for volumes in two)
+        keep(row.title, *on_heads, on_scans[0])
     return found
+
+
+def _cases(datasets: Iterable[str]) -> list[StandardCase]:
+    return [read_case(record) for dataset in datasets for record in case_records(dataset)]
+
+
+def _whole(rows: Mapping[str, Mapping[str, Any]], title: str) -> bool:
+    return "real" in rows.get(title, {})
 
 
 def _read(kept: Path) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ def table(seeds: Mapping[int, Rows], sequences: Sequence[str]) -> str:
     on one side of 0 with every seed. A row that a seed lacks is left out.
     """
     columns = ["row", "error", *sequences]
+    columns += [f"real {name}" for name in sequences]
     columns += [f"paper: more AP, {name}" for name in sequences]
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for title in (title for title in TITLES if all(title in rows for rows in seeds.values())):
@@ -25,6 +26,7 @@ def table(seeds: Mapping[int, Rows], sequences: Sequence[str]) -> str:
         errors = ["" if one["error"] is None else f"{one['error']:.3f}" for one in several]
         cells = [title, ", ".join(errors) if all(errors) else ""]
         cells += [_precision(several, name) for name in sequences]
+        cells += [", ".join(f"{one['real'][name]:.1f}" for one in several) for name in sequences]
         paper = BY_TITLE[title].paper if title in BY_TITLE else {}
         cells += [f"{paper[name]:+.1f}" if name in paper else "" for name in sequences]
         lines.append(f"| {' | '.join(cells)} |")

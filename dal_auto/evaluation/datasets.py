@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dal_auto import paths
@@ -33,6 +34,15 @@ class Absent:
     licence: str
     url: str
     remedy: str
+
+
+def current_cases(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Case id → hash of each standard case, for the datasets that are preprocessed here."""
+    found = {}
+    for name in names:
+        with suppress(UsageError):
+            found[name] = {record.case_id: record.hash for record in case_records(name)}
+    return found
 
 
 def annotated_datasets(names: Sequence[str] | None) -> dict[str, list[CaseRecord]]:

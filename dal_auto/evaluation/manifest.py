@@ -26,7 +26,10 @@ from dal_auto.store.run_identity import RunGroup
 from dal_auto.store.runs import Run
 
 #: Sections of the plans that are set when preprocessing, and when training.
-_CHAIN, _RUN = ("preprocessing.",), ("method.settings.", "training.", "scoring.", "intensity.")
+_CHAIN = ("preprocessing.",)
+_RUN = ("configuration.", "method.settings.", "training.", "scoring.", "intensity.")
+#: Said by an option of its own.
+_NAMED = ("configuration.name",)
 _PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "scikit-learn")
 
 
@@ -95,7 +98,8 @@ def _set(plans: Plans, sections: tuple[str, ...]) -> tuple[str, ...]:
     sources = plans.all_sources()
     words = []
     for key, value, _ in plans.flat():
-        if key.startswith(sections) and sources.get(key, "").startswith("user"):
+        asked = sources.get(key, "").startswith(("user", "file"))
+        if asked and key.startswith(sections) and key not in _NAMED:
             words += ["--set", f"{key}={json.dumps(value)}"]
     return tuple(words)
 

@@ -163,12 +163,18 @@ def _result(
             v.name: PartResult(cases=len(v.members), ap=100 * v.ap, dsc=100 * v.dice)
             for v in variants
         },
-        subsets=_subsets(best, {SHARED: shared, SELECTION: info.selection_cases or None}),
+        subsets=_subsets(best, {SHARED: shared, SELECTION: _selected_on(first.dataset, info)}),
         lesions=lesions,
         recall=recall,
         precision=precision,
         resampled=resampled,
     )
+
+
+def _selected_on(dataset: str, info: RunInfo) -> frozenset[str] | None:
+    """Its cases that chose the weights; case ids of another dataset may be the same."""
+    same = dataset.lower() == info.plans.training.select_on.lower()
+    return info.selection_cases if same and info.selection_cases else None
 
 
 def _lesions(one: ScoredImage, variant: str) -> list[LesionScore]:

@@ -50,6 +50,7 @@ from dal_auto.inference.predictor import Prediction, figure_volumes, predict
 from dal_auto.methods.checkpoint import load_checkpoint, threshold_key
 from dal_auto.methods.method import Method
 from dal_auto.preprocessing.run import case_records
+from dal_auto.preprocessing.same_chain import check_chain
 from dal_auto.scoring.anomaly_score import ssim_map
 from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.metrics import average_precision
@@ -156,6 +157,12 @@ def _evaluate_run(
         )
         title = f"{run.method} on {run.training_set if dataset == HELD_OUT else dataset}"
         failed: list[str] = []
+        if dataset != HELD_OUT and records:
+            try:
+                check_chain(dataset, checkpoint.plans.preprocessing)
+            except UsageError as error:
+                failures.append(f"{run}, {dataset}: {error}")
+                continue
         try:
             for record in progress(title, "case", records):
                 failed += _score_case(work, record, dataset)

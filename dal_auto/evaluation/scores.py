@@ -9,7 +9,7 @@ made from (their hashes are in it); any other is made again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,8 +213,18 @@ def write_failures(folder: Path, failures: Sequence[str]) -> None:
         (folder / _FAILURES).unlink(missing_ok=True)
 
 
-def read_scored(runs: Sequence[Run], datasets: Sequence[str]) -> Records:
-    """Everything usable that was kept of these runs and datasets, and what is not usable."""
+def read_scored(
+    runs: Sequence[Run],
+    datasets: Sequence[str],
+    cases: Mapping[str, Mapping[str, str]] | None = None,
+) -> Records:
+    """Everything usable that was kept of these runs and datasets, and what is not usable.
+
+    Parameters
+    ----------
+    cases : dataset → case id → hash of the standard case as it is now; scores of other cases, and
+        of cases as they were before, do not count. Of datasets that are not named all count
+    """
     records = Records([], [], [])
     for run in runs:
         records.problems.extend(_failures(run.folder / "evaluation"))
@@ -231,7 +241,9 @@ def read_scored(runs: Sequence[Run], datasets: Sequence[str]) -> Records:
                 if path.name == _FAILURES:
                     continue
                 try:
-                    found.append(ScoredImage(run, dataset, folder, _read(path, model)))
+                    record = _read(path, model)
+                    _require_current(record, (cases or {}).get(dataset))
+                    found.append(ScoredImage(run, dataset, folder, record))
                 except DalError as error:
                     records.problems.append(f"{run}, {dataset}, {path.stem}: {error}")
     return records
@@ -249,6 +261,17 @@ def _read(path: Path, model: str) -> ScoreRecord:
     if record.made_from != Origin(model=model, case=record.made_from.case):
         raise DalError("the record was made with another checkpoint or version; evaluate again")
     return record
+
+
+def _require_current(record: ScoreRecord, cases: Mapping[str, str] | None) -> None:
+    if cases is None or cases.get(record.case) == record.made_from.case:
+        return
+    gone = record.case not in cases
+    raise DalError(
+        "the case is no longer in the dataset; its score does not count"
+        if gone
+        else "the case was preprocessed again since; evaluate again"
+    )
 
 
 def _failures(folder: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from dal_auto.evaluation.averages import averages_table, seeds_table
 from dal_auto.evaluation.datasets import Absent, absent_datasets, shared_cases_of
 from dal_auto.evaluation.left_out import LeftOut, with_counts, without
 from dal_auto.evaluation.manifest import write_manifest
-from dal_auto.evaluation.paper import ablation_tables
+from dal_auto.evaluation.paper import ablation_tables, reference
 from dal_auto.evaluation.paper import main_tables as paper_tables
 from dal_auto.evaluation.paper.formats import PaperTable, write_table
 from dal_auto.evaluation.paper.rows import main_runs
@@ -212,7 +212,8 @@ def _report(
     problems: Sequence[str],
 ) -> Report:
     trivial = {run.method for run, one in infos.items() if one.trivial}
-    main = next((one for run, one in infos.items() if run.method not in trivial), None)
+    mains = {run.method: one for run, one in infos.items() if run.method not in trivial}
+    main = mains.get(reference.METHOD, next(iter(mains.values()), None))
     simulated = sorted(
         name for name in _dataset_names(records, infos) if is_simulated(name, paths.raw())
     )

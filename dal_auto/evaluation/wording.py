@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dal_auto.evaluation.paper import reference
 from dal_auto.inference.limits import LIMITS
+from dal_auto.methods.method import GradientMethod
+from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
 
 __all__ = ["LIMITS", "methods_paragraph"]
@@ -14,6 +17,14 @@ def methods_paragraph(plans: Plans) -> str:
     registered = {"rigid": "rigidly", "affine": "affinely"}[chain.atlas_transform]
     atlas = "SRI24 (Rohlfing et al. 2010)" if chain.atlas == "SRI24" else chain.atlas
     spacing = "×".join(f"{mm:.2f}" for mm in grid.spacing_mm)
+    learned = maps = ""
+    if issubclass(find_method(plans.method.name), GradientMethod):
+        learned = (
+            f" for {plans.training.steps} steps (Adam, learning rate "
+            f"{plans.training.learning_rate:g})"
+        )
+    if plans.method.name == reference.METHOD:
+        maps = f" are the {scoring.score} score,"
     return (
         "Images were corrected for bias fields with N4 (Tustison et al. 2010), registered "
         f"{registered} to {atlas} with {chain.registration}, "
@@ -22,8 +33,7 @@ def methods_paragraph(plans: Plans) -> str:
         "voxels of 1 mm. Intensities were matched piecewise linearly to the landmarks of "
         f"{plans.training_set} (Nyúl & Udupa 1999). {plans.method.name} (dal_auto, preset "
         f"“{plans.method.preset}”) was trained on {', '.join(plans.sequences)} of "
-        f"{plans.training_set} at {spacing} mm for {plans.training.steps} steps (Adam, learning "
-        f"rate {plans.training.learning_rate:g}). Anomaly maps are the {scoring.score} score, "
+        f"{plans.training_set} at {spacing} mm{learned}. Anomaly maps{maps or ' were'} "
         f"brought to 1 mm, filtered with a minimum of {scoring.min_filter_mm:g} mm and a mean of "
         f"{scoring.mean_filter_mm:g} mm, and cut to the brain mask eroded by a kernel of "
         f"{scoring.erosion_mm:g} mm. Average precision is pooled over all voxels of a dataset; DSC "

@@ -48,7 +48,8 @@ def write_model(whole: Checkpoint, target: Path, name: str) -> ModelFile:
     """Write a checkpoint as ``target`` (``.safetensors``) and its card.
 
     Weights are stored in half precision where that leaves the score on the atlas's brain as it is
-    (to 1 % of its mean), else in single precision. What only training or figures want stays behind.
+    (to 1 % of its mean), else in single precision. What only training or figures want stays behind;
+    which cases chose the weights is kept, since a fair test leaves them out.
 
     Parameters
     ----------
@@ -64,7 +65,8 @@ def write_model(whole: Checkpoint, target: Path, name: str) -> ModelFile:
     if not whole.thresholds:
         raise UsageError(f"{name} has no practical thresholds: resume its training first")
     plans = _without_folders(whole.plans)
-    lean = replace(whole, plans=plans, optimiser={}, progress={}, figures={})
+    chose = {k: v for k, v in whole.progress.items() if k == "selection_cases"}
+    lean = replace(whole, plans=plans, optimiser={}, progress=chose, figures={})
     halved = replace(lean, tensors={n: _halved(tensor) for n, tensor in lean.tensors.items()})
     # They are stored in half precision, and read into single: computed with as such.
     read_back = {n: t.float() if t.dtype == torch.half else t for n, t in halved.tensors.items()}

@@ -5,8 +5,8 @@ Recognition 112, 2021, 107706. Its authors published no code; the network's laye
 unofficial repository plutoyuxie/Reconstruction-by-inpainting-for-visual-anomaly-detection (facts
 only).
 
-Deviations: the learning rate has no step in its schedule; the masks of a slice follow from its
-number, so that maps repeat; the score's filter is left to post-processing. The paper's score from
+Deviations: the learning rate has no step in its schedule; the masks are the same for every
+slice, so that maps repeat; the score's filter is left to post-processing. The paper's score from
 gradient magnitudes sees edges only; |x − x̂| stands beside it as a second variant.
 """
 

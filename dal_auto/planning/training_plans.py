@@ -193,10 +193,14 @@ def _assembled(
     if not training["amp"]:
         sources["training.amp"] = "ours: off where it is no faster (docs/dal_train.md)"
     if wishes.preset == "paper":
-        # The literal preset keeps the paper's optimiser on any grid, and trains on all patients.
+        # The literal preset keeps the paper's optimiser on any grid (a comparison method's own),
+        # and trains on all patients.
         for key in ("learning_rate", "decay_power"):
             training.pop(key, None)
             sources.pop(f"training.{key}", None)
+            if key in own:
+                training[key], why = own[key]
+                sources[f"training.{key}"] = f"paper: {why}"
         training["validation_fraction"] = 0.0
         sources["training.validation_fraction"] = "paper: §4.1, all healthy subjects train"
     learned_from = ", ".join(f"{counts[name]} ({name})" for name in wishes.sequences)

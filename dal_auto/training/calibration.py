@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import Checkpoint, threshold_key
 from dal_auto.methods.method import Method
-from dal_auto.plans import PreprocessingPlan, ScoringPlan
+from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.joint import joint_key, joint_score
 from dal_auto.scoring.metrics import threshold_at_false_positive_rate
 from dal_auto.scoring.pooled_curve import ScoreCounts
@@ -32,9 +31,6 @@ CALIBRATION_CASES = 32
 _TRUST_IN_DRAWN = 0.5
 #: The threshold of maps that are 0 nearly everywhere: the least score above 0 that is told from it.
 _LEAST = float(np.finfo(np.float16).smallest_subnormal)
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -184,29 +180,3 @@ def recalibrated(
         joint_trust=found.joint_trust,
         threshold_source=f"{number} healthy cases of {dataset}",
     )
-
-
-def check_chain(dataset: str, there: PreprocessingPlan, ours: PreprocessingPlan) -> None:
-    """See that a dataset was preprocessed as the images that a model predicts will be.
-
-    Raises
-    ------
-    UsageError
-        if it lies in another space, or its cases keep other percentiles.
-    """
-    values = {key: (getattr(there, key), value) for key, value in ours}
-    other = [key for key, (one, two) in values.items() if one != two]
-    for key in ("atlas_sha256", "target_shape", "percentiles"):
-        if key in other:
-            raise UsageError(
-                f"{dataset} was preprocessed with preprocessing.{key} {values[key][0]}, the model "
-                f"wants {values[key][1]}. Preprocess it again with the model's plans (--plans)."
-            )
-    for key in other:
-        logger.warning(
-            "WARNING: %s was preprocessed with preprocessing.%s %s; what the model predicts is "
-            "with %s, and may have other thresholds",
-            dataset,
-            key,
-            *values[key],
-        )

@@ -117,7 +117,8 @@ class Optimiser:
         content = self._adam.state_dict()
         content["state"] = state
         self._adam.load_state_dict(content)
-        self._scaler.load_state_dict(dict(scaler))
+        if scaler:  # of a device with bfloat16 there is none
+            self._scaler.load_state_dict(dict(scaler))
 
 
 class _Losses(nn.Module):

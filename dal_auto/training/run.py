@@ -197,10 +197,12 @@ def _require_same_plans(run: Run, plans: Plans) -> None:
         old, new = ({key: value for key, value, _ in p.flat()} for p in (there, plans))
         changed = [key for key in new if old.get(key) != new[key]]
         if changed:
+            chain = changed[0].startswith(("preprocessing.", "intensity."))
+            remedy = "preprocess as it was then" if chain else f"go on with --plans {path}"
             raise UsageError(
                 f"{run.folder} holds a run with other plans ({changed[0]} was "
                 f"{old.get(changed[0])!r}, is now {new[changed[0]]!r}). Move that folder away, or "
-                "preprocess as it was then."
+                f"{remedy}."
             )
 
 

@@ -20,7 +20,8 @@ from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import windows_of
 from dal_auto.methods.method import Method
 from dal_auto.plans import Plans
-from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
+from dal_auto.preprocessing.run import case_records, folder_of
+from dal_auto.preprocessing.same_chain import check_chain
 from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.scoring.postprocessing import postprocess
@@ -95,13 +96,7 @@ def choose_selection(plans: Plans, held_out: Cohort) -> Selection | None:
 
 def _annotated(plans: Plans) -> Cohort:
     dataset = plans.training.select_on
-    there, ours = load_decisions(dataset).preprocessing, plans.preprocessing
-    if (there.atlas_sha256, there.target_shape) != (ours.atlas_sha256, ours.target_shape):
-        raise UsageError(
-            f"{dataset} was brought to {there.atlas} {there.target_shape}, the training set to "
-            f"{ours.atlas} {ours.target_shape}: they do not lie in one space. Preprocess both "
-            "with the same atlas."
-        )
+    check_chain(dataset, plans.preprocessing)
     apart: frozenset[str] = frozenset()
     if plans.training.select_without_overlap:
         apart = shared_cases(find_overlap(paths.raw()), dataset)

@@ -44,6 +44,7 @@ def figures(precision, more=None):
     return {
         "error": 0.08,
         "AP": {"T1": precision},
+        "real": {"T1": 1.0},
         "more": {"T1": more} if more else {},
     }
 
@@ -66,6 +67,6 @@ def test_a_row_is_below_where_every_seed_says_so(parts, first, second, cell):
         },
     }
     lines = parts.page.table(seeds, ["T1"]).splitlines()
-    assert lines[2] == "| the whole recipe | 0.080, 0.080 | 40.0, 41.0 |  |"
-    assert lines[3] == f"| Canny | 0.080, 0.080 | {cell} |  |"
+    assert lines[2] == "| the whole recipe | 0.080, 0.080 | 40.0, 41.0 | 1.0, 1.0 |  |"
+    assert lines[3] == f"| Canny | 0.080, 0.080 | {cell} | 1.0, 1.0 |  |"
     assert len(lines) == 4, "a row that a seed lacks is left out"

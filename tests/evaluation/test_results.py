@@ -27,9 +27,9 @@ def run(home: Path) -> Run:
 @pytest.fixture
 def info(make):
     """What is known of a run, with thresholds of T1 as given."""
-    plans = make.plans_of("DAL")
 
-    def of(selection=(), **thresholds) -> RunInfo:
+    def of(selection=(), *, selected_on="MSLUB", **thresholds) -> RunInfo:
+        plans = make.plans_of("DAL", training__select_on=selected_on if selection else "")
         known = {key.replace("__", "/"): value for key, value in thresholds.items()}
         return RunInfo(plans, known or {"T1": PRACTICAL}, "", frozenset(selection), "model")
 
@@ -173,6 +173,12 @@ def test_cases_are_left_out_for_comparison_where_that_changes_something(run, two
     assert found.subsets[SHARED].dsc == pytest.approx(80), "at a threshold of its own"
     assert found.subsets[SELECTION].ap == 100
     ((found,), _) = read(run, two_cases, [], info(["elsewhere"]), {"MSLUB": frozenset()})
+    assert found.subsets == {}
+
+
+def test_cases_that_chose_the_weights_are_of_one_dataset_alone(run, two_cases, info):
+    """Case ids such as sub-01 are those of other people elsewhere."""
+    ((found,), _) = read(run, two_cases, [], info(["b"], selected_on="BraTS-GLI"))
     assert found.subsets == {}
 
 

@@ -123,7 +123,12 @@ def test_figures_and_tables_of_an_earlier_report_do_not_stay(scored, report, mak
 
 def test_selection_cases_are_left_out_beside_all(make, report, monkeypatch):
     """Where a checkpoint names the cases that chose it: the paper's 1,251 and 1,187."""
-    run = make.train("DAL", 0, progress={"selection_cases": ["MSLUB-1", "MSLUB-2", "of others"]})
+    run = make.train(
+        "DAL",
+        0,
+        progress={"selection_cases": ["MSLUB-1", "MSLUB-2", "of others"]},
+        training__select_on="MSLUB",
+    )
     cases = [make.drawn_case("MSLUB", n) for n in range(4)]
     make.score(run, "MSLUB", cases)
     summary = report(run)

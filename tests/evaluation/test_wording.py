@@ -28,10 +28,17 @@ def test_every_value_that_is_stated_is_that_of_the_plans(make):
         "the landmarks of IXI (Nyúl & Udupa 1999)",
         "VAE (dal_auto, preset “robust”) was trained on T1, T2 of IXI at 4.00×4.00×4.00 mm for "
         "4321 steps (Adam, learning rate 0.00025)",
-        "the ssim score, brought to 1 mm, filtered with a minimum of 2.5 mm and a mean of 7 mm",
+        "Anomaly maps were brought to 1 mm, filtered with a minimum of 2.5 mm and a mean of 7 mm",
         "eroded by a kernel of 6 mm",
     ):
         assert words in text
+
+
+def test_dals_score_is_named_and_what_was_fitted_had_no_steps(make):
+    text = methods_paragraph(make.plans_of("DAL", scoring__score="ssim"))
+    assert "Anomaly maps are the ssim score, brought to 1 mm" in text
+    text = methods_paragraph(make.plans_of("mean-brain"))
+    assert "steps" not in text and "score," not in text
 
 
 @pytest.mark.parametrize(("transform", "word"), [("rigid", "rigidly"), ("affine", "affinely")])

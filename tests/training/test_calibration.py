@@ -19,7 +19,6 @@ from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.training import calibration
 from dal_auto.training.calibration import (
     calibration_records,
-    check_chain,
     practical_thresholds,
     recalibrated,
 )
@@ -109,17 +108,6 @@ def test_of_a_method_that_marks_nothing_there_is_no_joint_threshold(mean_brain, 
     scores = {name: np.full((2, 2, 2), 0.05, np.float32) for name in found.scores}
     whole = joint_score(scores, found.scores, "roots")
     assert (whole == np.float32(65504)).all(), "and still a score that can be counted"
-
-
-def test_a_dataset_of_another_chain_is_refused_or_said(mean_brain, caplog):
-    ours = mean_brain.plans.preprocessing
-    check_chain("Controls", ours, ours)
-    assert not caplog.records
-    check_chain("Controls", ours.model_copy(update={"skull_strip": "robex"}), ours)
-    assert "Controls was preprocessed with preprocessing.skull_strip robex" in caplog.text
-    for key, value in (("percentiles", (1.0, 50.0, 99.0)), ("target_shape", (9, 9, 9))):
-        with pytest.raises(UsageError, match=f"with preprocessing.{key} .*--plans"):
-            check_chain("Controls", ours.model_copy(update={key: value}), ours)
 
 
 def test_training_cases_stand_in_for_a_sequence_that_no_validation_case_has(

@@ -16,6 +16,7 @@ from dal_auto.errors import UsageError
 from dal_auto.methods.method import Detection, Method
 from dal_auto.methods.raw_intensity import RawIntensity
 from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing import same_chain
 from dal_auto.preprocessing.steps import DatasetDecisions
 from dal_auto.store.standard_cases import CaseRecord, read_records, write_case
 from dal_auto.training import selection as module
@@ -66,7 +67,9 @@ def annotated(annotated_folder, monkeypatch) -> Path:
     decisions = DatasetDecisions(
         dataset="Annotated", preprocessing=PreprocessingPlan(target_shape=(32, 32, 32)), steps={}
     )
-    monkeypatch.setattr(module, "load_decisions", lambda dataset: decisions)
+    (annotated_folder / "preprocessing.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(same_chain, "folder_of", lambda dataset: annotated_folder)
+    monkeypatch.setattr(same_chain, "load_decisions", lambda dataset: decisions)
     return annotated_folder
 
 
@@ -113,8 +116,8 @@ def test_scans_of_another_test_set_are_left_out_if_asked(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"atlas_sha256": "another"}, "do not lie in one space"),
-        ({"target_shape": [16, 16, 16]}, "do not lie in one space"),
+        ({"atlas_sha256": "another"}, "the model wants another"),
+        ({"target_shape": [16, 16, 16]}, "the model wants .16, 16, 16."),
     ],
 )
 def test_a_dataset_in_another_space_is_refused(annotated, plans, make_cohort, change, said):

@@ -10,7 +10,7 @@ import pandas as pd
 from dal_auto import paths
 from dal_auto.cli import common
 from dal_auto.cli.table import table, terminal_width
-from dal_auto.evaluation.datasets import absent_datasets, annotated_datasets
+from dal_auto.evaluation.datasets import absent_datasets, annotated_datasets, current_cases
 from dal_auto.evaluation.left_out import LeftOut, case_ids, overlapping
 from dal_auto.evaluation.pictures.viewed_cases import keep_volumes
 from dal_auto.evaluation.run import evaluate
@@ -59,7 +59,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     finally:
         summary = write_summary(
             paths.results() / "report",
-            read_scored(runs, wanted),
+            read_scored(runs, wanted, current_cases(wanted)),
             failures=failures,
             command=options.typed,
             with_paper_tables=options.paper_tables,

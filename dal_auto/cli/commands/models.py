@@ -48,14 +48,15 @@ def _calibrate(options: argparse.Namespace) -> int:
     from dal_auto.inference.packing import require_model_name, write_model
     from dal_auto.methods.checkpoint import load_checkpoint
     from dal_auto.planning.hardware import Hardware
-    from dal_auto.preprocessing.run import case_records, load_decisions
-    from dal_auto.training.calibration import check_chain, recalibrated
+    from dal_auto.preprocessing.run import case_records
+    from dal_auto.preprocessing.same_chain import check_chain
+    from dal_auto.training.calibration import recalibrated
 
     require_model_name(options.o)
     source = choose_model(options.m, options.r)
     before = load_checkpoint(source.checkpoint_path)
     check_atlas(before)
-    check_chain(options.d, load_decisions(options.d).preprocessing, before.plans.preprocessing)
+    check_chain(options.d, before.plans.preprocessing)
     device = Hardware.measure(options.device).device
     found = recalibrated(before, options.d, case_records(options.d), device)
     for title, old, new in (

@@ -36,6 +36,7 @@ from dal_auto.evaluation.paper.rows import (
     average_rows,
     comparable,
     of_runs,
+    papers_sequences,
     plans_by_group,
     sequences_of,
     spreads_of,
@@ -196,7 +197,9 @@ def _add(rows: Rows, keys: Mapping[str, Value], results: pd.DataFrame) -> None:
     """One run: AP and DSC by sequence, and the plain mean."""
     values: dict[str, Value] = {}
     spreads: dict[str, float] = {}
-    for row in average_rows(results):
+    rows_of_each = [row for row in average_rows(results) if row["sequence"] != ALL_SEQUENCES]
+    mean = [r for r in average_rows(papers_sequences(results)) if r["sequence"] == ALL_SEQUENCES]
+    for row in [*rows_of_each, *mean]:
         values |= {"seeds": int(row["seeds"])} | ap_dsc(_prefix(row["sequence"]), row)
         spreads |= spreads_of(_prefix(row["sequence"]), row)
     if values:

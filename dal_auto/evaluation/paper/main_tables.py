@@ -24,6 +24,7 @@ from dal_auto.evaluation.paper.rows import (
     labels,
     main_runs,
     of_runs,
+    papers_sequences,
     plans_by_group,
     seed_rows,
     sequences_of,
@@ -85,6 +86,7 @@ def _add_to_table_3(
     rows: Rows, keys: Mapping[str, Value], mine: pd.DataFrame, sequence: str
 ) -> None:
     """One method's row for a sequence, or for all: cells, then the two kinds of mean."""
+    mine = papers_sequences(mine) if sequence == ALL_SEQUENCES else mine
     means = [row for row in average_rows(comparable(mine)) if row["sequence"] == sequence]
     weighted = average_rows(comparable(mine), WEIGHTED)
     if not means:

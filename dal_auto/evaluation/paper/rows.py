@@ -87,6 +87,14 @@ def comparable(results: pd.DataFrame) -> pd.DataFrame:
     return known if len(known) else results
 
 
+def papers_sequences(results: pd.DataFrame) -> pd.DataFrame:
+    """T1 and T2, where any of them was scored: a mean beside the paper's is of no other."""
+    if results.empty:
+        return results
+    known = results[results["sequence"].isin(("T1", "T2"))]
+    return known if len(known) else results
+
+
 def sequences_of(results: pd.DataFrame) -> list[str]:
     """Sequences in the results, T1 and T2 first, and then all of them together."""
     found = set(results["sequence"]) if len(results) else set()

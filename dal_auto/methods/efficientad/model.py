@@ -93,8 +93,8 @@ class EfficientAD(FeatureMethod):
         kept = self._kept_slices(batches)
         if self.settings.features == "self-trained":
             self._distil(kept)
-        maps = [self._given(some)[1] for some in kept.split(self.settings.slices_per_step)]
-        mean, deviation = channel_statistics(torch.cat(maps))
+        chunks = kept.split(self.settings.slices_per_step)
+        mean, deviation = channel_statistics(self._given(some)[1] for some in chunks)
         self.network.mean.copy_(mean)
         self.network.deviation.copy_(deviation)
 
@@ -116,8 +116,7 @@ class EfficientAD(FeatureMethod):
             return inner[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
         chunks = kept.split(own.slices_per_step)
-        seen = [described(self._given(some)[0]) for some in chunks]
-        mean, deviation = channel_statistics(torch.cat(seen))
+        mean, deviation = channel_statistics(described(self._given(some)[0]) for some in chunks)
         teacher = self.trunk.requires_grad_(True)
         optimiser = torch.optim.Adam(teacher.parameters(), lr=1e-4, weight_decay=1e-5)
         for _ in range(self.settings.distillation_steps):
@@ -153,7 +152,7 @@ class EfficientAD(FeatureMethod):
         rebuilt = self.network.autoencoder(self.trunk.colours(varied))
         recon = F.mse_loss(rebuilt, self._teacher(varied))
         followed = self.network.student(varied)[0][:, s.channels :]
-        follow = F.mse_loss(followed, rebuilt.detach())
+        follow = F.mse_loss(followed, rebuilt)
         loss = hard + recon + follow
         return {"loss": loss, "hard": hard, "recon": recon, "follow": follow}
 
@@ -205,11 +204,18 @@ def jittered(slices: Tensor, most: float) -> Tensor:
     return (mean + factor * (slices - mean)).clamp(0, 1)
 
 
-def channel_statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of (n, C, h, w)."""
-    mean = maps.mean(dim=(0, 2, 3))
-    deviation = maps.std(dim=(0, 2, 3), unbiased=False)
-    return mean, deviation.clamp(min=_LEAST_DEVIATION)
+def channel_statistics(maps: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel of maps (n, C, h, w), one part after the other:
+    those of all slices together would not fit into a GPU."""
+    number, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for part in maps:
+        values = part.double().movedim(1, 0).flatten(1)
+        number += values.shape[1]
+        total = total.to(values) + values.sum(1)
+        squares = squares.to(values) + values.square().sum(1)
+    mean = total / number
+    deviation = (squares / number - mean.square()).clamp(min=0).sqrt()
+    return mean.float(), deviation.float().clamp(min=_LEAST_DEVIATION)
 
 
 def _column(values: Tensor) -> Tensor:
