@@ -67,7 +67,8 @@ def is_bids(root: Path) -> bool:
 
 
 def find_cases(root: Path, dataset: str) -> list[RawCase]:
-    """The cases of a BIDS folder, sorted by id, with lesion and brain masks of the derivatives.
+    """The cases of a BIDS folder, sorted by id, with lesion and brain masks of the derivatives, or
+    from beside the images.
 
     Raises
     ------
@@ -77,10 +78,12 @@ def find_cases(root: Path, dataset: str) -> list[RawCase]:
     _tell_left_out(_anat(root))
     cases = cases_from(_files(_anat(root)), dataset)
     masks: dict[str, list[BidsFile]] = defaultdict(list)
+    folders = _anat(root)  # some keep masks beside the images
     for pipeline in sorted((root / "derivatives").glob("[!.]*")):
-        for file in _files(_anat(pipeline)):
-            if file.suffix in ("mask", "dseg"):
-                masks[file.case_id].append(file)
+        folders += [*_anat(pipeline), *_without_anat(pipeline)]
+    for file in _files(folders):
+        if file.suffix in ("mask", "dseg"):
+            masks[file.case_id].append(file)
     return [_with_masks(case, masks[case.case_id]) for case in cases]
 
 
@@ -122,6 +125,16 @@ def _tell_left_out(folders: Iterable[Path]) -> None:
                 logger.warning("%s is left out: %s is no T1w, T2w or FLAIR", path, what)
 
 
+def _without_anat(root: Path) -> list[Path]:
+    """Folders of subjects and sessions, where derivatives may lie without the level ``anat``."""
+    return sorted(
+        folder
+        for pattern in ("sub-*", "sub-*/ses-*")
+        for folder in root.glob(pattern)
+        if folder.is_dir()
+    )
+
+
 def _anat(root: Path) -> list[Path]:
     return sorted(
         folder
@@ -157,7 +170,7 @@ def _with_masks(case: RawCase, masks: list[BidsFile]) -> RawCase:
         raise InputError(
             usable[1].path,
             f"case {case.case_id} has a second lesion mask, {usable[0].path}",
-            "Keep one of the two below derivatives.",
+            "Keep one of the two.",
         )
     brains = [
         file for file in own

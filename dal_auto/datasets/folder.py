@@ -2,8 +2,8 @@
 
 Recognised, before ``.nii.gz`` or another image's ending (`filenames.ENDINGS`): ``_T1``, ``_T1w``,
 ``_t1n``, ``_T2``, ``_T2w``, ``_FLAIR``, ``_t2f`` (in any case of letters, ``-`` as well as ``_``),
-BIDS names, and nnU-Net's numbers, read as ``_0000`` = T1 and ``_0001`` = T2. What stands before is
-the case id.
+BIDS names, and nnU-Net's numbers, read as ``dataset.json`` beside the folder says (``imagesTs``),
+else as ``_0000`` = T1 and ``_0001`` = T2. What stands before is the case id.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from dal_auto.case import RawCase
-from dal_auto.datasets import bids
+from dal_auto.datasets import bids, nnunet
 from dal_auto.datasets.entries import image_entries
 from dal_auto.datasets.filenames import ENDINGS, SYNONYMS, sequence_of, stem_of
 from dal_auto.datasets.left_out import say_what_is_left_out
-from dal_auto.datasets.nnunet import IMAGE_NAME
 from dal_auto.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 DATASET = "folder"
-_NUMBERED = {"0000": "T1", "0001": "T2"}
+_NUMBERED: Mapping[int, str] = {0: "T1", 1: "T2"}
 # The whole name may be the sequence ("T1.nii.gz"): a folder that holds one examination.
 _SUFFIXED = re.compile(rf"(?:(?P<case>.*[^_-])[_-]+)?(?P<word>{'|'.join(SYNONYMS)})", re.IGNORECASE)
 _NAMES = (
@@ -49,6 +49,9 @@ def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
         claim the same sequence of the same case.
     """
     images = _images(folder)
+    # The test images of an nnU-Net dataset: it says what its channels are.
+    described = nnunet.channels_of(folder.parent) if nnunet.is_nnunet(folder.parent) else None
+    channels = _NUMBERED if described is None else described
     if sequence is not None:
         return [RawCase(DATASET, stem, stem, {sequence: path}) for stem, path in images.items()]
     found: dict[str, dict[str, Path]] = defaultdict(dict)
@@ -59,14 +62,14 @@ def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
             bids_files.append(file)
             continue
         contrast = file is not None and "ce" in file.entities
-        named = None if contrast else _recognise(stem, folder)
+        named = None if contrast else _recognise(stem, folder, channels)
         if named is None:
             logger.warning("%s: the sequence cannot be told from the name; it is left out", path)
             continue
         case_id, recognised, by_number = named
         numbered |= by_number
         _add(found[case_id], case_id, recognised, path)
-    if numbered:
+    if numbered and described is None:
         logger.warning("%s: numbers are read as _0000 = T1, _0001 = T2; if not, rename", folder)
     for case in bids.cases_from(bids_files, DATASET):
         for recognised, path in case.sequences.items():
@@ -135,13 +138,15 @@ def _images(folder: Path) -> dict[str, Path]:
     return images
 
 
-def _recognise(stem: str, folder: Path) -> tuple[str, str, bool] | None:
+def _recognise(
+    stem: str, folder: Path, channels: Mapping[int, str] = _NUMBERED
+) -> tuple[str, str, bool] | None:
     """Case id, sequence, and whether a channel number told it."""
     if match := _SUFFIXED.fullmatch(stem):
         sequence = sequence_of(match["word"])
         return (match["case"] or folder.resolve().name, sequence, False) if sequence else None
-    if (match := IMAGE_NAME.fullmatch(stem)) and match["channel"] in _NUMBERED:
-        return match["case"], _NUMBERED[match["channel"]], True
+    if (match := nnunet.IMAGE_NAME.fullmatch(stem)) and int(match["channel"]) in channels:
+        return match["case"], channels[int(match["channel"])], True
     return None
 
 

@@ -64,6 +64,18 @@ def find_cases(root: Path, dataset: str) -> list[RawCase]:
     ]
 
 
+def channels_of(root: Path) -> dict[int, str]:
+    """Channel number → "T1", "T2" or "FLAIR", as ``dataset.json`` says.
+
+    Raises
+    ------
+    InputError
+        if it cannot be read, no channel is a T1 or T2, or two channels have the same name.
+    """
+    description = root / "dataset.json"
+    return _channels(_read(description), description)
+
+
 def _numbered_files(
     root: Path, channels: dict[int, str]
 ) -> tuple[dict[str, dict[str, Path]], dict[str, Path]]:

@@ -82,11 +82,11 @@ def correct_bias_fields(
                 threads=threads,
             )
 
-        uneven = [name for name in images if name not in left_out]
+        uneven = [name for name in images if wanted and name not in left_out]
         return {**images, **dict(zip(uneven, side_by_side(one, uneven, at_once), strict=True))}
 
     coarse = corrected(plan.n4_iterations[:_COARSE_LEVELS], None)
     unlike = unlike_atlas(coarse, brains, template)
-    if len(plan.n4_iterations) <= _COARSE_LEVELS or len(left_out) == len(images):
+    if not wanted or len(plan.n4_iterations) <= _COARSE_LEVELS or len(left_out) == len(images):
         return Corrected(coarse, unlike, done)
     return Corrected(corrected(plan.n4_iterations, unlike), unlike, done)

@@ -143,7 +143,11 @@ def standardise(
             name: (image / scale[name]).astype(np.float16).astype(np.float32)
             for name, image in standard.items()
         }
-        figures |= quality_figures(scaled, brain, placed.fit.volume_ml, atlas, inside)
+        to_native = atlas_to_native[native.reference]
+        figures |= quality_figures(
+            scaled, brain, placed.fit.volume_ml, atlas, inside,
+            native_scale=abs(float(np.linalg.det(to_native[:3, :3]))),
+        )  # fmt: skip
         figures["unlike_atlas_share"] = round(float(even.unlike.sum() / brain.sum()), 4)
         typical = dict(inside)
         if plan.percentiles_of == "like the atlas":

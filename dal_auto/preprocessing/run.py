@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from dal_auto import __version__, paths
@@ -87,7 +88,7 @@ def folder_of(dataset: str) -> Path:
 
 
 def case_records(dataset: str) -> list[CaseRecord]:
-    """The standard cases of a dataset.
+    """The standard cases of a dataset; what an earlier state of it left behind does not count.
 
     Raises
     ------
@@ -99,7 +100,27 @@ def case_records(dataset: str) -> list[CaseRecord]:
         raise UsageError(
             f"no preprocessed case of {dataset} in {folder_of(dataset)}. {_remedy(dataset)}"
         )
-    return records
+    known = _known_cases(dataset)
+    there = [record for record in records if not known or record.case_id in known]
+    if len(there) < len(records):
+        _say_left_over(dataset, len(records) - len(there))
+    return there
+
+
+def _known_cases(dataset: str) -> Collection[str]:
+    """The cases that the dataset had when it was last preprocessed; none where that is not said."""
+    with suppress(DalError, ValueError):
+        return load_decisions(dataset).steps
+    return ()
+
+
+@cache
+def _say_left_over(dataset: str, number: int) -> None:
+    logger.warning(
+        "WARNING: %d preprocessed cases of %s are left out: the dataset no longer has them",
+        number,
+        dataset,
+    )
 
 
 def _remedy(dataset: str) -> str:

@@ -89,6 +89,22 @@ def test_lesion_masks_come_from_the_derivatives(tree: Tree, name: str) -> None:
     assert second.lesion_mask is None and first.brain_mask is None
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "sub-01/anat/sub-01_label-lesion_mask.nii.gz",
+        "derivatives/manual/sub-01/sub-01_label-lesion_mask.nii.gz",
+    ],
+)
+def test_lesion_masks_beside_the_images_or_without_the_level_anat_are_found(
+    tree: Tree, path: str
+) -> None:
+    """Unseen, they would make a patient a healthy training case."""
+    root = tree("sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz", path)
+    first, second = find_cases(root, "Mine")
+    assert first.lesion_mask == root / path and second.lesion_mask is None
+
+
 def test_a_brain_mask_is_never_a_lesion(tree: Tree) -> None:
     mask = "derivatives/fmriprep/sub-01/anat/sub-01_desc-brain_mask.nii.gz"
     root = tree("sub-01/anat/sub-01_T1w.nii.gz", mask,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dal_auto.datasets import folder
 from dal_auto.datasets.nnunet import find_cases, is_nnunet
 from dal_auto.errors import InputError
 
@@ -147,3 +148,17 @@ def test_files_that_the_description_lists_are_taken_from_where_they_are(tree: Tr
     assert first.sequences["T2"] == root / "b/t2.nii.gz"
     assert first.lesion_mask == root / "m.nii.gz" and second.lesion_mask is None
     assert list(second.sequences) == ["T1"]
+
+
+def test_the_test_images_have_the_channels_that_the_dataset_names(tree: Tree, caplog) -> None:
+    """As in the Medical Segmentation Decathlon: FLAIR comes first, T1 with contrast is left out."""
+    files = [f"imagesTs/case_9_{n:04d}.nii.gz" for n in range(4)]
+    names = {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
+    root = dataset(tree, ("imagesTr/case_1_0000.nii.gz", *files), channel_names=names)
+    (case,) = folder.find_cases(root / "imagesTs")
+    assert {name: path.name for name, path in case.sequences.items()} == {
+        "FLAIR": "case_9_0000.nii.gz",
+        "T1": "case_9_0001.nii.gz",
+        "T2": "case_9_0003.nii.gz",
+    }
+    assert "numbers are read as" not in caplog.text

@@ -24,3 +24,13 @@ def test_commands_carry_what_the_user_set_and_nothing_else(make):
 
 def test_without_runs_there_is_only_the_evaluation():
     assert commands({}, []) == ["dal_evaluate"]
+
+
+def test_a_command_has_what_a_plans_file_and_the_grid_were_asked_for(make):
+    plans = make.plans_of("DAL", configuration__batch_subjects=4)
+    plans = plans.override({"training.learning_rate": 0.01}, "file: --plans")
+    run = run_of(plans, {}, 0)
+    _, line, _ = commands({run: RunInfo(plans, {}, "", frozenset(), "")}, [])
+    assert "--set configuration.batch_subjects=4" in line
+    assert "--set training.learning_rate=0.01" in line
+    assert "configuration.name" not in line

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from dal_auto.case import Geometry, Grid, StandardCase
-from dal_auto.errors import DiskFull
+from dal_auto.errors import DiskFull, UsageError
 from dal_auto.evaluation import run as evaluation_run
+from dal_auto.evaluation.datasets import current_cases
 from dal_auto.evaluation.pictures import viewed_cases
 from dal_auto.evaluation.pictures.slices import read_vectors
 from dal_auto.evaluation.run import evaluate
@@ -250,6 +251,32 @@ def test_a_failing_case_stops_no_other_and_is_remembered_until_it_is_done(run, m
     records = read_scored([run], ["Lesions"])
     assert records.problems == [] and len(records.scored) == 4
     assert not (run.folder / "evaluation" / "Lesions" / "failures.json").exists()
+
+
+def test_scores_of_cases_that_are_gone_or_were_made_again_do_not_count(run):
+    assert score(run) == []
+    now = current_cases(["Lesions", "not here"])
+    assert set(now) == {"Lesions"} and set(now["Lesions"]) == {"a", "b"}
+    assert len(read_scored([run], ["Lesions"], now).scored) == 4
+    again = {"Lesions": {"a": now["Lesions"]["a"], "b": "another hash"}}
+    records = read_scored([run], ["Lesions"], again)
+    assert [one.case_id for one in records.scored] == ["a", "a"]
+    assert len(records.problems) == 2 and "was preprocessed again" in records.problems[0]
+    gone = {"Lesions": {"b": now["Lesions"]["b"]}}
+    records = read_scored([run], ["Lesions"], gone)
+    assert [one.case_id for one in records.scored] == ["b", "b"]
+    assert "no longer in the dataset" in records.problems[0]
+
+
+def test_a_dataset_of_another_chain_is_a_failure_and_is_not_scored(run, monkeypatch):
+    def other(dataset, ours):
+        raise UsageError(f"{dataset} was preprocessed with another atlas")
+
+    monkeypatch.setattr(evaluation_run, "check_chain", other)
+    (failure,) = score(run)
+    assert "Lesions was preprocessed with another atlas" in failure
+    records = read_scored([run], ["Lesions"])
+    assert records.scored == [] and records.held_out, "the healthy cases are the run's own"
 
 
 def test_a_full_disk_stops_the_work_and_is_no_failure_of_a_case(run, monkeypatch):

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -156,3 +157,19 @@ def test_only_sequences_that_the_model_knows_are_used_and_no_lesion_mask(tmp_pat
     assert [warning.text.split()[0] for warning in warnings] == ["FLAIR", "T2"]
     with pytest.raises(UsageError, match=r"only FLAIR, T1, T2, and the model knows PD\. Leave"):
         usable(case, ("PD",))
+    with pytest.raises(InputError, match="slices are missing"):
+        usable(replace(case, fault=InputError("study", "slices are missing", "Again.")), ("T1",))
+
+
+def test_a_brain_mask_of_an_image_that_is_left_out_is_left_out_too(tmp_path):
+    """A T2 alone is wanted, and the mask lies on the T1: the T2 is stripped as any other."""
+    files = {}
+    for name, shape in (("T1", (8, 8, 8)), ("T2", (8, 8, 4)), ("mask", (8, 8, 8))):
+        files[name] = tmp_path / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(np.ones(shape, np.uint8), np.eye(4)), files[name])
+    images = {name: files[name] for name in ("T1", "T2")}
+    case = RawCase("folder", "a", "a", images, brain_mask=files["mask"])
+    taken, warnings = usable(case, ("T2",))
+    assert taken.brain_mask is None and "brain mask is left out" in warnings[-1].text
+    taken, _ = usable(case, ("T1",))
+    assert taken.brain_mask == files["mask"]

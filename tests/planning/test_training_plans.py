@@ -12,6 +12,7 @@ import torch
 
 from dal_auto.errors import PlansError, UsageError
 from dal_auto.methods.dal.model import DAL
+from dal_auto.methods.registry import find_method
 from dal_auto.planning import configurations
 from dal_auto.planning import training_plans as run_plans
 from dal_auto.planning.configurations import CONFIGURATIONS
@@ -237,6 +238,17 @@ def test_the_paper_preset_keeps_the_papers_optimiser_and_trains_on_all():
     assert source(paper, "training.learning_rate").startswith("paper:")
     assert source(paper, "training.validation_fraction").startswith("paper:")
     assert source(paper, "method.preset") == "user: asked for"
+
+
+@pytest.mark.parametrize(
+    ("method", "rate"), [("RD4AD", 5e-3), ("FPI", 1e-3), ("PHANES", 5e-5), ("AE", 1e-4)]
+)
+def test_the_paper_preset_keeps_a_comparison_methods_own_learning_rate(method, rate):
+    run = planned(preset="paper", method=method)
+    assert run.plans.training.learning_rate == rate
+    own = find_method(method).own_training.get("learning_rate")
+    why = f"paper: {own[1]}" if own else "paper: §4.2.1, Adam"
+    assert source(run, "training.learning_rate") == why
 
 
 def test_every_value_has_a_source_of_a_known_kind():

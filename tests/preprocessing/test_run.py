@@ -374,6 +374,15 @@ def test_a_healthy_case_that_lacks_a_sequence_is_a_warning(place):
     assert summary.warnings == ["a: no T2; training on pairs leaves it out"]
 
 
+def test_what_an_earlier_state_of_the_dataset_left_behind_is_no_case(place, caplog, monkeypatch):
+    monkeypatch.setenv("DAL_PREPROCESSED", str(place.preprocessed))
+    place.run(place.cases("a", "b"))
+    assert [record.case_id for record in case_records("Toy")] == ["a", "b"]
+    place.run(place.cases("a"))
+    assert [record.case_id for record in case_records("Toy")] == ["a"]
+    assert "1 preprocessed cases of Toy are left out" in caplog.text
+
+
 def test_before_the_first_run_the_error_says_what_to_run(tmp_path, monkeypatch):
     monkeypatch.setenv("DAL_PREPROCESSED", str(tmp_path))
     for ask in (case_records, load_decisions):

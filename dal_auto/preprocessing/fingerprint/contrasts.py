@@ -99,7 +99,7 @@ def contrast_findings(images: Mapping[str, Coarse], stripped: Mapping[str, bool]
 def _middle_of_the_brain(image: Coarse) -> FloatArray:
     """(x, y, z) bool: a ball below the top of the head, in the middle of the slices there."""
     grid, foreground = image.grid, image.foreground
-    axis = int(np.abs(grid.affine[2, :3]).argmax())
+    axis = int(np.abs(grid.affine[2, :3] / grid.spacing_mm).argmax())  # directions, not voxels
     rising = grid.affine[2, axis] > 0
     areas = foreground.sum(axis=tuple({0, 1, 2} - {axis}))
     if not areas.any():

@@ -24,6 +24,8 @@ def quality_figures(
     native_brain_ml: float,
     atlas: Atlas,
     inside: Mapping[str, BoolArray] | None = None,
+    *,
+    native_scale: float = 1.0,
 ) -> dict[str, float]:
     """Figures of one case on the target grid.
 
@@ -33,6 +35,8 @@ def quality_figures(
     brain_mask : (x, y, z) bool
     native_brain_ml : volume of the brain mask before resampling and cropping
     inside : by sequence: (x, y, z) bool, the brain as far as it shows it; by default all of it
+    native_scale : how much of the native space a volume of the target grid is: 1 unless the brain
+        was scaled, as by an affine registration
 
     Returns
     -------
@@ -43,7 +47,7 @@ def quality_figures(
     template = atlas_on_grid(atlas, (x, y, z))
     brains = {name: (inside or {}).get(name, brain_mask) for name in images}
     count, blocks = float(brain_mask.sum()), block_mean(brain_mask, 2)
-    kept_ml = count * atlas.grid.voxel_ml
+    kept_ml = count * atlas.grid.voxel_ml * native_scale
     wrong = {name: ~(np.isfinite(image) & (image >= 0)) for name, image in images.items()}
     images = {name: np.where(wrong[name], 0, image) for name, image in images.items()}
     figures = {

@@ -58,6 +58,9 @@ def test_a_mask_that_leaks_is_told_apart_from_one_that_is_a_bit_large(toy, brain
 
 def test_what_the_crop_cut_off_is_told(toy, brain):
     assert quality_figures({}, brain, 16.0, toy)["brain_outside_share"] == 0.25
+    # An affine registration made this one a third larger than it was: nothing is cut off.
+    scaled = quality_figures({}, brain, 9.0, toy, native_scale=0.75)
+    assert scaled["brain_outside_share"] == 0 and scaled["brain_ml"] == 9.0
     # Resampling may make a brain larger by partial voxels; that is no negative loss.
     assert quality_figures({}, brain, 11.0, toy)["brain_outside_share"] == 0
 
