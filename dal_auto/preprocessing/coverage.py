@@ -21,6 +21,9 @@ from dal_auto.volumes import box_around, whole
 
 #: A smaller share of the brain is a rim, where two brain masks differ by a voxel.
 _LEAST_SHARE = 0.01
+#: What lies beyond the image's own grid was not measured, rim or not: 1 ml of zeros in a brain is
+#: as much as the practical threshold marks in all of a healthy one.
+_LEAST_BEYOND = 0.0005
 #: A voxel's value holds as far as its border.
 _HALF_A_VOXEL = 0.5
 #: Voxels that are looked at together: so many times the hull's sides fit into memory.
@@ -83,7 +86,8 @@ def coverage(
 def in_words(shown: Mapping[str, BoolArray], brain: BoolArray) -> tuple[str, ...]:
     """What was done for images that show a part of the brain only."""
     return tuple(
-        f"{name} shows {part.sum() / brain.sum():.0%} of the brain; nothing is marked elsewhere"
+        f"{name} shows {min(0.99, part.sum() / brain.sum()):.0%} of the brain; nothing is marked "
+        "elsewhere"
         for name, part in shown.items()
     )
 
@@ -107,15 +111,33 @@ def part_shown(
 
     Returns
     -------
-    (x, y, z) bool on `target`; None where it shows the whole brain, up to `_LEAST_SHARE`
+    (x, y, z) bool on `target`; None where it shows the whole brain: up to `_LEAST_BEYOND` of it
+        lies beyond the image's grid, and up to `_LEAST_SHARE` beyond its content
     """
-    dark = brain & (moved == 0)
+    hidden = np.zeros(brain.shape, bool)
+    box = box_around(brain) or whole(target.shape)
+    hidden[box] = brain[box] & ~field_of_view(grid, target, target_to_image, box)
+    if hidden.sum() < _LEAST_BEYOND * float(brain.sum()):
+        hidden[:] = False
+    hidden |= _beyond_content(image, grid, brain & (moved == 0), target, target_to_image, brain)
+    return brain & ~hidden if hidden.any() else None
+
+
+def _beyond_content(
+    image: FloatArray,
+    grid: Grid,
+    dark: BoolArray,
+    target: Grid,
+    target_to_image: FloatArray,
+    brain: BoolArray,
+) -> BoolArray:
+    """Voxels of `dark`, where the moved image is 0, beyond the hull of what the image holds; none
+    where they are a rim."""
+    beyond = np.zeros(brain.shape, bool)
     least = _LEAST_SHARE * float(brain.sum())
-    if dark.sum() < least:
-        return None
-    sides = _hull(image)
+    sides = _hull(image) if dark.sum() >= least else None
     if sides is None:
-        return None
+        return beyond
     index = np.argwhere(dark)
     to_image = map_of_voxels(grid, target, target_to_image)
     outside = np.zeros(len(index), bool)
@@ -123,11 +145,9 @@ def part_shown(
         part = slice(start, start + _AT_ONCE)
         places = index[part] @ to_image[:3, :3].T + to_image[:3, 3]
         outside[part] = (places @ sides[:, :3].T + sides[:, 3]).max(axis=1) > _HALF_A_VOXEL
-    if outside.sum() < least:
-        return None
-    shown = brain.copy()
-    shown[tuple(index[outside].T)] = False
-    return shown
+    if outside.sum() >= least:
+        beyond[tuple(index[outside].T)] = True
+    return beyond
 
 
 def _hull(image: FloatArray) -> FloatArray | None:

@@ -65,6 +65,16 @@ def test_a_cavity_of_zeros_is_shown_and_so_is_fluid_at_the_border():
     assert not found[:, 41:].any()
 
 
+def test_a_thin_slice_of_the_brain_beyond_the_grid_is_not_shown():
+    """The top of the head is often cut off: zeros there would be marked as dark lesions."""
+    top = int(np.argwhere(BRAIN.any((0, 1)))[-1, 0])
+    grid = Grid((40, 48, top), TARGET.affine)
+    found = shown(noise(TARGET.shape)[:, :, :top], grid)
+    lost = BRAIN[:, :, top:].sum()
+    assert 0 < lost < 0.01 * BRAIN.sum()
+    assert found is not None and (BRAIN & ~found).sum() == lost
+
+
 def test_a_rim_of_a_voxel_is_two_brain_masks_and_no_field_of_view():
     smaller = np.linalg.norm((WORLD - [-20, -24, 18]) / [14.97, 18.97, 12.97], axis=-1) < 1
     assert 0 < 1 - smaller.sum() / BRAIN.sum() < 0.01
