@@ -179,7 +179,8 @@ def rows_of(
             assert isinstance(other, DAL)
         else:
             other = DAL(model.plans.override(row.changes, "benchmark"))
-            other.load_tensors(model.tensors())
+            needed = other.tensors()  # less, where M's means are not remembered
+            other.load_tensors({n: t for n, t in model.tensors().items() if n in needed})
         two = (images, seen) if row in SCORED else (restored_of(c, other) for c in (cases, real))
         on_heads, on_scans = (counted(volumes, other) for volumes in two)
         keep(row.title, *on_heads, on_scans[0])
