@@ -36,7 +36,7 @@ from methods_parts.search import found_rate
 
 from dal_auto import methods
 from dal_auto.cli import train as dal_train
-from dal_auto.datasets.registry import DRAWN
+from dal_auto.datasets.drawn import DRAWN
 from dal_auto.evaluation.run import evaluate
 from dal_auto.evaluation.scores import read_scored
 from dal_auto.methods.checkpoint import load_checkpoint

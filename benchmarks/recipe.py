@@ -36,7 +36,7 @@ from scores import Restored, counts_of, pooled_percent, restored
 
 from dal_auto.case import FloatArray, StandardCase
 from dal_auto.cli import train as dal_train
-from dal_auto.datasets.registry import DRAWN
+from dal_auto.datasets.drawn import DRAWN
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.dal.model import DAL
 from dal_auto.methods.method import Method

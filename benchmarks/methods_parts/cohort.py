@@ -15,7 +15,7 @@ from home import LESIONED, Home
 from preprocessing_parts.cases import test_data
 from shipped_parts.cases import HELD_OUT, SIMULATED, real_cases, simulated_cases
 
-from dal_auto.datasets.registry import DRAWN
+from dal_auto.datasets.drawn import DRAWN
 from dal_auto.store.atomic import write_json
 
 #: How a real case's name begins → the dataset that it is a case of, by the records' names.

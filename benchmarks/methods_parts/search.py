@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dal_auto.datasets.registry import DRAWN
+from dal_auto.datasets.drawn import DRAWN
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import GradientMethod
 from dal_auto.methods.registry import find_method

@@ -13,6 +13,7 @@ from typing import Literal
 
 from dal_auto.case import RawCase
 from dal_auto.datasets import bids, nnunet
+from dal_auto.datasets.drawn import is_drawn
 from dal_auto.datasets.record import OWN_RECORD, DatasetRecord, read_record
 from dal_auto.datasets.search import Found, Remark, search
 from dal_auto.datasets.sheets import find_sheet, read_sheet
@@ -23,10 +24,6 @@ logger = logging.getLogger(__name__)
 RECORDS = Path(__file__).parent / "records"
 _SIMULATOR = "dal_auto simulate"
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
-
-
-#: The training set that is drawn from label maps as it is needed; it is on disk nowhere.
-DRAWN = "Simulated"
 
 
 @dataclass(frozen=True)
@@ -169,11 +166,6 @@ def _is_dataset(folder: Path) -> bool:
         or bids.is_bids(folder)
         or nnunet.is_nnunet(folder)
     )
-
-
-def is_drawn(name: str) -> bool:
-    """Whether this is the name of the training set that is drawn, in any case of letters."""
-    return name.lower() == DRAWN.lower()
 
 
 def is_simulated(name: str, raw: Path) -> bool:

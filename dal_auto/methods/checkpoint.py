@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 
 import dal_auto
-from dal_auto.datasets.registry import is_drawn
+from dal_auto.datasets.drawn import is_drawn
 from dal_auto.errors import InputError
 from dal_auto.methods.method import GradientMethod, Illustrated, Method
 from dal_auto.methods.registry import find_method

@@ -179,28 +179,24 @@ def _assembled(
     }
     counts = Counter(name for record in usable for name in record.sequences)
     own = kind.own_training
+    # The literal preset keeps the paper's optimiser on any grid, or a comparison method's own.
+    literal = ("learning_rate", "decay_power") if wishes.preset == "paper" else ()
     # What the grid asks for comes last: few steps want large ones, whoever takes them.
-    training = {key: value for key, (value, _) in [*own.items(), *row.training.items()]}
+    asked = {key: value for key, value in row.training.items() if key not in literal}
+    training = {key: value for key, (value, _) in [*own.items(), *asked.items()]}
     robust = kind.robust_training if wishes.preset == "robust" else {}
     training |= {key: value for key, (value, _) in robust.items()}
     training["amp"] = mixed_precision(hardware.kind, wished.input_shape)
     sources = _asked(training_set, wishes) | _chain_sources(preprocessing)
     sources |= {f"training.{key}": f"paper: {why}" for key, (_, why) in own.items()}
-    sources |= row.sources() | {f"training.{k}": f"ours: {why}" for k, (_, why) in robust.items()}
+    sources |= {k: why for k, why in row.sources().items() if k.partition(".")[2] not in literal}
+    sources |= {f"training.{key}": f"ours: {why}" for key, (_, why) in robust.items()}
     sources |= settings.sources(_SETTINGS.rstrip(".")) | noted
     if saver is not None:
         sources[f"{_SETTINGS}{saver}"] = f"{hardware.source}; to keep them takes more"
     if not training["amp"]:
         sources["training.amp"] = "ours: off where it is no faster (docs/dal_train.md)"
     if wishes.preset == "paper":
-        # The literal preset keeps the paper's optimiser on any grid (a comparison method's own),
-        # and trains on all patients.
-        for key in ("learning_rate", "decay_power"):
-            training.pop(key, None)
-            sources.pop(f"training.{key}", None)
-            if key in own:
-                training[key], why = own[key]
-                sources[f"training.{key}"] = f"paper: {why}"
         training["validation_fraction"] = 0.0
         sources["training.validation_fraction"] = "paper: §4.1, all healthy subjects train"
     learned_from = ", ".join(f"{counts[name]} ({name})" for name in wishes.sequences)

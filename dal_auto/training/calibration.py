@@ -11,7 +11,7 @@ from statistics import median_high
 import numpy as np
 
 from dal_auto.case import BoolArray, FloatArray
-from dal_auto.datasets.registry import is_drawn
+from dal_auto.datasets.drawn import is_drawn
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import Checkpoint, threshold_key

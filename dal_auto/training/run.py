@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from dal_auto import distributed
-from dal_auto.datasets.registry import is_drawn, load_records
+from dal_auto.datasets.drawn import is_drawn
+from dal_auto.datasets.registry import load_records
 from dal_auto.errors import InputError, UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Illustrated, Method

@@ -11,7 +11,8 @@ from typing import Any
 from dal_auto import paths
 from dal_auto.cli import common
 from dal_auto.cli.commands import planning
-from dal_auto.datasets.registry import datasets_on_disk, find_dataset, is_drawn, load_records
+from dal_auto.datasets.drawn import is_drawn
+from dal_auto.datasets.registry import datasets_on_disk, find_dataset, load_records
 from dal_auto.errors import DalError, DiskFull, PlansError, UsageError, did_you_mean
 from dal_auto.planning.training_plans import plan_run
 from dal_auto.plans import Plans, PreprocessingPlan, parse_assignment

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dal_auto.datasets.registry import DRAWN, is_drawn
+from dal_auto.datasets.drawn import DRAWN, is_drawn
 from dal_auto.errors import DalError, InputError, UsageError
 from dal_auto.plans import Plans, PreprocessingPlan
 from dal_auto.preprocessing.registration.backends import backend_settings
