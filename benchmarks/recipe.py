@@ -30,7 +30,7 @@ from markers import write_tables
 from methods_parts.budget import planned
 from methods_parts.child import in_a_child
 from methods_parts.cohort import GROUPS, SIMULATED, prepare
-from recipe_parts.page import table
+from recipe_parts.page import interval_table, table
 from recipe_parts.rows import BY_TITLE, INTENSITY, MEAN_BRAIN, SCORED, TRAINED, WHOLE, Row
 from scores import Restored, counts_of, pooled_percent, restored
 
@@ -215,7 +215,8 @@ def main() -> None:
         seed: rows_of(seed, options.steps, sequences, rows, folder / f"{seed}.json")
         for seed in seeds
     }
-    lines = table(found, sequences)
+    more = "AP more than the whole recipe, 95 % interval of each seed:"
+    lines = f"{table(found, sequences)}\n\n{more}\n\n{interval_table(found, sequences)}"
     print(lines)
     if options.write:
         write_tables(options.write, "recipe.py", lines)

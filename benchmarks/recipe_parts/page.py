@@ -33,6 +33,18 @@ def table(seeds: Mapping[int, Rows], sequences: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def interval_table(seeds: Mapping[int, Rows], sequences: Sequence[str]) -> str:
+    """A line a row: each seed's paired 95 % interval of what AP it has more than the whole."""
+    lines = [f"| row | {' | '.join(sequences)} |", f"|{'---|' * (len(sequences) + 1)}"]
+    for title in (title for title in TITLES[1:] if all(title in rows for rows in seeds.values())):
+        cells = []
+        for name in sequences:
+            bounds = [rows[title]["more"][name] for rows in seeds.values()]
+            cells.append("; ".join(f"{low:+.1f} to {high:+.1f}" for low, high in bounds))
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _precision(several: Sequence[Mapping[str, Any]], sequence: str) -> str:
     """Each seed's AP, and whether all seeds say below or above."""
     values = ", ".join(f"{one['AP'][sequence]:.1f}" for one in several)

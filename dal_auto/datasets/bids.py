@@ -125,22 +125,18 @@ def _tell_left_out(folders: Iterable[Path]) -> None:
                 logger.warning("%s is left out: %s is no T1w, T2w or FLAIR", path, what)
 
 
+def _anat(root: Path) -> list[Path]:
+    return _folders(root, "sub-*/anat", "sub-*/ses-*/anat")
+
+
 def _without_anat(root: Path) -> list[Path]:
     """Folders of subjects and sessions, where derivatives may lie without the level ``anat``."""
-    return sorted(
-        folder
-        for pattern in ("sub-*", "sub-*/ses-*")
-        for folder in root.glob(pattern)
-        if folder.is_dir()
-    )
+    return _folders(root, "sub-*", "sub-*/ses-*")
 
 
-def _anat(root: Path) -> list[Path]:
+def _folders(root: Path, *patterns: str) -> list[Path]:
     return sorted(
-        folder
-        for pattern in ("sub-*/anat", "sub-*/ses-*/anat")
-        for folder in root.glob(pattern)
-        if folder.is_dir()
+        folder for pattern in patterns for folder in root.glob(pattern) if folder.is_dir()
     )
 
 

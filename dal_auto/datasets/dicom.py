@@ -42,8 +42,6 @@ _DESCRIBED = (
     ("T1", re.compile(r"t1|mp ?rage|mp2rage|bravo|spgr|\btfl|\btfe|vibe")),
     ("T2", re.compile(r"t2")),
 )
-
-
 #: Kinds of image that are no magnitudes of a signal.
 _NO_MAGNITUDES = {"P", "PHASE", "PHASE MAP", "R", "I", "REAL", "IMAGINARY", "T1 MAP", "T2 MAP"}
 
@@ -75,8 +73,10 @@ def find_cases(
     studies: dict[str, dict[str, list[Series]]] = defaultdict(lambda: defaultdict(list))
     reasons: list[str] = []
     for series in find_series(folder):
-        found = reason_against(series)
         told = sequence or sequence_of(series.first)
+        found = reason_against(series)
+        if sequence is None:  # else the user has decided between tags and name
+            found = found or _contradiction(series.first, told)
         if found is None and told is not None:
             studies[series.first.study][told].append(series)
         else:
@@ -118,11 +118,15 @@ def reason_against(series: Series) -> str | None:
         return "it was taken with a contrast agent"
     if _NO_MAGNITUDES & set(header.image_type[2:]):
         return "it holds no magnitudes"
-    by_tags, described = sequence_of(header), _described(header)
-    allowed = {"T2", by_tags} if by_tags == "FLAIR" else {by_tags}  # a FLAIR may be called T2
-    if by_tags is not None and described and not allowed & set(described):
-        return f"its tags say {by_tags}, its name says {' '.join(described)}"
     return None
+
+
+def _contradiction(header: Header, told: str | None) -> str | None:
+    """Where tags and description name different sequences; a FLAIR may be called T2."""
+    described, allowed = _described(header), {"T2", told} if told == "FLAIR" else {told}
+    if told is None or not described or allowed & set(described):
+        return None
+    return f"its tags say {told}, its name says {' '.join(described)}"
 
 
 def _words(description: str) -> str:

@@ -49,11 +49,9 @@ def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
         claim the same sequence of the same case.
     """
     images = _images(folder)
-    # The test images of an nnU-Net dataset: it says what its channels are.
-    described = nnunet.channels_of(folder.parent) if nnunet.is_nnunet(folder.parent) else None
-    channels = _NUMBERED if described is None else described
     if sequence is not None:
         return [RawCase(DATASET, stem, stem, {sequence: path}) for stem, path in images.items()]
+    channels = _channels_in(folder)
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     bids_files, numbered = [], False
     for stem, path in images.items():
@@ -69,7 +67,7 @@ def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
         case_id, recognised, by_number = named
         numbered |= by_number
         _add(found[case_id], case_id, recognised, path)
-    if numbered and described is None:
+    if numbered and channels is _NUMBERED:
         logger.warning("%s: numbers are read as _0000 = T1, _0001 = T2; if not, rename", folder)
     for case in bids.cases_from(bids_files, DATASET):
         for recognised, path in case.sequences.items():
@@ -106,7 +104,7 @@ def case_of_file(path: Path, sequence: str | None = None) -> RawCase:
     if file is not None and file.sequence is not None:
         (case,) = bids.cases_from([file], DATASET)
         return case
-    named = _recognise(stem, path.parent)
+    named = _recognise(stem, path.parent, _channels_in(path.parent))
     if named is None:
         raise InputError(
             path,
@@ -138,8 +136,14 @@ def _images(folder: Path) -> dict[str, Path]:
     return images
 
 
+def _channels_in(folder: Path) -> Mapping[int, str]:
+    """What the numbers are: as the nnU-Net dataset says whose folder it is, else `_NUMBERED`."""
+    root = folder.resolve().parent
+    return nnunet.channels_of(root) if nnunet.is_nnunet(root) else _NUMBERED
+
+
 def _recognise(
-    stem: str, folder: Path, channels: Mapping[int, str] = _NUMBERED
+    stem: str, folder: Path, channels: Mapping[int, str]
 ) -> tuple[str, str, bool] | None:
     """Case id, sequence, and whether a channel number told it."""
     if match := _SUFFIXED.fullmatch(stem):

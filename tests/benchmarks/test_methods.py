@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -15,20 +12,8 @@ from dal_auto.scoring.bootstrap import RESAMPLES
 
 
 @pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """`benchmarks/methods_parts`, whose scripts import each other by their folder's names."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    import methods_parts.budget
-    import methods_parts.child
-    import methods_parts.found
-    import methods_parts.page
-    import methods_parts.search
-
-    yield methods_parts
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] in ("methods_parts", "home", "preprocessing_parts"):
-            del sys.modules[name]
+def parts(parts_of) -> ModuleType:
+    return parts_of("methods_parts", "budget", "child", "found", "page", "search")
 
 
 def made(parts: ModuleType, method: str, precision: float, **others):

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 
 @pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """`benchmarks/recipe_parts`, whose modules import each other by their folder's name."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    import recipe_parts.page
-    import recipe_parts.rows
-
-    yield recipe_parts
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] == "recipe_parts":
-            del sys.modules[name]
+def parts(parts_of) -> ModuleType:
+    return parts_of("recipe_parts", "page", "rows")
 
 
 def test_each_row_changes_the_plans_of_the_recipe(parts, make_plans):
@@ -70,3 +58,6 @@ def test_a_row_is_below_where_every_seed_says_so(parts, first, second, cell):
     assert lines[2] == "| the whole recipe | 0.080, 0.080 | 40.0, 41.0 | 1.0, 1.0 |  |"
     assert lines[3] == f"| Canny | 0.080, 0.080 | {cell} | 1.0, 1.0 |  |"
     assert len(lines) == 4, "a row that a seed lacks is left out"
+    told = parts.page.interval_table(seeds, ["T1"]).splitlines()
+    bounds = "; ".join(f"{low:+.1f} to {high:+.1f}" for low, high in (first, second))
+    assert told[2:] == [f"| Canny | {bounds} |"]

@@ -117,6 +117,12 @@ def test_of_several_the_finest_original_is_taken_and_the_others_are_named(write,
     assert list(case.sequences) == ["T1"]
 
 
+def test_the_user_decides_between_tags_and_name(write, tmp_path):
+    write(te=12, tr=600, name="T2 weighted")
+    (case,) = find_cases(tmp_path / "study", tmp_path / "out", "folder", "T2")
+    assert set(case.sequences) == {"T2"}
+
+
 def test_equally_good_series_are_taken_in_the_order_of_their_numbers(write, tmp_path, caplog):
     """As numbers: 9 comes before 10."""
     caplog.set_level(logging.INFO)

@@ -162,3 +162,5 @@ def test_the_test_images_have_the_channels_that_the_dataset_names(tree: Tree, ca
         "T2": "case_9_0003.nii.gz",
     }
     assert "numbers are read as" not in caplog.text
+    alone = folder.case_of_file(root / "imagesTs" / "case_9_0003.nii.gz")
+    assert list(alone.sequences) == ["T2"], "one of its files has the same name for its channel"
