@@ -160,7 +160,10 @@ def standardise(
         images=np.stack(list(scaled.values())),
         brain_mask=brain,
         lesion_mask=lesion,
-        geometry=Geometry(native.homes, atlas_to_native),
+        geometry=Geometry(
+            native.homes,
+            {name: native.to_home[name] @ matrix for name, matrix in atlas_to_native.items()},
+        ),
         scale=scale,
         percentiles={
             name: brain_percentiles(image, typical[name], plan.percentiles)

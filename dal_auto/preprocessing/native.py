@@ -70,7 +70,10 @@ class NativeCase:
     images, grids : by sequence: (x, y, z), and where it lies, its axes at right angles
     reference : the sequence that is stripped and registered to the atlas for all
     brain, lesion : masks that came with the case
-    homes : by sequence: the grid of the image as it came, which differs where that was sheared
+    homes : by sequence: the grid of the image's file, which differs where that is sheared, or its
+        header wrong
+    to_home : by sequence: (4, 4), mm in the world of `grids` → mm in the world of `homes`; the
+        identity unless the header is wrong
     """
 
     case_id: str
@@ -80,6 +83,7 @@ class NativeCase:
     brain: SuppliedMask | None
     lesion: SuppliedMask | None
     homes: Mapping[str, Grid]
+    to_home: Mapping[str, FloatArray]
 
 
 def reference_of(sequences: Iterable[str]) -> str:
@@ -100,18 +104,21 @@ def read_native(case: RawCase, steps: CaseSteps) -> NativeCase:
     """
     if not case.sequences:
         raise CaseFailed(case.case_id, "reading", "it has no image")
-    images, grids = {}, {}
+    images, grids, homes, to_home = {}, {}, {}, {}
     for name, path in case.sequences.items():
         scan = read_scan(path)
-        images[name], grids[name] = scan.array, true_grid(scan.grid, steps.true_header)
+        images[name], homes[name] = scan.array, scan.grid
+        grids[name] = grid = true_grid(scan.grid, steps.true_header)
+        right = grid is scan.grid
+        to_home[name] = np.eye(4) if right else scan.grid.affine @ np.linalg.inv(grid.affine)
     brain, lesion = (
         read_supplied_mask(path, what, grids, steps.true_header)
         for path, what in ((case.brain_mask, "brain mask"), (case.lesion_mask, "lesion mask"))
     )
-    read = NativeCase(
-        case.case_id, images, grids, reference_of(case.sequences), brain, lesion, grids
+    reference = reference_of(case.sequences)
+    return _straightened(
+        NativeCase(case.case_id, images, grids, reference, brain, lesion, homes, to_home)
     )
-    return _straightened(read)
 
 
 def _straightened(native: NativeCase) -> NativeCase:
@@ -125,15 +132,15 @@ def _straightened(native: NativeCase) -> NativeCase:
     sheared = {name for name, grid in native.grids.items() if is_sheared(grid)}
     for name in images:
         if name in sheared:
-            images[name] = resample(images[name], homes[name], grids[name], np.eye(4))
-        else:
+            images[name] = resample(images[name], native.grids[name], grids[name], np.eye(4))
+        elif homes[name] is native.grids[name]:
             homes[name] = grids[name]
 
     def straight(supplied: SuppliedMask | None) -> SuppliedMask | None:
         if supplied is None or supplied.sequence not in sheared:
             return supplied
         name = supplied.sequence
-        mask = resample_lesions(supplied.mask, homes[name], grids[name], np.eye(4))
+        mask = resample_lesions(supplied.mask, native.grids[name], grids[name], np.eye(4))
         return SuppliedMask(mask, name)
 
     return replace(

@@ -20,7 +20,7 @@ def test_the_demo_walks_from_nothing_to_the_path_of_the_report(own_home):
     page = own_home.path / "results" / "report" / "index.html"
     assert demo.stderr.strip().splitlines()[-1] == f"report: {page}" and page.is_file()
     maps = (own_home.path / "maps").glob("*_anomaly.nii.gz")
-    assert sorted(file.name.split("_")[-2] for file in maps) == ["T1", "T2", "joint"]
+    assert sorted(file.name.split("_")[-2] for file in maps) == ["FLAIR", "T1", "T2", "joint"]
 
 
 def test_every_method_is_scored_on_both_sequences(home):

@@ -133,7 +133,7 @@ CUBE[2:6, 2:7, 3:8] = True
 
 def case(reference="T1", brain=None, **images: np.ndarray) -> NativeCase:
     grids = dict.fromkeys(images, SMALL)
-    return NativeCase("a", images, grids, reference, brain, None, grids)
+    return NativeCase("a", images, grids, reference, brain, None, grids, {})
 
 
 def job(steps: CaseSteps, ball: Atlas, **plan) -> Job:

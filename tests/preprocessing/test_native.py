@@ -147,3 +147,20 @@ def test_a_shear_of_rounding_size_moves_no_voxel(tmp_path):
     found = read_native(RawCase("D", "a", "p", {"T1": tmp_path / "T1.nii.gz"}), STEPS)
     np.testing.assert_array_equal(found.images["T1"], array)
     assert found.homes["T1"] is found.grids["T1"]
+
+
+def test_where_a_header_is_wrong_the_way_home_leads_to_the_files_own_world(tmp_path):
+    """BraTS-SSA: the axes are right, the origin is not. Maps keep the file's header, so points of
+    the result must be the file's."""
+    header = np.diag([1.0, 1, 1, 1])
+    header[1, 3] = 239
+    array = np.zeros(ATLAS_GRID.shape, np.float32)
+    array[100:140, 80:120, 60:100] = np.random.default_rng(0).random((40, 40, 40))
+    nib.save(nib.Nifti1Image(array, header), tmp_path / "T1.nii.gz")
+    steps = STEPS.model_copy(update={"true_header": "RAS"})
+    found = read_native(RawCase("D", "a", "p", {"T1": tmp_path / "T1.nii.gz"}), steps)
+    np.testing.assert_allclose(found.homes["T1"].affine, header, atol=1e-6)
+    voxel = [120, 100, 80, 1]
+    np.testing.assert_allclose(found.grids["T1"].affine @ voxel, [-119, 100, 80, 1])
+    there = found.to_home["T1"] @ found.grids["T1"].affine @ voxel
+    np.testing.assert_allclose(there, [120, 339, 80, 1], atol=1e-6)

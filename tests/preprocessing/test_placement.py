@@ -79,7 +79,7 @@ def lay(atlas, registered):
     def call(plan=PLAN, steps=STEPS, **images):
         images = images or {"T1": np.ones(GRID.shape)}
         grids = dict.fromkeys(images, GRID)
-        native = NativeCase("a", images, grids, next(iter(images)), None, None, grids)
+        native = NativeCase("a", images, grids, next(iter(images)), None, None, grids, {})
         poses = dict.fromkeys(images, np.eye(4))
         return place(native, lambda: poses, Job(steps, plan, atlas, 1, Stopwatch()))
 

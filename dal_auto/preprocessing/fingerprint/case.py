@@ -160,8 +160,11 @@ def fingerprint_case(
         true_header, conflict = true_header_of(found)
         doubts += [HEADER_IN_DOUBT.found(conflict)] if conflict else []
     if true_header is not None:
-        headers = ", ".join(sorted({image.grid.axcodes for image in images.values()}))
-        words = f"its header ({headers}) is wrong: by {told_by} it is stored as {true_header}"
+        headers = "; ".join(sorted({_described(image.grid) for image in images.values()}))
+        words = (
+            f"its header ({headers}) is wrong: by {told_by} its voxels fill the atlas's box, with "
+            f"axes {true_header}"
+        )
         doubts = [HEADER_WRONG.found(words)]
     grids = {name: true_grid(image.grid, true_header) for name, image in images.items()}
     figures, mask_findings = _masks(masks, images, grids, true_header)
@@ -183,6 +186,11 @@ def fingerprint_case(
         ),
         **figures,
     )
+
+
+def _described(grid: Grid) -> str:
+    x, y, z = grid.affine[:3, 3]
+    return f"axes {grid.axcodes}, first voxel at ({x:g}, {y:g}, {z:g}) mm"
 
 
 def _masks(

@@ -146,7 +146,11 @@ def test_one_decision_holds_for_the_case_and_the_figures_are_those_of_the_true_g
     assert found.true_header == "LPS" and found.registered and found.one_grid
     assert found.images["T1"].axcodes == "RAS"
     assert found.lesion_grid_of == "T1" and found.lesion_outside_share == 0
-    assert "its header (RAS) is wrong: by content it is stored as LPS" in map(str, found.findings)
+    words = (
+        "its header (axes RAS, first voxel at (0, 239, 0) mm) is wrong: by content its voxels fill "
+        "the atlas's box, with axes LPS"
+    )
+    assert words in map(str, found.findings)
 
 
 def test_a_foreign_header_beside_a_right_one_is_mended(tmp_path, brain):
@@ -185,7 +189,7 @@ def test_cases_that_do_not_tell_follow_those_that_do(tmp_path, brain):
     assert [case.true_header for case in found.cases] == ["LPS"] * 4
     assert not found.case("c").header_in_doubt
     assert "by the content of the other cases" in str(found.case("c").findings[0])
-    assert "by content it is" in str(found.case("a").findings[0])
+    assert "by content its voxels" in str(found.case("a").findings[0])
 
 
 @pytest.mark.slow
