@@ -41,7 +41,7 @@ from dal_auto.evaluation.run import evaluate
 from dal_auto.evaluation.scores import read_scored
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method, method_names
-from dal_auto.preprocessing.run import case_records
+from dal_auto.preprocessing.stored import case_records
 from dal_auto.store.atomic import write_json
 from dal_auto.store.runs import Run, run_of
 

@@ -40,7 +40,7 @@ from dal_auto.datasets.drawn import DRAWN
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.dal.model import DAL
 from dal_auto.methods.method import Method
-from dal_auto.preprocessing.run import case_records
+from dal_auto.preprocessing.stored import case_records
 from dal_auto.scoring.bootstrap import interval, resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
 from dal_auto.scoring.pooled_curve import ScoreCounts

@@ -6,7 +6,7 @@ Arrays are (x, y, z) in nibabel's order; affines map voxel indices to RAS world 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +61,14 @@ class Grid:
             self.affine, other.affine, rtol=0, atol=tolerance_mm
         )
 
+    def part(self, box: Sequence[slice]) -> Grid:
+        """The grid of the voxels in a box, each where it was."""
+        first = [side.start for side in box]
+        x, y, z = (side.stop - side.start for side in box)
+        move = np.eye(4)
+        move[:3, 3] = first
+        return Grid((x, y, z), self.affine @ move)
+
     def farthest_mm(self, other: Grid) -> float:
         """Distance between the places that two grids of one shape give a voxel, at most; infinite
         where their shapes differ."""
@@ -97,8 +105,8 @@ class RawCase:
     ----------
     dataset, case_id, patient_id : names; one patient may have several cases
     sequences : sequence name ("T1", "T2", …) → image file
-    lesion_mask : file whose voxels > 0 are lesion, on the grid of one of the images
-    brain_mask : file whose voxels > 0 are brain, where the dataset ships one
+    lesion_mask : file whose voxels > 0.5 are lesion, on the grid of one of the images
+    brain_mask : file whose voxels > 0.5 are brain, where the dataset ships one
     claims : what the dataset's record says was already done
     dicom : sequence → files of the DICOM series that the image was made of, in the order of z
     fault : why none of its images can be read, where that is known; there are no sequences then

@@ -52,15 +52,22 @@ def components(mask: BoolArray) -> tuple[npt.NDArray[np.integer], npt.NDArray[np
     return labels, np.fromiter(sizes.values(), np.int64, len(sizes))
 
 
-def largest_component(mask: BoolArray) -> BoolArray:
-    """The largest 26-connected component, the first of equals, its holes filled."""
+def largest_component(mask: BoolArray, further_from: float = np.inf) -> BoolArray:
+    """The largest 26-connected component, the first of equals, its holes filled.
+
+    Parameters
+    ----------
+    further_from : components of as many voxels are kept beside it
+    """
     box = box_around(mask)
     if box is None:
         return mask
     labels, sizes = components(mask[box])
+    kept = sizes >= further_from
+    kept[sizes.argmax()] = True
     largest = np.zeros(mask.shape, bool)
     # What touches the box from within is open to what lies around it: the same holes are filled.
-    largest[box] = ndimage.binary_fill_holes(labels == sizes.argmax() + 1)
+    largest[box] = ndimage.binary_fill_holes(np.append(False, kept)[labels])
     return largest
 
 

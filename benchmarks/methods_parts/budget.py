@@ -17,7 +17,7 @@ from dal_auto.methods.registry import find_method
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.wishes import Wishes
 from dal_auto.plans import Plans
-from dal_auto.preprocessing.run import case_records, folder_of
+from dal_auto.preprocessing.stored import case_records, folder_of
 from dal_auto.store.runs import Run
 from dal_auto.store.standard_cases import read_case
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient

@@ -20,7 +20,7 @@ from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import GradientMethod
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
-from dal_auto.preprocessing.run import case_records, folder_of
+from dal_auto.preprocessing.stored import case_records, folder_of
 from dal_auto.store.atomic import write_json
 from dal_auto.training.cohort import cohort_of, split_by_patient
 from dal_auto.training.drawn.dataset import drawn_cohort

@@ -13,7 +13,7 @@ from dal_auto.datasets.record import DatasetRecord
 from dal_auto.datasets.registry import dataset_root, load_records
 from dal_auto.errors import DalError, UsageError
 from dal_auto.evaluation.paper.reference import DATASETS
-from dal_auto.preprocessing.run import case_records
+from dal_auto.preprocessing.stored import case_records
 from dal_auto.store.standard_cases import CaseRecord
 
 logger = logging.getLogger(__name__)

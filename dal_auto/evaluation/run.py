@@ -49,8 +49,8 @@ from dal_auto.inference.outputs import panel_volumes
 from dal_auto.inference.predictor import Prediction, figure_volumes, predict
 from dal_auto.methods.checkpoint import load_checkpoint, threshold_key
 from dal_auto.methods.method import Method
-from dal_auto.preprocessing.run import case_records
 from dal_auto.preprocessing.same_chain import check_chain
+from dal_auto.preprocessing.stored import case_records
 from dal_auto.scoring.anomaly_score import ssim_map
 from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.metrics import average_precision

@@ -162,9 +162,21 @@ def read_mask(path: Path) -> tuple[BoolArray, Grid]:
     """Read a mask: voxels above one half are inside (labels of any number, floats such as 0.999).
 
     An empty mask is a mask; otherwise errors are those of `read_volume`.
+
+    Raises
+    ------
+    InputError
+        also if it has values, but none above one half.
     """
     volume = read_volume(path, constant=True)
-    return volume.array > 0.5, volume.grid
+    mask, highest = volume.array > 0.5, float(volume.array.max())
+    if highest > 0 and not mask.any():
+        raise InputError(
+            path,
+            f"its highest value is {highest:g}, and what is above 0.5 counts as inside",
+            "Scale it so that 1 is inside, or cut it at the value that you mean.",
+        )
+    return mask, volume.grid
 
 
 def _check_values(path: Path, array: FloatArray) -> None:

@@ -16,6 +16,7 @@ from dal_auto.images.content import GZIP, kind_of
 from dal_auto.images.nifti import header_like, parse_header
 from dal_auto.store.atomic import replacing
 
+_MOST_INTEGER = 255
 _MOST_DESCRIP = 79  # bytes, and one that ends them
 
 
@@ -38,7 +39,14 @@ def write_image(
         is NIfTI; of another format nothing but the grid can be kept
     window : the values that viewers show as black and as white (``cal_min``, ``cal_max``)
     description : what it is (``descrip``); cut at 79 bytes
+
+    Raises
+    ------
+    ValueError
+        if an integer is above 255.
     """
+    if np.issubdtype(array.dtype, np.integer) and array.size and array.max() > _MOST_INTEGER:
+        raise ValueError(f"{path}: {array.max()} does not fit into uint8")
     kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.uint8
     header = None if like is None else _nifti_header(like)
     image = nib.Nifti1Image(_in_order(array, kind), None if header else grid.affine, header)

@@ -14,7 +14,7 @@ from dal_auto.inference.export import to_native
 from dal_auto.inference.measure import Component, components
 from dal_auto.inference.model import Model
 from dal_auto.inference.predictor import Prediction
-from dal_auto.preprocessing.native import reference_of
+from dal_auto.preprocessing.reference import reference_of
 from dal_auto.scoring.joint import joint_score
 from dal_auto.scoring.pooled_curve import rounded
 
@@ -89,7 +89,7 @@ def map_makers(
         return _brought_home(model, case, name, predictions[name], variant, threshold, brain(name))
 
     def of_all() -> NativeMap:
-        on = reference_of(predictions)
+        on = reference_of({name: case.geometry.native[name] for name in predictions})
         joint = joint_prediction(model, case, predictions, predictions[on])
         found = _brought_home(model, case, on, joint, "", 1.0, brain(on))
         return replace(found, name=JOINT)

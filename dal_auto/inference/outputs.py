@@ -44,7 +44,6 @@ from dal_auto.inference.remark import flags_of, texts
 from dal_auto.inference.sidecar import sidecar
 from dal_auto.inference.transforms import write_transform
 from dal_auto.pages.volumes import viewer_volumes
-from dal_auto.preprocessing.native import reference_of
 from dal_auto.store.atomic import write_json
 from dal_auto.store.kept import sha256_of
 from dal_auto.workers.threads import side_by_side
@@ -130,8 +129,8 @@ def write_outputs(export: Export) -> None:
 
 
 def _possible(layout: LayoutName, case_id: str, sequences: Mapping[str, Path]) -> Iterator[str]:
-    for name in (*sequences, JOINT):
-        on = reference_of(sequences) if name == JOINT else name
+    joint = [(JOINT, on) for on in sequences]
+    for name, on in [*((name, name) for name in sequences), *joint]:
         for kind in KINDS:
             for atlas in (False, True):
                 yield volume_name(layout, case_id, name, on, kind, atlas=atlas)

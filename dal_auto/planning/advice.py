@@ -17,7 +17,7 @@ from dal_auto.planning.memory import memory_of
 from dal_auto.planning.training_plans import plan_run
 from dal_auto.planning.wishes import PlannedRun, Wishes
 from dal_auto.plans import Plans
-from dal_auto.preprocessing.run import case_records, load_decisions
+from dal_auto.preprocessing.stored import case_records, load_decisions
 
 #: What has run out was too large by some unknown amount: the next one takes less than this of it.
 _CLEARLY_LESS = 0.85

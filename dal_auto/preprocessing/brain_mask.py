@@ -8,6 +8,7 @@ whatever the size of the head, which volume alone does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,6 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from dal_auto.case import BoolArray, FloatArray, Grid
+from dal_auto.errors import MissingDependency
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas
 from dal_auto.preprocessing.native import Job, NativeCase
@@ -50,7 +52,7 @@ def candidate_masks(
 ) -> Iterator[BrainMask]:
     """The masks to try, in order; a tool runs only when its mask is asked for.
 
-    A mask that came with the case has no rival, nor has that of an image already stripped.
+    A mask that came with the case has no rival, nor has that of an image said to be stripped.
 
     Parameters
     ----------
@@ -59,11 +61,7 @@ def candidate_masks(
     image, grid = native.images[native.reference], native.grids[native.reference]
     supplied = native.brain
     if job.steps.strip:
-        where = "" if native.reference == "T1" else f", on {native.reference} for want of T1"
-        for tool, version in planned_tools(job.plan)[0].items():
-            with job.watch.step("brain mask"):
-                mask = estimate_brain_mask(image, grid, tool)
-            yield BrainMask(mask, f"{version}{where}")
+        yield from _by_tools(native, job)
     elif supplied is not None:
         with job.watch.step("brain mask"):
             mask, name = supplied.mask, supplied.sequence
@@ -74,8 +72,20 @@ def candidate_masks(
         # Images that were registered to each other here do not share a grid.
         seen = [image] if job.steps.coregister else list(native.images.values())
         with job.watch.step("brain mask"):
-            mask = foreground_mask(seen)
+            mask = foreground_mask(seen, grid)
         yield BrainMask(mask, "what is not zero")
+        if job.steps.strip_if_doubtful:
+            with suppress(MissingDependency):
+                yield from _by_tools(native, job)
+
+
+def _by_tools(native: NativeCase, job: Job) -> Iterator[BrainMask]:
+    image, grid = native.images[native.reference], native.grids[native.reference]
+    where = "" if native.reference == "T1" else f", on {native.reference} for want of a whole T1"
+    for tool, version in planned_tools(job.plan)[0].items():
+        with job.watch.step("brain mask"):
+            mask = estimate_brain_mask(image, grid, tool)
+        yield BrainMask(mask, f"{version}{where}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,8 @@ class MaskFit:
     ----------
     volume_ml : of the mask
     beyond_ml : of it, farther outside the atlas's brain than the plans' reach
-    missing_ml : of the atlas's brain, deeper inside than that reach, but not in the mask
+    missing_ml : of the atlas's brain, deeper inside than that reach and in the field of view, but
+        not in the mask
     dice : overlap with the atlas's brain
     """
 
@@ -157,6 +168,7 @@ def fit_to_atlas(
     atlas_mm = nib.affines.apply_affine(atlas_grid.affine, np.argwhere(inside))
     on_mask_mm = nib.affines.apply_affine(atlas_to_mask, atlas_mm)
     covered = _look_up(mask, grid, on_mask_mm, outside=0) > 0
+    in_view = _look_up(np.broadcast_to(True, mask.shape), grid, on_mask_mm, outside=0) > 0
 
     # A map that scales changes volumes: all are given in the mask's own world.
     atlas_ml = atlas_grid.voxel_ml * float(np.linalg.det(atlas_to_mask[:3, :3]))
@@ -165,6 +177,6 @@ def fit_to_atlas(
     return MaskFit(
         volume_ml=volume_ml,
         beyond_ml=float((of_mask > reach_mm).sum()) * grid.voxel_ml,
-        missing_ml=float((deep & ~covered).sum()) * atlas_ml,
+        missing_ml=float((deep & ~covered & in_view).sum()) * atlas_ml,
         dice=2 * float(covered.sum()) * atlas_ml / (len(covered) * atlas_ml + volume_ml),
     )

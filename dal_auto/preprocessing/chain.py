@@ -18,11 +18,12 @@ from dal_auto.errors import CaseFailed
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas
 from dal_auto.preprocessing.bias_correction import correct_bias_fields
+from dal_auto.preprocessing.coregistration import coregister
 from dal_auto.preprocessing.coverage import coverage, in_words, parts_shown
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
 from dal_auto.preprocessing.lesions import move_lesion_mask
-from dal_auto.preprocessing.native import Job, coregister, read_native
+from dal_auto.preprocessing.native import Job, read_native
 from dal_auto.preprocessing.placement import place
 from dal_auto.preprocessing.quality.figures import quality_figures
 from dal_auto.preprocessing.quality.measures import atlas_on_grid

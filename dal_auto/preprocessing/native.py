@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,12 +13,12 @@ from dal_auto.images import read_scan
 from dal_auto.images.shear import at_right_angles, is_sheared
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas, true_grid
+from dal_auto.preprocessing.reference import reference_of
 from dal_auto.preprocessing.registration.backends import Transform, register
 from dal_auto.preprocessing.resampling import resample, resample_lesions
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.preprocessing.supplied_masks import SuppliedMask, read_supplied_mask
 from dal_auto.workers.progress import Stopwatch
-from dal_auto.workers.threads import side_by_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +48,15 @@ class Job:
         moving: FloatArray,
         moving_grid: Grid,
         transform: Transform = "rigid",
+        plan: PreprocessingPlan | None = None,
     ) -> FloatArray:
-        """`registration.register` by the plans' backend."""
+        """`registration.register` by the plans' backend, or by that of another `plan`."""
         return register(
             fixed,
             fixed_grid,
             moving,
             moving_grid,
-            plan=self.plan,
+            plan=plan or self.plan,
             transform=transform,
             threads=self.threads,
         )
@@ -86,12 +87,6 @@ class NativeCase:
     to_home: Mapping[str, FloatArray]
 
 
-def reference_of(sequences: Iterable[str]) -> str:
-    """The sequence that stands for all: T1, else T2, else the first there is."""
-    names = tuple(sequences)
-    return next(name for name in ("T1", "T2", *names) if name in names)
-
-
 def read_native(case: RawCase, steps: CaseSteps) -> NativeCase:
     """Read every file of a case.
 
@@ -115,7 +110,7 @@ def read_native(case: RawCase, steps: CaseSteps) -> NativeCase:
         read_supplied_mask(path, what, grids, steps.true_header)
         for path, what in ((case.brain_mask, "brain mask"), (case.lesion_mask, "lesion mask"))
     )
-    reference = reference_of(case.sequences)
+    reference = reference_of(grids)
     return _straightened(
         NativeCase(case.case_id, images, grids, reference, brain, lesion, homes, to_home)
     )
@@ -151,19 +146,3 @@ def _straightened(native: NativeCase) -> NativeCase:
         brain=straight(native.brain),
         lesion=straight(native.lesion),
     )
-
-
-def coregister(native: NativeCase, job: Job) -> dict[str, FloatArray]:
-    """Sequence → (4, 4), mm in the reference image's world → mm in that image's world."""
-    fixed, grid = native.images[native.reference], native.grids[native.reference]
-    found: dict[str, FloatArray] = dict.fromkeys(native.images, np.eye(4))
-    if job.steps.coregister:
-        others = [name for name in native.images if name != native.reference]
-        # One place is left to the way to the atlas, which goes on beside this.
-        matrices = side_by_side(
-            lambda name: job.register(fixed, grid, native.images[name], native.grids[name]),
-            others,
-            job.at_once - 1,
-        )
-        found |= dict(zip(others, matrices, strict=True))
-    return found

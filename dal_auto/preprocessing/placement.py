@@ -7,7 +7,7 @@ with one mask after the other until one is: almost always once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,12 @@ from dal_auto.errors import CaseFailed
 from dal_auto.preprocessing.brain_mask import BrainMask, MaskFit, candidate_masks, fit_to_atlas
 from dal_auto.preprocessing.native import Job, NativeCase
 from dal_auto.preprocessing.skull_strip.estimate import planned_tools
+from dal_auto.volumes import box_around, whole
 
 logger = logging.getLogger(__name__)
+
+#: Around the brain, of the image that is registered: what smoothing and sampling want to see.
+_MARGIN_VOXELS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,17 +108,33 @@ def place(
 
 
 def _place_by(mask: BoolArray, native: NativeCase, job: Job) -> Placement:
-    atlas, plan = job.atlas, job.plan
-    grid = native.grids[native.reference]
-    atlas_to_reference: FloatArray = np.eye(4)
-    with job.watch.step(f"{plan.atlas_transform} to {plan.atlas}"):
-        if job.steps.register_to_atlas:
-            masked = np.where(mask, native.images[native.reference], 0)
-            atlas_to_reference = job.register(
-                atlas.image, atlas.grid, masked, grid, plan.atlas_transform
+    """By the first way to the atlas that leaves no doubts, else by the one that overlaps most."""
+    grid, tried = native.grids[native.reference], []
+    for way in _ways_to_the_atlas(mask, native, job):
+        fit = fit_to_atlas(mask, grid, job.atlas, way, job.plan.mask_reach_mm)
+        tried.append(Placement(mask, way, fit))
+        if not fit.doubts(job.plan):
+            break
+    return max(tried, key=lambda one: one.fit.dice)
+
+
+def _ways_to_the_atlas(mask: BoolArray, native: NativeCase, job: Job) -> Iterator[FloatArray]:
+    """(4, 4), atlas mm → mm in the reference image's world; one, and others if it is no good.
+
+    A registration starts from the middle of the field of view. Where that is far from the brain, as
+    in an image of head and neck, it may not find there; so the next starts from the brain's box.
+    """
+    if not job.steps.register_to_atlas:
+        yield np.eye(4)
+        return
+    atlas, plan, grid = job.atlas, job.plan, native.grids[native.reference]
+    masked = np.where(mask, native.images[native.reference], 0)
+    for box in (whole(mask.shape), box_around(mask, _MARGIN_VOXELS) or whole(mask.shape)):
+        with job.watch.step(f"{plan.atlas_transform} to {plan.atlas}"):
+            way = job.register(
+                atlas.image, atlas.grid, masked[box], grid.part(box), plan.atlas_transform
             )
-    fit = fit_to_atlas(mask, grid, atlas, atlas_to_reference, plan.mask_reach_mm)
-    return Placement(mask, atlas_to_reference, fit)
+        yield way
 
 
 def _steps_taken(tries: Sequence[_Try], chosen: _Try, job: Job) -> tuple[str, ...]:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
 
-from dal_auto import __version__, paths
+from dal_auto import __version__
 from dal_auto.case import RawCase
 from dal_auto.datasets.registry import Dataset
 from dal_auto.errors import (
     DalError,
     DiskFull,
     InputError,
-    UsageError,
-    did_you_mean,
 )
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
@@ -30,12 +27,12 @@ from dal_auto.preprocessing.quality.dataset import write_quality
 from dal_auto.preprocessing.quality.limits import flags
 from dal_auto.preprocessing.quality.pictures import write_picture
 from dal_auto.preprocessing.steps import CaseSteps, DatasetDecisions, decide_dataset
+from dal_auto.preprocessing.stored import folder_of
 from dal_auto.store.atomic import remove_leftovers, write_json
 from dal_auto.store.claim import claimed
 from dal_auto.store.failures import Failures
 from dal_auto.store.kept import made_from
 from dal_auto.store.standard_cases import (
-    CaseRecord,
     read_case,
     read_record,
     read_records,
@@ -82,62 +79,6 @@ class Summary:
         return self.failed.lines
 
 
-def folder_of(dataset: str) -> Path:
-    """Where a dataset's preprocessed files lie."""
-    return paths.preprocessed() / dataset
-
-
-def case_records(dataset: str) -> list[CaseRecord]:
-    """The standard cases of a dataset; what an earlier state of it left behind does not count.
-
-    Raises
-    ------
-    UsageError
-        if there are none: it has not been preprocessed.
-    """
-    records = read_records(folder_of(dataset) / "cases")
-    if not records:
-        raise UsageError(
-            f"no preprocessed case of {dataset} in {folder_of(dataset)}. {_remedy(dataset)}"
-        )
-    known = _known_cases(dataset)
-    there = [record for record in records if not known or record.case_id in known]
-    if len(there) < len(records):
-        _say_left_over(dataset, len(records) - len(there))
-    return there
-
-
-def _known_cases(dataset: str) -> Collection[str]:
-    """The cases that the dataset had when it was last preprocessed; none where that is not said."""
-    with suppress(DalError, ValueError):
-        return load_decisions(dataset).steps
-    return ()
-
-
-@cache
-def _say_left_over(dataset: str, number: int) -> None:
-    logger.warning(
-        "WARNING: %d preprocessed cases of %s are left out: the dataset no longer has them",
-        number,
-        dataset,
-    )
-
-
-def _remedy(dataset: str) -> str:
-    """What to do where a dataset is not preprocessed, or its name not quite right."""
-    there = (path.parent.name for path in paths.preprocessed().glob("*/preprocessing.json"))
-    first = f"Run `dal_plan_and_preprocess -d {dataset}` first."
-    return f"{did_you_mean(dataset, there)} {first}".lstrip()
-
-
-def load_decisions(dataset: str) -> DatasetDecisions:
-    """What `dal_plan_and_preprocess` decided for a dataset."""
-    path = folder_of(dataset) / "preprocessing.json"
-    if not path.is_file():
-        raise UsageError(f"{path} is missing. {_remedy(dataset)}")
-    return DatasetDecisions.parse(json.loads(path.read_text(encoding="utf-8")))
-
-
 def inputs_hash(task: Task) -> str:
     """Hash of everything that a case's result depends on: files, steps, plan, tool versions."""
     case = task.case
@@ -160,12 +101,14 @@ def preprocess_case(task: Task) -> tuple[bool, list[str]]:
     path = task.folder / "cases" / f"{task.case.case_id}.json"
     with watch.step("compare with what is there"):
         wanted = inputs_hash(task)
-        reinstate(path)
+        was_retired = reinstate(path)
         if path.is_file():
             with suppress(InputError):  # damaged since: done again
                 record = read_record(path)
                 if record.hash == wanted and read_case(record):
                     return True, flags(record.quality)
+        if was_retired:  # it is of other inputs, or another plan
+            retire(path)
     case = standardise(
         task.case, task.steps, task.plan, load_atlas(), threads=task.threads, watch=watch
     )
@@ -231,6 +174,9 @@ def _preprocess(
     """Every case by the workers; what became of them, and of those that were refused before."""
     if changes := _changes(folder / "preprocessing.json", decisions.preprocessing):
         logger.info("the cases in %s are made again: %s", folder, "; ".join(changes))
+        # Should this run be stopped, cases of two plans must not stand side by side.
+        for case_id in decisions.steps:
+            retire(folder / "cases" / f"{case_id}.json")
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
     for line in [*fingerprint.summary(), *decisions.summary()]:
         logger.info(line)
@@ -277,7 +223,8 @@ def _preprocess(
             finished.sort()  # workers finish in any order
         with suppress(DiskFull):  # then it is the disk that is the news
             summary.failed.write(folder / "failures.csv")
-    write_quality(folder, dataset.name, read_records(folder / "cases"), summary.failures)
+    records = read_records(folder / "cases", decisions.steps)
+    write_quality(folder, dataset.name, records, summary.failures)
     return summary
 
 

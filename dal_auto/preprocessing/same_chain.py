@@ -6,7 +6,7 @@ import logging
 
 from dal_auto.errors import UsageError
 from dal_auto.plans import PreprocessingPlan
-from dal_auto.preprocessing.run import folder_of, load_decisions
+from dal_auto.preprocessing.stored import folder_of, load_decisions
 
 logger = logging.getLogger(__name__)
 

@@ -30,6 +30,8 @@ class CaseSteps(Section):
     coregister : each further sequence is registered rigidly to the reference sequence
     register_to_atlas : the reference sequence is registered rigidly to the atlas
     strip : the brain mask is estimated; otherwise it is what is not zero
+    strip_if_doubtful : nobody says that the skull is off, it was measured: where what is not zero
+        can hardly be a brain, the brain mask is estimated after all
     true_header : the axis order in which an image in the atlas's box is stored, where its header
         says something else; None where the header is right
     warnings : where a record's claim and the measurement disagree, both values
@@ -39,6 +41,7 @@ class CaseSteps(Section):
     coregister: bool
     register_to_atlas: bool
     strip: bool
+    strip_if_doubtful: bool = False
     true_header: Literal["LPS", "RAS"] | None = None
     warnings: tuple[str, ...] = ()
 
@@ -74,6 +77,7 @@ def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
         coregister=len(case.sequences) > 1 and not same_pose,
         register_to_atlas=not measured.registered,
         strip=not stripped and case.brain_mask is None,
+        strip_if_doubtful=stripped and claims.stripped is None and case.brain_mask is None,
         true_header=measured.true_header,
         warnings=tuple(warnings),
     )

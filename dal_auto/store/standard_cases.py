@@ -9,6 +9,7 @@ to run (seconds, dates) is never in either, so that results compare byte for byt
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -116,11 +117,13 @@ def retire(record: Path) -> None:
         record.replace(_retired(record))
 
 
-def reinstate(record: Path) -> None:
-    """Put back the record that `retire` took out, unless there is a newer one."""
+def reinstate(record: Path) -> bool:
+    """Put back the record that `retire` took out, unless there is a newer one; whether it did."""
     if not record.exists():
         with suppress(FileNotFoundError):
             _retired(record).replace(record)
+            return True
+    return False
 
 
 def _retired(record: Path) -> Path:
@@ -135,9 +138,20 @@ def read_record(path: Path) -> CaseRecord:
         raise InputError(path, f"it is no record of a case ({error})", _AGAIN) from error
 
 
-def read_records(folder: Path) -> list[CaseRecord]:
-    """All complete cases in a folder, sorted by case id."""
-    return [read_record(path) for path in sorted(folder.glob("[!.]*.json"))]
+def case_ids(folder: Path) -> set[str]:
+    """The cases in a folder that have a record."""
+    return {path.stem for path in folder.glob("[!.]*.json")}
+
+
+def read_records(folder: Path, wanted: Collection[str] | None = None) -> list[CaseRecord]:
+    """The complete cases in a folder, sorted by case id.
+
+    Parameters
+    ----------
+    wanted : those that count, whatever else lies there; None for all
+    """
+    paths = sorted(folder.glob("[!.]*.json"))
+    return [read_record(path) for path in paths if wanted is None or path.stem in wanted]
 
 
 def read_case(record: CaseRecord) -> StandardCase:

@@ -25,7 +25,7 @@ from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.training_plans import plan_run
 from dal_auto.planning.wishes import PlannedRun, Wishes
 from dal_auto.plans import Plans, stored_plans
-from dal_auto.preprocessing.run import case_records, folder_of, load_decisions
+from dal_auto.preprocessing.stored import case_records, folder_of, load_decisions
 from dal_auto.store.atomic import write_json
 from dal_auto.store.claim import claimed
 from dal_auto.store.model_files import ModelFile

@@ -20,8 +20,8 @@ from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import windows_of
 from dal_auto.methods.method import Method
 from dal_auto.plans import Plans
-from dal_auto.preprocessing.run import case_records, folder_of
 from dal_auto.preprocessing.same_chain import check_chain
+from dal_auto.preprocessing.stored import case_records, folder_of
 from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.scoring.postprocessing import postprocess

@@ -14,7 +14,7 @@ import os
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -126,6 +126,15 @@ def _serve(connection: Connection, surroundings: Surroundings, scratch: str | No
                 connection.send((CaseFailed(name, "handing over the result", str(error)),))
 
 
+def _descendants(pid: int) -> Iterator[int]:
+    """The processes that a process has started, and theirs: a tool may be a script."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):  # of every thread
+        with suppress(OSError):
+            for child in map(int, children.read_text().split()):
+                yield child
+                yield from _descendants(child)
+
+
 class _Worker:
     """A worker process, seen from its parent."""
 
@@ -192,11 +201,10 @@ class _Worker:
         """Kill the process, and the tools that it has started, where the system tells them."""
         with self._lock:
             if self._process.is_alive():
-                pid = self._process.pid
-                for children in Path(f"/proc/{pid}/task").glob("*/children"):  # of every thread
+                # All are found before one is ended: an orphan's parent is no longer told.
+                for tool in [*_descendants(self._process.pid or 0)]:
                     with suppress(OSError):
-                        for tool in children.read_text().split():
-                            os.kill(int(tool), signal.SIGKILL)
+                        os.kill(tool, signal.SIGKILL)
                 self._process.kill()
             self._process.join()
 

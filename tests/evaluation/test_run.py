@@ -22,7 +22,7 @@ from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dal_auto.methods.mean_brain import MeanBrain
 from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
-from dal_auto.preprocessing.run import case_records
+from dal_auto.preprocessing.stored import case_records
 from dal_auto.scoring.lesionwise import false_positives, score_lesions
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.runs import Run, run_of

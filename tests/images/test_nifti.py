@@ -146,10 +146,18 @@ def test_a_shear_is_said_and_one_too_large_refused(tmp_path):
         assert ("Mend the header" in said) == (drift > 1)
 
 
+def test_a_label_that_does_not_fit_is_refused_and_not_wrapped(tmp_path):
+    with pytest.raises(ValueError, match="300 does not fit into uint8"):
+        write_image(tmp_path / "a.nii", np.full(SHAPE, 300), Grid(SHAPE, AFFINE))
+    assert not (tmp_path / "a.nii").exists()
+
+
 def test_a_result_carries_its_window_and_what_it_is(tmp_path):
     grid = Grid(SHAPE, AFFINE)
     long = "an anomaly map " * 9
-    write_image(tmp_path / "a.nii", VOXELS, grid, window=(0, 0.25), description=long)
+    write_image(
+        tmp_path / "a.nii", VOXELS.astype(np.float32), grid, window=(0, 0.25), description=long
+    )
     header = nib.load(tmp_path / "a.nii").header
     assert (float(header["cal_min"]), float(header["cal_max"])) == (0, 0.25)
     assert bytes(header["descrip"]).decode().rstrip("\0") == long[:79]

@@ -435,6 +435,13 @@ def test_a_mask_is_what_lies_above_one_half(tmp_path, label):
     np.testing.assert_array_equal(mask, array > 0.5)
 
 
+def test_a_mask_without_a_value_above_one_half_is_refused(tmp_path):
+    array = np.zeros((8, 9, 10), np.float32)
+    array[2:4] = 0.4
+    with pytest.raises(InputError, match=r"a\.nii\.gz.*its highest value is 0\.4"):
+        read_mask(save(tmp_path / "a.nii.gz", array))
+
+
 def test_an_empty_mask_is_a_mask(tmp_path):
     mask, grid = read_mask(save(tmp_path / "a.nii.gz", np.zeros((8, 9, 10), np.uint8)))
     assert not mask.any()

@@ -80,6 +80,12 @@ def test_what_is_cut_out_of_the_depths_is_measured(ball, native):
     assert "are missing" in fit.doubts(PLAN)[0]
 
 
+def test_what_the_field_of_view_leaves_out_is_not_missing(ball, native):
+    half = native.part((slice(0, native.shape[0]), slice(0, native.shape[1]), slice(0, 30)))
+    fit = fit_to_atlas(ball_mask(half, 60), half, ball, np.eye(4), REACH)
+    assert (fit.beyond_ml, fit.missing_ml) == (0, 0) and fit.dice < 0.9
+
+
 def test_a_rim_within_reach_is_no_leak_and_no_cut(ball, native):
     for radius in (47, 72):
         fit = fit_to_atlas(ball_mask(native, radius), native, ball, np.eye(4), REACH)
@@ -171,7 +177,7 @@ def test_a_tool_runs_only_when_its_mask_is_asked_for(tools, ball):
 
 def test_without_t1_the_mask_says_on_what_it_was_made(tools, ball):
     masks = candidate_masks(case("T2", T2=np.full(SMALL.shape, 2.0)), dict, job(RAW, ball))
-    assert next(masks).origin == "deepbet 1.0, on T2 for want of T1"
+    assert next(masks).origin == "deepbet 1.0, on T2 for want of a whole T1"
 
 
 def test_a_supplied_mask_has_no_rival_and_comes_from_the_grid_it_lies_on(tools, ball):

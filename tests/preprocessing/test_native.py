@@ -11,12 +11,9 @@ import pytest
 from dal_auto.case import Grid, RawCase
 from dal_auto.errors import CaseFailed, InputError
 from dal_auto.images import write_image
-from dal_auto.plans import PreprocessingPlan
-from dal_auto.preprocessing import native as module
-from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
-from dal_auto.preprocessing.native import Job, coregister, read_native, reference_of
+from dal_auto.preprocessing.atlas import ATLAS_GRID
+from dal_auto.preprocessing.native import read_native
 from dal_auto.preprocessing.steps import CaseSteps
-from dal_auto.workers.progress import Stopwatch
 
 STEPS = CaseSteps(bias_correct=False, coregister=True, register_to_atlas=False, strip=False)
 GRIDS = {
@@ -33,21 +30,6 @@ def raw(folder: Path, *names: str, **masks: Path) -> RawCase:
         image = np.random.default_rng(len(name)).random(GRIDS[name].shape)
         write_image(files[name], image, GRIDS[name])
     return RawCase("D", "a", "p", files, **masks)
-
-
-@pytest.mark.parametrize(
-    ("names", "reference"),
-    [
-        (("T2", "T1"), "T1"),
-        (("FLAIR", "T2", "T1"), "T1"),
-        (("PD", "T2"), "T2"),
-        (("FLAIR", "PD"), "FLAIR"),
-        (("T2",), "T2"),
-    ],
-)
-def test_t1_stands_for_all_else_t2_else_the_first(names, reference):
-    case = RawCase("D", "a", "p", {name: Path(name) for name in names})
-    assert reference_of(case.sequences) == reference
 
 
 def test_a_case_is_read_with_its_masks(tmp_path):
@@ -83,32 +65,6 @@ def test_a_wrong_header_is_put_right_where_the_steps_name_the_true_one(tmp_path)
     assert not read_native(case, STEPS).grids["T1"].equals(ATLAS_GRID)
     mended = read_native(case, STEPS.model_copy(update={"true_header": "LPS"}))
     assert mended.grids["T1"].equals(ATLAS_GRID)
-
-
-def test_every_further_sequence_is_registered_to_the_reference_where_it_has_to_be(
-    tmp_path, monkeypatch
-):
-    asked = []
-
-    def register(fixed, fixed_grid, moving, moving_grid, **settings):
-        asked.append((fixed_grid, moving_grid))
-        assert (settings["transform"], settings["threads"]) == ("rigid", 3)
-        return np.diag([1.0, 1, 1, 1]) * len(asked)
-
-    monkeypatch.setattr(module, "register", register)
-    case = read_native(raw(tmp_path, "FLAIR", "T1", "T2"), STEPS)
-    atlas = Atlas("toy", np.zeros((2, 2, 2), np.float32), "")
-
-    def matrices(steps: CaseSteps) -> dict[str, float]:
-        job = Job(steps, PreprocessingPlan(), atlas, 3, Stopwatch())
-        return {name: matrix[0, 0] for name, matrix in coregister(case, job).items()}
-
-    assert matrices(STEPS) == {"FLAIR": 1, "T1": 1, "T2": 2}
-    assert [fixed.equals(GRIDS["T1"]) for fixed, _ in asked] == [True, True]
-    assert [moving.shape for _, moving in asked] == [GRIDS["FLAIR"].shape, GRIDS["T2"].shape]
-    asked.clear()
-    assert set(matrices(STEPS.model_copy(update={"coregister": False})).values()) == {1}
-    assert asked == []
 
 
 SHEAR = np.array([[1, 0, 0, 0], [0, 1, 0.4, 0], [0, 0, 1, 0], [0, 0, 0, 1]], float)  # 22 degrees

@@ -127,6 +127,42 @@ def test_a_bad_mask_is_rejected_the_next_tool_tried_and_both_said(
     np.testing.assert_array_equal(registered[-1]["moving"], np.where(BRAIN, 1.0, 0))
 
 
+def test_a_way_that_leaves_doubts_is_looked_for_again_from_the_brains_own_box(
+    tools, lay, monkeypatch
+):
+    """As of an image of head and neck: from the middle of the field greedy finds the shoulders."""
+    tools(deepbet=BRAIN, robex=LEAK)
+    asked, lost = [], np.eye(4)
+    lost[2, 3] = 120
+
+    def register(fixed, fixed_grid, moving, moving_grid, **settings):
+        asked.append((moving.shape, moving_grid))
+        return lost if moving.shape == GRID.shape else np.eye(4)
+
+    monkeypatch.setattr(native_module, "register", register)
+    placed, steps, _ = lay()
+    np.testing.assert_array_equal(placed.atlas_to_reference, np.eye(4))
+    assert steps == ("brain mask: deepbet 1.0",)
+    (_, whole), (shape, part) = asked
+    assert shape == (36, 36, 32) and whole.equals(GRID)
+    # Ten voxels around the brain, each where it was.
+    np.testing.assert_allclose(part.affine @ [10, 10, 10, 1], GRID.affine @ [20, 20, 12, 1])
+
+
+def test_what_is_not_zero_has_rivals_where_nobody_said_that_the_skull_is_off(tools, lay):
+    """A defaced head whose air is 0 looks stripped."""
+    tools(deepbet=BRAIN)
+    head = {"T1": np.where(LEAK, 1.0, 0)}
+    measured = STEPS.model_copy(update={"strip": False, "strip_if_doubtful": True})
+    placed, steps, _ = lay(steps=measured, **head)
+    np.testing.assert_array_equal(placed.mask, BRAIN)
+    assert steps[0].startswith("brain mask rejected: what is not zero (")
+    assert steps[1] == "brain mask: deepbet 1.0"
+    claimed, _, figures = lay(steps=STEPS.model_copy(update={"strip": False}), **head)
+    np.testing.assert_array_equal(claimed.mask, LEAK)
+    assert figures["mask_doubtful"] == 1
+
+
 def test_of_doubtful_masks_the_one_that_overlaps_most_is_taken_and_flagged(tools, lay):
     for first, second in ((LEAK, CUT), (CUT, LEAK)):
         tools(deepbet=first, robex=second)
@@ -185,7 +221,7 @@ def test_a_stripped_image_with_an_odd_brain_is_flagged_and_not_stripped_again(to
 def test_a_mask_made_without_t1_is_flagged(tools, lay):
     tools(deepbet=BRAIN)
     _, steps, figures = lay(T2=np.ones(GRID.shape))
-    assert steps == ("brain mask: deepbet 1.0, on T2 for want of T1",)
+    assert steps == ("brain mask: deepbet 1.0, on T2 for want of a whole T1",)
     assert figures["mask_without_t1"] == 1
     _, steps, figures = lay(FLAIR=np.ones(GRID.shape), steps=STEPS)
     assert "on FLAIR" in steps[0]

@@ -29,16 +29,9 @@ from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import run as module
 from dal_auto.preprocessing.registration import greedy
 from dal_auto.preprocessing.resampling import resample
-from dal_auto.preprocessing.run import (
-    Summary,
-    Task,
-    case_bytes,
-    case_records,
-    inputs_hash,
-    load_decisions,
-    preprocess_dataset,
-)
+from dal_auto.preprocessing.run import Summary, Task, case_bytes, inputs_hash, preprocess_dataset
 from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.preprocessing.stored import case_records, load_decisions
 from dal_auto.store.claim import claimed
 from dal_auto.store.standard_cases import read_case
 from dal_auto.workers import Workforce
@@ -130,7 +123,11 @@ def test_every_case_is_done_and_all_that_was_decided_is_written(first_run, monke
     monkeypatch.setenv("DAL_PREPROCESSED", str(place.root / "preprocessed"))
     steps = load_decisions("Toy").steps["b"]
     assert steps == CaseSteps(
-        bias_correct=True, coregister=False, register_to_atlas=True, strip=False
+        bias_correct=True,
+        coregister=False,
+        register_to_atlas=True,
+        strip=False,
+        strip_if_doubtful=True,
     )
     assert load_decisions("Toy").preprocessing == PLAN
     records = case_records("Toy")
@@ -177,6 +174,32 @@ def test_another_plan_makes_cases_again_and_says_why(place, caplog):
     caplog.clear()
     assert place.run(place.cases("b"), coarser).kept == ["b"]
     assert "made again" not in caplog.text
+
+
+def test_of_two_plans_no_cases_stand_side_by_side_when_a_run_is_stopped(place, monkeypatch, caplog):
+    monkeypatch.setenv("DAL_PREPROCESSED", str(place.preprocessed))
+    standardise = module.standardise
+
+    def stopped_at_b(case, *others, **settings):
+        if case.case_id == "b":
+            raise KeyboardInterrupt
+        return standardise(case, *others, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "standardise", stopped_at_b)
+        with pytest.raises(KeyboardInterrupt):
+            place.run(place.cases("a", "b"), PLAN.model_copy(update={"n4_iterations": (3,)}))
+    assert [record.case_id for record in case_records("Toy")] == ["a"]
+    assert "1 cases of Toy are missing: they failed, or preprocessing was stopped" in caplog.text
+    # Of the plan before, what was not made again is there at once.
+    assert place.run(place.cases("a", "b")).kept == ["b"]
+
+
+def test_a_damaged_record_of_a_case_that_is_gone_is_nobodys_trouble(place):
+    stranger = place.results / "cases" / "gone.json"
+    stranger.write_text("")
+    assert place.run(place.cases("a", "b")).kept == ["a", "b"]
+    assert "gone" not in (place.results / "quality.html").read_text()
 
 
 def test_a_key_that_an_older_version_did_not_have_is_a_change(place):

@@ -93,7 +93,8 @@ BRATS = measured(stripped=True, dice=0.93)
 )
 def test_the_steps_that_are_needed_follow_from_the_measurement(case, found, needed):
     steps = decide_steps(case, found)
-    assert {name for name in type(steps).model_fields if getattr(steps, name) is True} == needed
+    named = set(type(steps).model_fields) - {"strip_if_doubtful"}
+    assert {name for name in named if getattr(steps, name) is True} == needed
 
 
 def test_a_claim_that_the_measurement_contradicts_is_a_warning_with_both_values():
@@ -112,6 +113,13 @@ def test_a_claim_that_the_measurement_contradicts_is_a_warning_with_both_values(
 def test_of_the_skull_what_is_said_counts(said, found):
     assert decide_steps(raw(stripped=said), found).strip is not said
     assert decide_steps(raw(), found).strip is said
+
+
+def test_where_the_skull_was_only_measured_the_tools_may_be_asked_after_all():
+    assert decide_steps(raw(), BRATS).strip_if_doubtful
+    assert not decide_steps(raw(stripped=True), BRATS).strip_if_doubtful
+    assert not decide_steps(raw(brain_mask=True), BRATS).strip_if_doubtful
+    assert not decide_steps(raw(), RAW).strip_if_doubtful
 
 
 @pytest.fixture

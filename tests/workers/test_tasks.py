@@ -179,15 +179,16 @@ def test_the_limit_also_ends_the_tool_that_a_step_waits_for(tmp_path):
         from pathlib import Path
         from dal_auto.workers.progress import Stopwatch
         with Stopwatch().step("brain mask"):
-            process = subprocess.Popen(["sleep", "600"])
-            Path(log).write_text(str(process.pid))
+            process = subprocess.Popen(["sh", "-c", f"sleep 600 & echo $! > {log}; wait; true"])
+            Path(f"{log}-tool").write_text(str(process.pid))
             process.wait()
     """
     log = tmp_path / "log"
     tasks = {"waits": source(waits, log=str(log))}
     found = outcomes(tasks, Workforce(1, step_limit_s=1.5))
     assert found["waits"].step == "brain mask"
-    wait_until(lambda: not is_running(int(log.read_text())))
+    for pid in (log, tmp_path / "log-tool"):  # the tool, and what it has started itself
+        wait_until(lambda pid=pid: not is_running(int(pid.read_text())))
 
 
 @pytest.mark.parametrize("count", [1, 2])

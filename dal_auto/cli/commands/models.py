@@ -48,8 +48,8 @@ def _calibrate(options: argparse.Namespace) -> int:
     from dal_auto.inference.packing import require_model_name, write_model
     from dal_auto.methods.checkpoint import load_checkpoint
     from dal_auto.planning.hardware import Hardware
-    from dal_auto.preprocessing.run import case_records
     from dal_auto.preprocessing.same_chain import check_chain
+    from dal_auto.preprocessing.stored import case_records
     from dal_auto.training.calibration import recalibrated
 
     require_model_name(options.o)

@@ -17,13 +17,9 @@ from dal_auto.errors import DalError, DiskFull, PlansError, UsageError, did_you_
 from dal_auto.planning.training_plans import plan_run
 from dal_auto.plans import Plans, PreprocessingPlan, parse_assignment
 from dal_auto.preprocessing.atlas import load_atlas
-from dal_auto.preprocessing.run import (
-    case_records,
-    folder_of,
-    load_decisions,
-    preprocess_dataset,
-)
+from dal_auto.preprocessing.run import preprocess_dataset
 from dal_auto.preprocessing.steps import brain_size, brain_size_line
+from dal_auto.preprocessing.stored import case_records, folder_of, load_decisions
 from dal_auto.store.atomic import write_json
 from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.drawn.dataset import SIMULATED, prepare_simulated

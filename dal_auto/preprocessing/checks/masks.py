@@ -12,7 +12,7 @@ from dal_auto.preprocessing.checks.dataset import MeasuredDataset
 FOREIGN = Kind(
     "foreign-labels",
     "masks hold labels that the record does not know",
-    "Another release, or another kind of mask? Every value > 0 would count as lesion.",
+    "Another release, or another kind of mask? Every value above 0.5 would count as lesion.",
     level="error",
 )
 

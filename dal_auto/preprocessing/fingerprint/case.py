@@ -41,6 +41,7 @@ from dal_auto.preprocessing.fingerprint.orientation import (
     true_header_of,
 )
 from dal_auto.preprocessing.mask_grid import match_mask
+from dal_auto.preprocessing.reference import reference_of
 from dal_auto.schema import Section
 from dal_auto.volumes import dice
 
@@ -168,7 +169,7 @@ def fingerprint_case(
         doubts = [HEADER_WRONG.found(words)]
     grids = {name: true_grid(image.grid, true_header) for name, image in images.items()}
     figures, mask_findings = _masks(masks, images, grids, true_header)
-    reference = next((n for n in ("T1", "T2", *images) if n in images), None)
+    reference = reference_of(grids) if grids else None
     return CaseFingerprint(
         case_id=case.case_id,
         images={name: image.on_the_atlas(true_header) for name, image in images.items()},

@@ -141,6 +141,13 @@ def orient(array: FloatArray, grid: Grid, atlas: Atlas) -> Orientation:
         true_box = next((box for box in _BOXES if box == best), None)
         if true_box is None:
             doubt = f"against the atlas its content is off by {best}; nothing was turned"
+        elif np.linalg.det(grid.affine) < 0:
+            # Both forms of the box are right-handed, so that this would swap left and right.
+            true_box = None
+            doubt = (
+                f"its header ({grid.axcodes}) puts it beside the atlas, and the box that its "
+                "content fits has left and right the other way round; nothing was turned"
+            )
     elif own.dice < _BESIDE_DICE:
         doubt = (
             f"its header puts it beside the atlas (overlap {own.dice:.2f}), and its content does "

@@ -1,6 +1,6 @@
 """Registration by SimpleITK: Mattes mutual information and a regular step gradient descent.
 
-The settings are those measured in development beside greedy's (docs/dal_plan_and_preprocess.md).
+The settings are those measured in development beside greedy's (docs/chain.md).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from dal_auto.case import BoolArray, FloatArray, Grid
 from dal_auto.preprocessing.skull_strip.installed import package_version
+
+logger = logging.getLogger(__name__)
 
 
 def version() -> str:
@@ -28,6 +31,7 @@ def _model() -> Any:
 def find(image: FloatArray, grid: Grid) -> BoolArray:
     try:
         _, mask, _ = _model().run(nib.Nifti1Image(image, grid.affine))
-    except AssertionError:  # "Not enough foreground to calculate bounding box"
+    except (AssertionError, ValueError) as error:  # its networks found nothing, or too little
+        logger.debug("deepbet: %s", error)
         return np.zeros(image.shape, bool)
     return np.asarray(mask.dataobj) > 0

@@ -12,6 +12,9 @@ from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.skull_strip.tools import TOOLS
 from dal_auto.volumes import largest_component
 
+#: Of a stripped image: a separate piece of this size is brain, and no speck.
+_LEAST_PIECE_ML = 5.0
+
 
 def planned_tools(plan: PreprocessingPlan) -> tuple[dict[str, str], list[str]]:
     """The tools that may run, in order, with their versions; and those that are passed over.
@@ -48,9 +51,15 @@ def estimate_brain_mask(image: FloatArray, grid: Grid, tool: str) -> BoolArray:
     return largest_component(TOOLS[tool].find(image, grid))
 
 
-def foreground_mask(images: Sequence[FloatArray]) -> BoolArray:
+def foreground_mask(images: Sequence[FloatArray], grid: Grid) -> BoolArray:
     """The brain of stripped images that share a grid: non-zero in any of them.
 
-    Not ``x > 0``: resampled and published images hold negatives inside the brain.
+    Not ``x > 0``: resampled and published images hold negatives inside the brain. An empty slice
+    cuts a brain in two, and both are kept; specks are not.
+
+    Parameters
+    ----------
+    images : (x, y, z) each, on `grid`
     """
-    return largest_component(np.any([image != 0 for image in images], axis=0))
+    filled = np.any([image != 0 for image in images], axis=0)
+    return largest_component(filled, _LEAST_PIECE_ML / grid.voxel_ml)

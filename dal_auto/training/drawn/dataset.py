@@ -14,8 +14,9 @@ from dal_auto.datasets.drawn import DRAWN, is_drawn
 from dal_auto.errors import DalError, InputError, UsageError
 from dal_auto.plans import Plans, PreprocessingPlan
 from dal_auto.preprocessing.registration.backends import backend_settings
-from dal_auto.preprocessing.run import Summary, folder_of
+from dal_auto.preprocessing.run import Summary
 from dal_auto.preprocessing.steps import DatasetDecisions
+from dal_auto.preprocessing.stored import folder_of
 from dal_auto.store.atomic import remove_leftovers, write_json
 from dal_auto.store.standard_cases import read_case, read_record, write_case
 from dal_auto.training.drawn.cases import draw_case

@@ -134,6 +134,16 @@ def case_on_disk(folder: Path, images: dict[str, tuple[np.ndarray, np.ndarray]])
     )
 
 
+@pytest.mark.parametrize("origin", [(0, -239, 0), (120, -120, -77), (239, 0, 0), (0, 20, 10)])
+def test_a_left_handed_header_is_never_mended_into_its_mirror_image(atlas, brain, origin):
+    """LAS, as SRI24 itself is shipped: by content it looks like RAS, which is its mirror image."""
+    array = brain("T1", "RAS")
+    found = orient(array, Grid(ATLAS_GRID.shape, affine((-1, 1, 1), origin)), atlas)
+    assert found.true_box is None
+    assert found.doubt is None or "left and right" in found.doubt
+    assert orient(array, Grid(ATLAS_GRID.shape, affine((1, 1, 1), origin)), atlas).true_box == "RAS"
+
+
 def test_one_decision_holds_for_the_case_and_the_figures_are_those_of_the_true_grid(
     tmp_path, brain
 ):

@@ -28,13 +28,23 @@ def cube() -> np.ndarray:
 def test_negative_voxels_inside_a_stripped_brain_are_brain(cube):
     image = np.where(cube, 100.0, 0)
     image[4, 4:16, 4:16] = -2  # at its surface, where no filling of holes would help
-    np.testing.assert_array_equal(foreground_mask([image]), cube)
+    np.testing.assert_array_equal(foreground_mask([image], GRID), cube)
 
 
 def test_the_brain_is_what_is_not_zero_in_any_sequence(cube):
     t1, t2 = np.where(cube, 1.0, 0), np.where(cube, 2.0, 0)
     t1[:8], t2[12:] = 0, 0
-    np.testing.assert_array_equal(foreground_mask([t1, t2]), cube)
+    np.testing.assert_array_equal(foreground_mask([t1, t2], GRID), cube)
+
+
+def test_an_empty_slice_costs_no_part_of_the_brain_but_specks_go():
+    grid = Grid((40, 40, 40), np.eye(4))
+    image = np.zeros(grid.shape)
+    image[4:36, 4:36, 4:36] = 1
+    image[:, :, 14] = 0  # below it 10 ml, above it 21 ml
+    image[0, 0, 0] = 1
+    mask = foreground_mask([image], grid)
+    assert mask.sum() == image.sum() - 1 and not mask[0, 0, 0]
 
 
 def test_the_tool_is_asked_and_its_answer_cleaned(cube, monkeypatch):
