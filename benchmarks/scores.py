@@ -45,6 +45,7 @@ from dal_auto.scoring.postprocessing import mean_filter
 from dal_auto.store.model_files import choose_model
 
 _POWER, _BOX = "method.settings.difference_power", "method.settings.neighbourhood_mm"
+_SIGMA = "scoring.ssim_sigma_voxels"
 #: What a row is called → what it changes in the model's plans.
 ROWS: Mapping[str, Mapping[str, Any]] = {
     "Eq. 15": {_POWER: 1.0, _BOX: 0.0},
@@ -53,6 +54,7 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     "power 0.7, box of 44 mm": {_POWER: 0.7, _BOX: 44.0},
     "power 0.5, box of 44 mm": {_POWER: 0.5, _BOX: 44.0},
     "power 0.3, box of 44 mm": {_POWER: 0.3, _BOX: 44.0},
+    **{f"σ of SSIM {sigma} voxels": {_SIGMA: sigma} for sigma in (1.0, 2.0, 2.5, 3.5)},
     "SSIM alone": {"scoring.score": "ssim", _BOX: 0.0},
     "both sides, Eq. 15": {"method.settings.polarity": {}, _POWER: 1.0, _BOX: 0.0},
 }
