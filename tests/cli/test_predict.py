@@ -182,6 +182,35 @@ def test_maps_go_beside_the_scans_not_among_them(
     assert code == 0 and asked["cases"]
 
 
+@pytest.mark.parametrize(
+    ("source", "output", "held"),
+    [
+        ("list.csv", "", "list.csv"),
+        ("list.csv", "images", "a_T1.nii.gz"),
+        ("list.csv", "masks", "a.nii.gz"),
+        ("list.csv", "elsewhere", "b_T2.nii.gz"),
+        ("images/a_T1.nii.gz", "images", "a_T1.nii.gz"),
+    ],
+)
+def test_maps_go_into_no_folder_that_holds_an_input(
+    scans: Callable[..., Path],
+    start: Started,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    output: str,
+    held: str,
+) -> None:
+    root = scans("images/a_T1.nii.gz", "masks/a.nii.gz", "elsewhere/b_T2.nii.gz", "links/x")
+    (root / "links/b_T2.nii.gz").symlink_to(root / "elsewhere/b_T2.nii.gz")
+    (root / "list.csv").write_text(
+        "case,T1,T2,brain_mask\na,images/a_T1.nii.gz,,masks/a.nii.gz\nb,,links/b_T2.nii.gz,\n"
+    )
+    code, asked = start(root / source, output=root / output)
+    assert code == 1 and not asked
+    assert f"{root / output} holds {held}, which is one of the inputs" in capsys.readouterr().err
+    assert start(root / source, output=root / "maps")[0] == 0
+
+
 def test_dicom_seg_wants_dicom(
     scans: Callable[..., Path], start: Started, capsys: pytest.CaptureFixture[str]
 ) -> None:
