@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--threshold",
         type=common.number("a threshold"),
-        help="for the masks (default: the run's practical threshold)",
+        help="for the masks of the sequences' maps, not of the joint map (default: the model's "
+        "practical threshold of each sequence)",
     )
     parser.add_argument(
         "--resume",

@@ -26,7 +26,7 @@ class Request:
     model_sha256 : of the checkpoint, plans included
     plan : its chain
     save : further outputs, of `choices.OUTPUTS`
-    threshold : for the masks; None takes the checkpoint's practical threshold
+    threshold : for the masks of the sequences' maps; None takes the checkpoint's practical ones
     layout : what the files are called
     """
 
@@ -47,7 +47,7 @@ class Request:
         asked = {
             "model": self.model_sha256,
             "save": sorted(self.save - {"mask", "pseudo-healthy"}),
-            "threshold": self.threshold,
+            "threshold of the sequences' maps": self.threshold,
             "layout": self.layout,
             "claims": asdict(case.claims),
         }

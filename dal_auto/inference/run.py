@@ -88,7 +88,7 @@ def predict_cases(
     Parameters
     ----------
     save : further outputs, of `choices.OUTPUTS`
-    threshold : for the binary mask; None takes the checkpoint's practical threshold
+    threshold : for the masks of the sequences' maps; None takes the checkpoint's practical ones
     layout : what the files of a case are called
     resume : keep what is there whole and was made of the same files, model, options and tools
 

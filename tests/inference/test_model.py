@@ -41,7 +41,22 @@ def test_thresholds_are_those_of_the_sequence_and_variant(run):
 def test_the_users_threshold_counts_for_all_and_needs_no_other(run):
     model = load_model(changed(run, thresholds={}), device="cpu", threshold=0.75)
     assert model.threshold("T1", "") == model.threshold("T2", "own") == 0.75
-    assert model.threshold_source == "user: --threshold"
+    assert model.threshold_source == model.names.threshold_source == "user: --threshold"
+    assert model.thresholds_in_joint({"T1": "", "T2": ""}) == {"T1": 0.75, "T2": 0.75}
+    assert not model.is_calibrated({"T1"}) and model.joint_threshold({"T1", "T2"}) == 1.0
+
+
+def test_the_users_threshold_is_not_for_the_joint_map(run):
+    own, joint = {"T1": 0.25, "T2/own": 0.125}, {"T1+T2": 0.5}
+    run = changed(run, thresholds=own, joint_thresholds=joint)
+    model = load_model(run, device="cpu", threshold=0.75)
+    assert model.threshold("T1", "") == 0.75
+    assert model.thresholds_in_joint({"T1": "", "T2": "own"}) == {"T1": 0.25, "T2": 0.125}
+    assert model.joint_threshold({"T1", "T2"}) == 0.5
+    assert model.names.threshold_source == (
+        "user: --threshold, for the maps of the sequences; of the joint map: exceeded by 0.10% of "
+        "the brain voxels in the median of 3 healthy validation cases"
+    )
 
 
 def test_a_run_that_lacks_a_threshold_is_refused_with_the_sequence(run):
