@@ -17,6 +17,7 @@ _SUFFIXES = {"T1": "T1w", "T2": "T2w"}
 _NAMELESS = "sub-"
 _NOT_BIDS = """records/
 logs/
+old/
 scans/
 index.html
 cases.csv

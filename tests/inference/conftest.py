@@ -17,7 +17,7 @@ from dal_auto.inference.measure import Component
 from dal_auto.inference.prepare import Prepared, PrepareTask
 from dal_auto.inference.record import MapRecord, ModelNames, PredictionRecord
 from dal_auto.inference.remark import Remark
-from dal_auto.inference.request import tools_of
+from dal_auto.inference.request import scans_of, tools_of
 from dal_auto.inference.run import PredictionSummary, predict_cases
 from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
 from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
@@ -154,6 +154,7 @@ def prepared(case, plans) -> Callable[..., Prepared]:
             tools_of(steps, task.request.plan),
             warnings,
             task.request.hash_of(task.case),
+            scans_of(task.case),
             {"N4": 1.5},
         )
 
@@ -214,8 +215,8 @@ def record(model_names) -> Callable[..., PredictionRecord]:
         )
         steps = CaseSteps(bias_correct=True, coregister=False, register_to_atlas=False, strip=False)
         made = PredictionRecord(
-            case=case, made_from="", tools=(), steps=steps, done=("N4",), model=model_names,
-            warnings=(), flags=(), quality={}, maps=maps, files={},
+            case=case, made_from="", scans={}, tools=(), steps=steps, done=("N4",),
+            model=model_names, warnings=(), flags=(), quality={}, maps=maps, files={},
         )  # fmt: skip
         return made.model_copy(update=changes)
 
