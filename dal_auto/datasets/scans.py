@@ -13,7 +13,7 @@ from dal_auto.case import RawCase
 from dal_auto.datasets import bids, case_list, dicom, folder, nnunet
 from dal_auto.datasets.entries import image_entries
 from dal_auto.datasets.filenames import stem_of
-from dal_auto.errors import InputError, UsageError
+from dal_auto.errors import InputError, MissingInput, UsageError
 from dal_auto.images.dicom import is_dicom
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,14 @@ def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[
     ------
     UsageError
         if the output folder is one that holds scans, their masks or their list.
+    MissingInput
+        if there is no such file or folder.
     InputError
         if there is no scan, or nothing but our own outputs.
     """
+    if not source.exists():
+        what = "no such file or folder"
+        raise MissingInput(source, what, "Name a scan, a list, or a folder that holds scans.")
     _require_apart(source, output)
     cases = _cases_at(source, output, sequence)
     if not cases:

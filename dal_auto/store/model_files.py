@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from dal_auto.errors import InputError, PlansError, UsageError
+from dal_auto.errors import InputError, MissingInput, PlansError, UsageError
 from dal_auto.schema import FileName, Section
 from dal_auto.store.runs import Run, choose_run, complete_runs
 
@@ -81,13 +81,15 @@ class ModelFile:
 
         Raises
         ------
+        MissingInput
+            if weights or card are missing.
         InputError
-            if weights or card are missing, the card cannot be read, or the hash differs.
+            if the card cannot be read, or the hash differs.
         """
         remedy = f"Copy {self.checkpoint_path.name} and {self.card_path.name} again, both together."
         for file in (self.checkpoint_path, self.card_path):
             if not file.is_file():
-                raise InputError(file, "no such file; a model is two files", remedy)
+                raise MissingInput(file, "no such file; a model is two files", remedy)
         try:
             card = ModelCard.parse(json.loads(self.card_path.read_text(encoding="utf-8")))
         except (ValueError, RecursionError, PlansError) as error:
@@ -127,8 +129,8 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
     ------
     UsageError
         if nothing fits, or several runs do: the message lists them.
-    InputError
-        if `name` is a file whose card is missing or does not fit.
+    MissingInput, InputError
+        if `name` is a file that is missing, or whose card is missing or does not fit.
     """
     if name == SHIPPED:
         model = shipped_model()

@@ -182,7 +182,7 @@ def test_training_can_show_its_plans_and_stop(healthy, tmp_path, capsys):
 def test_a_wrong_key_in_the_plans_file_ends_the_command_and_is_named(healthy, tmp_path, capsys):
     file = tmp_path / "mine.json"
     file.write_text('{"training": {"setps": 7}}')
-    assert train.main(["-d", "Healthy", "--plans", str(file), "--plan-only"]) == 1
+    assert train.main(["-d", "Healthy", "--plans", str(file), "--plan-only"]) == 2
     assert "training.setps" in capsys.readouterr().err
 
 
@@ -190,7 +190,7 @@ def test_plans_for_a_gpu_that_is_not_there_do_not_train(healthy, capsys):
     arguments = ["-d", "Healthy", "--device", "cpu", "-c", "demo"]
     assert train.main([*arguments, "--device-memory", "8", "--plan-only"]) == 0
     if not Hardware.measure().device.startswith("cuda"):
-        assert train.main(["-d", "Healthy", "-c", "demo", "--device-memory", "8"]) == 1
+        assert train.main(["-d", "Healthy", "-c", "demo", "--device-memory", "8"]) == 2
         assert "--plan-only" in capsys.readouterr().err
 
 
@@ -207,11 +207,11 @@ def test_plan_only_takes_no_value_that_it_would_not_keep(
     healthy: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
 ) -> None:
     code = plan_and_preprocess.main(["-d", "Healthy", "--plan-only", *options])
-    assert code == 1 and said in capsys.readouterr().err
+    assert code == 2 and said in capsys.readouterr().err
 
 
 def test_a_dataset_that_is_nearly_right_is_asked_after(
     healthy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train.main(["-d", "Healty", "--device", "cpu"]) == 1
+    assert train.main(["-d", "Healty", "--device", "cpu"]) == 2
     assert "Did you mean Healthy?" in capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_the_folder_of_the_scans_is_not_that_of_the_maps(
 ) -> None:
     root = scans("a_T1.nii.gz")
     code, asked = start(root, output=root.parent / "scans" / ".." / "scans")
-    assert code == 1 and not asked and "name another folder" in capsys.readouterr().err
+    assert code == 2 and not asked and "name another folder" in capsys.readouterr().err
 
 
 def test_fewer_maps_than_scans_are_a_failure(scans: Callable[..., Path], start: Started) -> None:
@@ -152,11 +152,12 @@ def test_one_file_is_a_case_of_its_own(scans: Callable[..., Path], start: Starte
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected", "said"),
     [
-        ("head.nii.gz", "as --sequence T1"),
-        ("notes.txt", "does not end as an image's"),
-        ("gone/", "no such file or folder"),
+        ("head.nii.gz", 1, "as --sequence T1"),
+        ("notes.txt", 1, "does not end as an image's"),
+        ("gone/", 2, "no such file or folder"),
+        ("gone.csv", 2, "no such file or folder"),
     ],
 )
 def test_a_file_that_is_no_case_is_an_error_that_says_what_to_do(
@@ -164,11 +165,12 @@ def test_a_file_that_is_no_case_is_an_error_that_says_what_to_do(
     start: Started,
     capsys: pytest.CaptureFixture[str],
     name: str,
+    expected: int,
     said: str,
 ) -> None:
     root = scans("head.nii.gz", "notes.txt")
     code, asked = start(root / name)
-    assert code == 1 and not asked and said in capsys.readouterr().err
+    assert code == expected and not asked and said in capsys.readouterr().err
 
 
 def test_maps_go_beside_the_scans_not_among_them(
@@ -177,7 +179,7 @@ def test_maps_go_beside_the_scans_not_among_them(
     root = scans("bids/sub-1/anat/sub-1_T1w.nii.gz", "bids/dataset_description.json") / "bids"
     code, _ = start(root, output=root / "maps")
     said = capsys.readouterr().err
-    assert code == 1 and "lies inside" in said and "derivatives" in said
+    assert code == 2 and "lies inside" in said and "derivatives" in said
     code, asked = start(root, output=root / "derivatives" / "dal")
     assert code == 0 and asked["cases"]
 
@@ -206,7 +208,7 @@ def test_maps_go_into_no_folder_that_holds_an_input(
         "case,T1,T2,brain_mask\na,images/a_T1.nii.gz,,masks/a.nii.gz\nb,,links/b_T2.nii.gz,\n"
     )
     code, asked = start(root / source, output=root / output)
-    assert code == 1 and not asked
+    assert code == 2 and not asked
     assert f"{root / output} holds {held}, which is one of the inputs" in capsys.readouterr().err
     assert start(root / source, output=root / "maps")[0] == 0
 
@@ -215,5 +217,5 @@ def test_dicom_seg_wants_dicom(
     scans: Callable[..., Path], start: Started, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, asked = start(scans("a_T1.nii.gz"), "--save", "dicom-seg")
-    assert (code, asked) == (1, {})
+    assert (code, asked) == (2, {})
     assert "wants scans that come as DICOM" in capsys.readouterr().err

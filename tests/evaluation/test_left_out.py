@@ -82,7 +82,7 @@ def test_without_the_option_all_cases_count_and_nothing_old_is_left(scored: Path
 def test_an_overlap_that_cannot_be_told_is_an_error_before_any_work(
     scored: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert main(["--report-only", "--exclude-overlap"]) == 1
+    assert main(["--report-only", "--exclude-overlap"]) == 2
     assert not (scored / "results" / "report" / "results.csv").exists()
     with pytest.raises(UsageError, match=r"UPenn-GBM.*BraTS2021_MappingToTCIA\.xlsx"):
         overlapping(IDS, scored / "raw")
