@@ -25,7 +25,7 @@ CONVERTED = "scans"
 
 
 def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[RawCase]:
-    """The cases at `source`; never what an earlier prediction wrote.
+    """The cases at `source`, without lesion masks; never what an earlier prediction wrote.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def _cases_at(source: Path, output: Path, sequence: str | None) -> list[RawCase]
                 source / "imagesTs",
                 len(further),
             )
-        return nnunet.find_cases(source, folder.DATASET)
+        return nnunet.find_cases(source, folder.DATASET, lesions=False)
     if sequence is None and bids.is_bids(source):
-        return bids.find_cases(source, folder.DATASET)
+        return bids.find_cases(source, folder.DATASET, lesions=False)
     if not image_entries(source) and dicom.is_dicom_folder(source):
         return dicom.find_cases(source, output / CONVERTED, folder.DATASET, sequence)
     return _in_flat_folder(source, sequence)
@@ -111,7 +111,7 @@ def _require_others_apart(cases: Sequence[RawCase], output: Path) -> None:
     """No folder that holds an image or a mask of a case is written into: a list may name any."""
     target = output.resolve()
     for case in cases:
-        for file in filter(None, (*case.sequences.values(), case.brain_mask, case.lesion_mask)):
+        for file in filter(None, (*case.sequences.values(), case.brain_mask)):
             if target in (file.absolute().parent.resolve(), file.resolve().parent):
                 raise _holds(output, file)
 

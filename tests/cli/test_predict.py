@@ -54,14 +54,18 @@ def test_flat_folders_bids_trees_nnunets_and_lists_are_all_taken(
     root = scans(
         "flat/a_T1.nii.gz", "flat/a_T2.nii.gz", "flat/b_0000.nii.gz",
         "bids/sub-1/anat/sub-1_T1w.nii.gz", "bids/dataset_description.json",
+        "bids/derivatives/rater1/sub-1/anat/sub-1_label-lesion_mask.nii.gz",
+        "bids/derivatives/rater2/sub-1/anat/sub-1_label-lesion_mask.nii.gz",
         "nn/imagesTr/c_0000.nii.gz",
     )  # fmt: skip
-    (root / "nn/dataset.json").write_text('{"channel_names": {"0": "T2"}, "labels": {}}')
+    (root / "nn/dataset.json").write_text(
+        '{"channel_names": {"0": "FLAIR"}, "labels": {"lesion": 1, "ignore": 2}}'
+    )
     (root / "list.csv").write_text("case,T1\nd,flat/a_T1.nii.gz\n")
     for source, expected in {
         "flat": {"a": {"T1", "T2"}, "b": {"T1"}},
         "bids": {"sub-1": {"T1"}},
-        "nn": {"c": {"T2"}},
+        "nn": {"c": {"FLAIR"}},
         "list.csv": {"d": {"T1"}},
     }.items():
         code, asked = start(root / source)
