@@ -18,6 +18,7 @@ from dal_auto.case import RawCase
 from dal_auto.errors import InputError
 from dal_auto.images import write_image
 from dal_auto.images.dicom import Header, Series, dicom_files, find_series, read_series
+from dal_auto.workers.bars import progress
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def find_cases(
     InputError
         if no series is a T1, T2 or FLAIR, or slices of every such one are missing.
     """
+    logger.info("reading the headers of the DICOM files in %s", folder)
     studies: dict[str, dict[str, list[_Candidate]]] = defaultdict(lambda: defaultdict(list))
     reasons: list[str] = []
     for series in find_series(folder):
@@ -106,7 +108,7 @@ def find_cases(
         )
     cases = [
         _write_case(f"study-{study}", by_sequence, target, dataset)
-        for study, by_sequence in sorted(studies.items())
+        for study, by_sequence in progress("convert", "examination", sorted(studies.items()))
     ]
     faults = [case.fault for case in cases if case.fault is not None]
     if len(faults) == len(cases):

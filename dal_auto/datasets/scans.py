@@ -24,8 +24,39 @@ _OURS = re.compile(r".+_[^_]+_(anomaly|mask|pseudo-healthy|anatomy|brain-mask)(_
 CONVERTED = "scans"
 
 
+def require_apart(source: Path, output: Path) -> None:
+    """Before anything is written to `output`: see that it is not among the scans.
+
+    Raises
+    ------
+    MissingInput
+        if there is no such `source`.
+    UsageError
+        if `output` is the folder of the scans or their list, or lies inside it. Of a BIDS tree,
+        `derivatives` is for that.
+    """
+    if not source.exists():
+        what = "no such file or folder"
+        raise MissingInput(source, what, "Name a scan, a list, or a folder that holds scans.")
+    if source.is_file():
+        if output.resolve() in (source.absolute().parent.resolve(), source.resolve().parent):
+            raise _holds(output, source)
+        return
+    folder, target = source.resolve(), output.resolve()
+    if target == folder:
+        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
+    derivatives = folder / "derivatives"
+    if folder in target.parents and derivatives not in (target, *target.parents):
+        raise UsageError(
+            f"{output} lies inside {source}, which holds the scans: name a folder beside it for "
+            f"the maps with -o, or one in {derivatives}"
+        )
+
+
 def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[RawCase]:
     """The cases at `source`, without lesion masks; never what an earlier prediction wrote.
+
+    DICOM series are converted, so that the caller has claimed `output`, see `require_apart`.
 
     Parameters
     ----------
@@ -37,16 +68,10 @@ def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[
     Raises
     ------
     UsageError
-        if the output folder is one that holds scans, their masks or their list.
-    MissingInput
-        if there is no such file or folder.
+        if the output folder is one that holds scans or their masks.
     InputError
         if there is no scan, or nothing but our own outputs.
     """
-    if not source.exists():
-        what = "no such file or folder"
-        raise MissingInput(source, what, "Name a scan, a list, or a folder that holds scans.")
-    _require_apart(source, output)
     cases = _cases_at(source, output, sequence)
     if not cases:
         raise InputError(source, "it holds no T1, T2 or FLAIR scan", "Name a folder that does.")
@@ -71,7 +96,14 @@ def _cases_at(source: Path, output: Path, sequence: str | None) -> list[RawCase]
     if sequence is None and bids.is_bids(source):
         return bids.find_cases(source, folder.DATASET, lesions=False)
     if not image_entries(source) and dicom.is_dicom_folder(source):
-        return dicom.find_cases(source, output / CONVERTED, folder.DATASET, sequence)
+        target = output / CONVERTED
+        here, there = source.resolve(), target.resolve()
+        if here == there or here in there.parents or there in here.parents:
+            raise UsageError(
+                f"{source}: the images of its series would be written to {target}, among its own "
+                "files: name another folder for the maps with -o"
+            )
+        return dicom.find_cases(source, target, folder.DATASET, sequence)
     return _in_flat_folder(source, sequence)
 
 
@@ -88,23 +120,6 @@ def _say_which_are_alike(source: Path, cases: Sequence[RawCase]) -> None:
                 source,
                 ", ".join(map(repr, twins)),
             )
-
-
-def _require_apart(source: Path, output: Path) -> None:
-    """The folder of the scans is not written into; of a BIDS tree, `derivatives` is for that."""
-    if source.is_file():
-        if output.resolve() in (source.absolute().parent.resolve(), source.resolve().parent):
-            raise _holds(output, source)
-        return
-    folder, target = source.resolve(), output.resolve()
-    if target == folder:
-        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
-    derivatives = folder / "derivatives"
-    if folder in target.parents and derivatives not in (target, *target.parents):
-        raise UsageError(
-            f"{output} lies inside {source}, which holds the scans: name a folder beside it for "
-            f"the maps with -o, or one in {derivatives}"
-        )
 
 
 def _require_others_apart(cases: Sequence[RawCase], output: Path) -> None:

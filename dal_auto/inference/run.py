@@ -39,7 +39,7 @@ from dal_auto.inference.remark import Remark, flags_of
 from dal_auto.inference.request import Request, is_done
 from dal_auto.inference.table import write_tables
 from dal_auto.store.atomic import remove_leftovers
-from dal_auto.store.claim import claimed, require_good_name
+from dal_auto.store.claim import require_good_name
 from dal_auto.store.failures import Failures, case_error
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
@@ -87,6 +87,7 @@ def predict_cases(
 
     Parameters
     ----------
+    output : a folder that the caller has claimed (`store.claim`)
     save : further outputs, of `choices.OUTPUTS`
     threshold : for the masks of the sequences' maps; None takes the checkpoint's practical ones
     layout : what the files of a case are called
@@ -95,22 +96,15 @@ def predict_cases(
     Raises
     ------
     UsageError, InputError
-        if nothing can be predicted at all: another atlas, no threshold, an output folder that
-        cannot be written to, or that another run writes to.
+        if nothing can be predicted at all: another atlas, no threshold, names that the layout
+        cannot tell apart.
     DiskFull
         if there is no room for a file; what is done by then is kept by the next run.
     """
     model = load_model(run, device=device, save=save, threshold=threshold, layout=layout)
-    with claimed(output, "Name another with -o."):
-        for folder in (output / "records", output / "logs"):
-            remove_leftovers(folder)
-        claim_layout(layout, output, [case.case_id for case in cases])
-        return _predict_cases(cases, output, model, workforce=workforce, resume=resume)
-
-
-def _predict_cases(
-    cases: Sequence[RawCase], output: Path, model: Model, *, workforce: Workforce, resume: bool
-) -> PredictionSummary:
+    for folder in (output / "records", output / "logs"):
+        remove_leftovers(folder)
+    claim_layout(layout, output, [case.case_id for case in cases])
     summary = PredictionSummary()
     tasks: dict[str, PrepareTask] = {}
     left_out: dict[str, list[Remark]] = {}

@@ -11,6 +11,7 @@ import pytest
 from dal_auto.cli import predict
 from dal_auto.cli.commands import predict as module
 from dal_auto.inference.run import PredictionSummary
+from dal_auto.store.claim import claimed
 
 Started = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -215,6 +216,29 @@ def test_maps_go_into_no_folder_that_holds_an_input(
     assert code == 2 and not asked
     assert f"{root / output} holds {held}, which is one of the inputs" in capsys.readouterr().err
     assert start(root / source, output=root / "maps")[0] == 0
+
+
+def test_a_run_that_is_refused_has_changed_nothing(
+    scans: Callable[..., Path],
+    start: Started,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Series of DICOM were converted before the folder was claimed."""
+    looked = []
+    monkeypatch.setattr(module, "find_scans", lambda *_: looked.append(True))
+    with claimed(tmp_path / "maps", "Wait."):
+        code, asked = start(scans("a_T1.nii.gz"))
+    assert (code, asked, looked) == (2, {}, [])
+    assert "another run is writing to this folder" in capsys.readouterr().err
+
+
+def test_an_error_leaves_no_empty_folder(
+    scans: Callable[..., Path], start: Started, tmp_path: Path
+) -> None:
+    assert start(scans("notes.txt"))[0] == 1
+    assert not (tmp_path / "maps").exists()
 
 
 def test_dicom_seg_wants_dicom(

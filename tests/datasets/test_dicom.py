@@ -13,7 +13,7 @@ import pytest
 
 from dal_auto.datasets.dicom import find_cases, is_dicom_folder
 from dal_auto.datasets.scans import find_scans
-from dal_auto.errors import InputError
+from dal_auto.errors import InputError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +216,15 @@ def test_no_name_and_no_number_of_the_patient_is_written_anywhere(
     assert len(written) == 3
     for secret in (dicom_series.PATIENT, "DOE", dicom_series.PATIENT_ID, dicom_series.STUDY):
         assert not any(secret.encode() in text for text in written)
+
+
+@pytest.mark.parametrize("source", ["out/scans", "out/scans/study", "out"])
+def test_images_are_not_written_among_the_files_of_the_series(dicom_series, tmp_path, source):
+    dicom_series.write_series(tmp_path / source, dicom_series.volume(), te=15, tr=550)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="among its own files: name another folder"):
+        find_scans(tmp_path / source, tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_dal_predict_takes_a_dicom_folder_and_says_what_to_do_with_one_file(write, tmp_path):

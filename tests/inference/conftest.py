@@ -22,6 +22,7 @@ from dal_auto.inference.run import PredictionSummary, predict_cases
 from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
 from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.store.claim import claimed
 from dal_auto.store.runs import Run
 from dal_auto.workers import Workforce
 
@@ -171,9 +172,10 @@ def predicting(monkeypatch, prepared, run, tmp_path) -> Callable[..., Prediction
     ) -> PredictionSummary:
         monkeypatch.setattr("dal_auto.inference.run.prepare", prepare or prepared)
         defaults = {"device": "cpu", "save": frozenset(), "threshold": None}
-        return predict_cases(
-            cases, tmp_path / "maps", run, workforce=Workforce(1), **{**defaults, **options}
-        )
+        with claimed(tmp_path / "maps", "Name another."):
+            return predict_cases(
+                cases, tmp_path / "maps", run, workforce=Workforce(1), **{**defaults, **options}
+            )
 
     return start
 

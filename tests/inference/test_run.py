@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from dal_auto.case import RawCase
-from dal_auto.errors import CaseFailed, DiskFull, InputError, UsageError
+from dal_auto.errors import CaseFailed, DiskFull, UsageError
 from dal_auto.inference import outputs, request
 from dal_auto.inference.remark import Remark
 from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
@@ -334,12 +334,6 @@ def test_a_run_without_thresholds_wants_one(predicting, scans, run: Run):
     with pytest.raises(UsageError, match="no practical threshold for T1, T2"):
         predicting(scans("a"))
     assert predicting(scans("a"), threshold=0.3).done == ["a"]
-
-
-def test_an_output_folder_that_is_a_file_is_an_error(predicting, scans, tmp_path):
-    (tmp_path / "maps").touch()
-    with pytest.raises(InputError, match="cannot be written"):
-        predicting(scans("a"))
 
 
 def test_a_lesion_mask_is_of_no_concern(predicting, scans, tmp_path):
