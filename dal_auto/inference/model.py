@@ -19,6 +19,8 @@ from dal_auto.scoring.joint import joint_key
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
 
+_USERS = "user: --threshold"
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -80,24 +82,36 @@ class Model:
         known = joint_key(sequences) in self.checkpoint.joint_thresholds
         return known and self.is_calibrated(sequences)
 
-    @property
-    def threshold_source(self) -> str:
-        """Where the thresholds of the sequences' maps come from, in words."""
-        return self.own_source if self.request.threshold is None else "user: --threshold"
+    def source(self, sequence: str) -> str:
+        """Where the threshold of a sequence's map comes from, in words."""
+        if self.request.threshold is not None:
+            return _USERS
+        return self._exceeded_in(self.checkpoint.source_of(sequence))
 
-    @property
-    def own_source(self) -> str:
-        """Where the model's practical thresholds come from, in words."""
+    def joint_source(self, sequences: Collection[str]) -> str:
+        """Where the threshold of the joint map of some sequences comes from, in words."""
+        if not self.is_calibrated(sequences):
+            return _USERS
+        if self.knows_joint(sequences):
+            return self._exceeded_in(self.checkpoint.source_of(joint_key(sequences)))
+        return self._exceeded_in(self.checkpoint.sources)
+
+    def joint_trust(self, sequences: Collection[str]) -> float:
+        """Power that this joint threshold was raised to, see `Checkpoint.joint_trust`."""
+        return self.checkpoint.trust_of(joint_key(sequences))
+
+    def _exceeded_in(self, cases: str) -> str:
         rate = self.plans.scoring.false_positive_rate
-        cases = self.checkpoint.threshold_source or "healthy cases"
-        return f"exceeded by {rate:.2%} of the brain voxels in the median of {cases}"
+        of = cases or "healthy cases"
+        return f"exceeded by {rate:.2%} of the brain voxels in the median of {of}"
 
     @property
     def names(self) -> ModelNames:
         """What tells this model from others."""
-        plans, source = self.plans, self.threshold_source
-        if self.request.threshold is not None and self.is_calibrated(plans.sequences):
-            source += f", for the maps of the sequences; of the joint map: {self.own_source}"
+        plans, source = self.plans, self._exceeded_in(self.checkpoint.sources)
+        if self.request.threshold is not None:
+            own = f", for the maps of the sequences; of the joint map: {source}"
+            source = _USERS + (own if self.is_calibrated(plans.sequences) else "")
         return ModelNames(
             run=str(self.run),
             model_sha256=self.request.model_sha256,

@@ -36,9 +36,9 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
         if calibrated:
             cut = model.joint_threshold(sources)
             meaning += f"; the whole over {cut:.4g}, its own threshold"
-    trust = model.checkpoint.joint_trust if joint else 1.0
+    trust = model.joint_trust(sources) if joint else 1.0
     exceeded = calibrated and trust == 1.0 and (own or model.request.threshold is None)
-    source = model.own_source if own else model.threshold_source
+    source = model.joint_source(sources) if joint else model.source(found.name)
     if not calibrated:
         source = f"1 is the threshold of each sequence: {source}"
     elif trust != 1.0:

@@ -33,10 +33,10 @@ def model(plans, model_names):
         return SimpleNamespace(
             plans=plans.override(overrides, "test"),
             request=SimpleNamespace(threshold=threshold),
-            threshold_source="user" if threshold else "of healthy cases",
-            own_source="of healthy cases",
+            source=lambda _: "user" if threshold else "of healthy cases",
+            joint_source=lambda _: "of healthy cases",
+            joint_trust=lambda _: joint_trust,
             is_calibrated=lambda _: True,
-            checkpoint=SimpleNamespace(joint_trust=joint_trust),
             knows_joint=lambda _: joint is not None,
             joint_threshold=lambda _: joint,
             names=model_names,
