@@ -118,8 +118,10 @@ class Model:
             method=plans.method.name,
             preset=plans.method.preset,
             configuration=plans.configuration.name,
+            voxel_mm=max(plans.configuration.spacing_mm),
             training_set=plans.training_set,
             training_steps=self.checkpoint.step,
+            fine_tuned=bool(plans.training.pretrained),
             threshold_source=source,
         )
 

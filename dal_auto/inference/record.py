@@ -22,6 +22,9 @@ class ModelNames(Kept):
     Parameters
     ----------
     run : the run, or the model's file
+    voxel_mm : longest edge of the grid's voxels
+    training_steps : 0 of a method that takes none
+    fine_tuned : whether it started from the weights of another model
     threshold_source : where its thresholds come from, in words
     """
 
@@ -30,8 +33,10 @@ class ModelNames(Kept):
     method: str
     preset: str
     configuration: str
+    voxel_mm: float
     training_set: str
     training_steps: int
+    fine_tuned: bool
     threshold_source: str
 
 

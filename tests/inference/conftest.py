@@ -188,8 +188,10 @@ def model_names() -> ModelNames:
         method="DAL",
         preset="robust",
         configuration="paper",
+        voxel_mm=1.4,
         training_set="IXI",
-        training_steps=5,
+        training_steps=5000,
+        fine_tuned=False,
         threshold_source="user: --threshold",
     )
 
