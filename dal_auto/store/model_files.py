@@ -128,7 +128,8 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
     Raises
     ------
     UsageError
-        if nothing fits, or several runs do: the message lists them.
+        if nothing fits, several runs do (the message lists them), or what `name` names is of
+        another method.
     MissingInput, InputError
         if `name` is a file that is missing, or whose card is missing or does not fit.
     """
@@ -139,11 +140,11 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
                 "this version of dal_auto comes without a model: train one (`dal_train`), or "
                 "install a file (`dal_models install FILE`)"
             )
-        model.card()
+        _require_method(model, method)
         return model
     if name is not None and Path(name).suffix == ".safetensors":
         named = ModelFile(Path(name).resolve())
-        named.card()
+        _require_method(named, method)
         return named
     if method is None and name is None:
         own = any(run.method == MAIN_METHOD for run in complete_runs())
@@ -151,3 +152,9 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
             return choose_model(name=SHIPPED)
         method = MAIN_METHOD
     return choose_run(method, name)
+
+
+def _require_method(model: ModelFile, method: str | None) -> None:
+    own = model.card().method
+    if method is not None and method.lower() != own.lower():
+        raise UsageError(f"-r {model} is a model of {own}, and -m says {method}: leave one out")

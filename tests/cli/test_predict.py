@@ -129,6 +129,7 @@ def test_every_option_is_heard(scans: Callable[..., Path], start: Started) -> No
         (["--threshold", "nan"], "'nan' is not a threshold: a number above 0"),
         (["--threshold", "high"], "'high' is not a threshold: a number above 0"),
         (["--overwrite"], "unknown option --overwrite"),
+        (["--sequence", "PD"], "unknown sequence 'PD'; known: T1, T2, FLAIR"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -150,6 +151,8 @@ def test_one_file_is_a_case_of_its_own(scans: Callable[..., Path], start: Starte
         ("sub-1_ses-2_FLAIR.nii.gz", [], {"sub-1_ses-2": {"FLAIR"}}),
         ("t1.nii", [], {"scans": {"T1"}}),
         ("head.nii.gz", ["--sequence", "T2"], {"head": {"T2"}}),
+        ("head.nii.gz", ["--sequence", "t1w"], {"head": {"T1"}}),
+        ("head.nii.gz", ["--sequence", "Flair"], {"head": {"FLAIR"}}),
     ):
         code, asked = start(root / name, *options)
         assert code == 0
