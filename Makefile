@@ -57,7 +57,7 @@ help:
 	@echo "setting up .venv: done"
 
 demo: .venv/.ready
-	DAL_HOME=./demo .venv/bin/dal_demo
+	.venv/bin/dal_demo
 
 # Every step goes on where it was, so that it may be stopped at any time. Each training starts from
 # the weights of the one before; its results have a folder of their own, so that each is "the" DAL.

@@ -2,6 +2,7 @@
 
 DalError
 ├── InputError          a file or folder is not what it should be: finding, place, remedy
+│   └── MissingInput    what the command line names is not there
 ├── PlansError          a value in the plans breaks a rule
 ├── UsageError          the commands were asked for something that is not there
 ├── MissingDependency   an optional tool is not installed
@@ -54,6 +55,10 @@ class InputError(DalError):
         super().__init__(f"{legible(str(file))}: {finding}. {remedy}")
 
 
+class MissingInput(InputError):
+    """A file or folder that the command line names is not there."""
+
+
 class PlansError(DalError):
     """A value in the plans breaks a rule."""
 
@@ -104,6 +109,10 @@ class CaseFailed(DalError):
     def __init__(self, case_id: str, step: str, cause: str) -> None:
         self.case_id, self.step, self.cause = case_id, step, cause
         super().__init__(f"case {case_id} failed at {step}: {cause}")
+
+
+#: What has to be asked otherwise: nothing was done.
+WRONG_USAGE = (UsageError, PlansError, MissingInput)
 
 
 def legible(text: str) -> str:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from dal_auto.case import Shape
 from dal_auto.choices import SkullStripper
-from dal_auto.errors import InputError, PlansError
+from dal_auto.errors import InputError, MissingInput, PlansError
 from dal_auto.schema import FileName, Section, ours, paper
 from dal_auto.scoring.joint import JointRule
 
@@ -279,13 +279,17 @@ def read_assignments(path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    MissingInput
+        if there is no such file.
     InputError
-        if the file cannot be read, or holds no JSON object.
+        if it cannot be read, or holds no JSON object.
     """
     remedy = "A plans file is JSON like plans.json, or some of its sections."
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # not there, not UTF-8, or not JSON
+    except FileNotFoundError:
+        raise MissingInput(path, "no such file", remedy) from None
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, or not JSON
         raise InputError(path, f"it cannot be read as JSON ({error})", remedy) from error
     if not isinstance(content, dict):
         raise InputError(path, "it holds no JSON object", remedy)

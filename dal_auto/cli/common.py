@@ -1,6 +1,7 @@
 """What all commands share: strict parsing, logging, and errors as exit codes.
 
-0: done; 1: failed, or some cases failed (they are listed, the others are done); 2: usage.
+0: done; 1: failed, or some cases failed (they are listed, the others are done); 2: wrong usage,
+nothing was done; 130, 143: ended by Ctrl-C or SIGTERM, and may be run again to go on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import NoReturn
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 import dal_auto
-from dal_auto.errors import DalError
+from dal_auto.errors import WRONG_USAGE, DalError
 from dal_auto.store.atomic import disk_trouble
 from dal_auto.workers import Workforce, available_cores
 
@@ -213,7 +214,7 @@ def run_command(
     command: Callable[[argparse.Namespace], int],
     arguments: Sequence[str] | None,
 ) -> int:
-    """Parse, set up logging, run; turn our own errors into one line and exit code 1."""
+    """Parse, set up logging, run; turn our own errors into one line and an exit code."""
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,
@@ -231,7 +232,7 @@ def run_command(
             return command(options)
         except DalError as error:
             logger.error("%s: error: %s", parser.prog, error, exc_info=options.debug)
-            return 1
+            return 2 if isinstance(error, WRONG_USAGE) else 1
         except OSError as error:
             if (trouble := disk_trouble(error)) is None:
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dal_auto.choices import LAYOUTS, OUTPUTS
 from dal_auto.cli import common
+from dal_auto.datasets.filenames import SYNONYMS, sequence_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "default: your own run of DAL, else the shipped model",
     )
     parser.add_argument(
-        "--sequence", metavar="SEQ", help="what every image is, where names do not tell"
+        "--sequence",
+        type=_sequence,
+        metavar="SEQ",
+        help="what every image is, where names do not tell: T1, T2 or FLAIR",
     )
     parser.add_argument(
         "--stripped",
@@ -60,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--threshold",
         type=common.number("a threshold"),
-        help="for the masks (default: the run's practical threshold)",
+        help="for the masks of the sequences' maps, not of the joint map (default: the model's "
+        "practical threshold of each sequence)",
     )
     parser.add_argument(
         "--resume",
@@ -72,6 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     common.add_workers(parser)
     common.add_common(parser)
     return common.run_command(parser, _run, arguments)
+
+
+def _sequence(text: str) -> str:
+    """As names of files tell it: ``t1`` and ``T1w`` are T1."""
+    found = sequence_of(text)
+    if found is None:
+        known = ", ".join(dict.fromkeys(SYNONYMS.values()))
+        raise argparse.ArgumentTypeError(f"unknown sequence {text!r}; known: {known}")
+    return found
 
 
 def _outputs(text: str) -> frozenset[str]:

@@ -66,14 +66,18 @@ def is_bids(root: Path) -> bool:
     return len(subjects) >= (1 if described else 2)
 
 
-def find_cases(root: Path, dataset: str) -> list[RawCase]:
+def find_cases(root: Path, dataset: str, *, lesions: bool = True) -> list[RawCase]:
     """The cases of a BIDS folder, sorted by id, with lesion and brain masks of the derivatives, or
     from beside the images.
+
+    Parameters
+    ----------
+    lesions : whether lesion masks are wanted; without, a case may have several
 
     Raises
     ------
     InputError
-        if a case has several lesion masks.
+        if lesion masks are wanted, and a case has several.
     """
     _tell_left_out(_anat(root))
     cases = cases_from(_files(_anat(root)), dataset)
@@ -82,7 +86,7 @@ def find_cases(root: Path, dataset: str) -> list[RawCase]:
     for pipeline in sorted((root / "derivatives").glob("[!.]*")):
         folders += [*_anat(pipeline), *_without_anat(pipeline)]
     for file in _files(folders):
-        if file.suffix in ("mask", "dseg"):
+        if file.suffix in ("mask", "dseg") and (lesions or not _names_lesion(file)):
             masks[file.case_id].append(file)
     return [_with_masks(case, masks[case.case_id]) for case in cases]
 

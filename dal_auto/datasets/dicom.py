@@ -11,12 +11,14 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from dal_auto.case import RawCase
 from dal_auto.errors import InputError
 from dal_auto.images import write_image
 from dal_auto.images.dicom import Header, Series, dicom_files, find_series, read_series
+from dal_auto.workers.bars import progress
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,19 @@ _DESCRIBED = (
 _NO_MAGNITUDES = {"P", "PHASE", "PHASE MAP", "R", "I", "REAL", "IMAGINARY", "T1 MAP", "T2 MAP"}
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A series that may be a sequence of its examination.
+
+    Parameters
+    ----------
+    doubt : why it is taken only because the user says what it is; None if nothing is against it
+    """
+
+    series: Series
+    doubt: str | None
+
+
 def is_dicom_folder(folder: Path) -> bool:
     """Whether there is a DICOM file at or below `folder`."""
     return folder.is_dir() and next(dicom_files(folder), None) is not None
@@ -63,22 +78,23 @@ def find_cases(
     Parameters
     ----------
     target : folder of the NIfTI files, ``<case>_<sequence>.nii.gz``; no other header is kept
-    sequence : what every series is, whatever it says
+    sequence : what every series is, whatever it says. What speaks against a series is then a
+        warning; one without such a doubt is preferred
 
     Raises
     ------
     InputError
         if no series is a T1, T2 or FLAIR, or slices of every such one are missing.
     """
-    studies: dict[str, dict[str, list[Series]]] = defaultdict(lambda: defaultdict(list))
+    logger.info("reading the headers of the DICOM files in %s", folder)
+    studies: dict[str, dict[str, list[_Candidate]]] = defaultdict(lambda: defaultdict(list))
     reasons: list[str] = []
     for series in find_series(folder):
         told = sequence or sequence_of(series.first)
-        found = reason_against(series)
-        if sequence is None:  # else the user has decided between tags and name
-            found = found or _contradiction(series.first, told)
+        doubt = _doubt(series, told)
+        found = _not_mr(series) or (None if sequence else doubt)
         if found is None and told is not None:
-            studies[series.first.study][told].append(series)
+            studies[series.first.study][told].append(_Candidate(series, doubt))
         else:
             reasons.append(f"{series}: {found or 'neither its tags nor its name tell a sequence'}")
     for reason in reasons:
@@ -92,7 +108,7 @@ def find_cases(
         )
     cases = [
         _write_case(f"study-{study}", by_sequence, target, dataset)
-        for study, by_sequence in sorted(studies.items())
+        for study, by_sequence in progress("convert", "examination", sorted(studies.items()))
     ]
     faults = [case.fault for case in cases if case.fault is not None]
     if len(faults) == len(cases):
@@ -100,11 +116,16 @@ def find_cases(
     return cases
 
 
-def reason_against(series: Series) -> str | None:
-    """Why a series is no plain scan of a brain's anatomy; None if it may be one."""
+def _not_mr(series: Series) -> str | None:
+    """What no word of the user can make up for."""
+    modality = series.first.modality
+    return None if modality == "MR" else f"its modality is {modality or 'not said'}, not MR"
+
+
+def _doubt(series: Series, told: str | None) -> str | None:
+    """Why a series is no plain scan of a brain's anatomy, or not the sequence that it is taken
+    for; None if it may be."""
     header = series.first
-    if header.modality != "MR":
-        return f"its modality is {header.modality or 'not said'}, not MR"
     if series.slices < _FEWEST_SLICES:
         return f"it has {series.slices} slices"
     words = _words(header.description)
@@ -118,7 +139,10 @@ def reason_against(series: Series) -> str | None:
         return "it was taken with a contrast agent"
     if _NO_MAGNITUDES & set(header.image_type[2:]):
         return "it holds no magnitudes"
-    return None
+    tagged = sequence_of(header)
+    if tagged not in (told, None):
+        return f"its tags or its name say {tagged}"
+    return _contradiction(header, tagged)
 
 
 def _contradiction(header: Header, told: str | None) -> str | None:
@@ -155,19 +179,28 @@ def sequence_of(header: Header) -> str | None:
 
 
 def _write_case(
-    case_id: str, by_sequence: dict[str, list[Series]], target: Path, dataset: str
+    case_id: str, by_sequence: dict[str, list[_Candidate]], target: Path, dataset: str
 ) -> RawCase:
     images, dicom, fault = {}, {}, None
     for sequence, several in sorted(by_sequence.items()):
-        for taken in sorted(several, key=_preference):
+        for candidate in sorted(several, key=_preference):
+            taken = candidate.series
             try:
                 array, grid = read_series(taken)
             except InputError as error:
                 logger.warning("%s: %s is left out: %s", case_id, taken, error)
                 fault = fault or error
                 continue
-            others = [one for one in several if one is not taken]
+            others = [one.series for one in several if one is not candidate]
             logger.info("%s: %s is %s%s", case_id, sequence, taken, _besides(others))
+            if candidate.doubt is not None:
+                logger.warning(
+                    "%s: %s is taken as %s because --sequence says so; against it: %s",
+                    case_id,
+                    taken,
+                    sequence,
+                    candidate.doubt,
+                )
             images[sequence] = target / f"{case_id}_{sequence}.nii.gz"
             write_image(images[sequence], array, grid)
             dicom[sequence] = tuple(header.file for header in taken.headers)
@@ -175,11 +208,14 @@ def _write_case(
     return RawCase(dataset, case_id, case_id, images, dicom=dicom, fault=None if images else fault)
 
 
-def _preference(series: Series) -> tuple[bool, float, int, float, str]:
-    """Originals first, then the smallest voxels, then the most slices, then the earliest."""
+def _preference(candidate: _Candidate) -> tuple[bool, bool, float, int, float, str]:
+    """Those without a doubt first, then originals, then the smallest voxels, then the most slices,
+    then the earliest."""
+    series = candidate.series
     derived, number = "DERIVED" in series.first.image_type, series.first.number
     order = float(number) if number.isdecimal() else math.inf
-    return derived, round(series.widest_mm, 1), -series.slices, order, number
+    doubtful = candidate.doubt is not None
+    return doubtful, derived, round(series.widest_mm, 1), -series.slices, order, number
 
 
 def _besides(others: Iterable[Series]) -> str:

@@ -45,7 +45,7 @@ def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
     Raises
     ------
     InputError
-        if the folder is missing, holds no image or none that is recognised, or if two files
+        if the folder holds no image or none that is recognised, or if two files
         claim the same sequence of the same case.
     """
     images = _images(folder)
@@ -115,9 +115,6 @@ def case_of_file(path: Path, sequence: str | None = None) -> RawCase:
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        what = "it is a file, not a folder" if folder.exists() else "no such file or folder"
-        raise InputError(folder, what, "Name a scan, or a folder that holds some.")
     images = image_entries(folder)
     say_what_is_left_out(folder)
     if not images:

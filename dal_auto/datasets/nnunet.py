@@ -33,23 +33,28 @@ def is_nnunet(root: Path) -> bool:
         return False
 
 
-def find_cases(root: Path, dataset: str) -> list[RawCase]:
+def find_cases(root: Path, dataset: str, *, lesions: bool = True) -> list[RawCase]:
     """The training cases of an nnU-Net folder, sorted by id; test cases have no masks.
 
-    T1 and T2 are known by the names of the channels. By nnU-Net's contract all channels of a case
-    share one grid; whether the skull is on is to be measured. Where ``dataset.json`` lists the
+    T1, T2 and FLAIR are known by the names of the channels. By nnU-Net's contract all channels of a
+    case share one grid; whether the skull is on is to be measured. Where ``dataset.json`` lists the
     files (version 2's key ``dataset``), these are taken.
+
+    Parameters
+    ----------
+    lesions : whether lesion masks are wanted; without, the labels do not matter
 
     Raises
     ------
     InputError
-        if ``dataset.json`` cannot be read, no channel is a T1 or T2, two channels have the same
-        name, the images are not NIfTI, or the labels hold one to be ignored.
+        if ``dataset.json`` cannot be read, no channel is a T1, T2 or FLAIR, two channels have the
+        same name, the images are not NIfTI, or the labels hold one to be ignored.
     """
     description = root / "dataset.json"
     content = _read(description)
     channels = _channels(content, description)
-    _check_labels(content, description)
+    if lesions:
+        _check_labels(content, description)
     listed = content.get("dataset")
     if listed is None:
         images, masks = _numbered_files(root, channels)
@@ -58,7 +63,12 @@ def find_cases(root: Path, dataset: str) -> list[RawCase]:
     claims = ClaimedState(coregistered=True)
     return [
         RawCase(
-            dataset, case, case, dict(sorted(images[case].items())), masks.get(case), claims=claims
+            dataset,
+            case,
+            case,
+            dict(sorted(images[case].items())),
+            masks.get(case) if lesions else None,
+            claims=claims,
         )
         for case in sorted(images)
     ]
@@ -70,7 +80,7 @@ def channels_of(root: Path) -> dict[int, str]:
     Raises
     ------
     InputError
-        if it cannot be read, no channel is a T1 or T2, or two channels have the same name.
+        if it cannot be read, no channel is a T1, T2 or FLAIR, or two channels have the same name.
     """
     description = root / "dataset.json"
     return _channels(_read(description), description)
@@ -145,11 +155,11 @@ def _channels(content: dict[str, Any], description: Path) -> dict[int, str]:
         )
     known = {int(number): sequence_of(str(name)) for number, name in names.items()}
     channels = {number: sequence for number, sequence in known.items() if sequence is not None}
-    if not {"T1", "T2"} & set(channels.values()):
+    if not channels:
         raise InputError(
             description,
-            f"no channel is a plain T1 or T2: {', '.join(map(str, names.values()))}",
-            'Name the channels "T1" and "T2" there.',
+            f"no channel is a plain T1, T2 or FLAIR: {', '.join(map(str, names.values()))}",
+            'Name the channels "T1", "T2" or "FLAIR" there.',
         )
     if len(set(channels.values())) < len(channels):
         raise InputError(

@@ -13,7 +13,7 @@ from dal_auto.case import RawCase
 from dal_auto.datasets import bids, case_list, dicom, folder, nnunet
 from dal_auto.datasets.entries import image_entries
 from dal_auto.datasets.filenames import stem_of
-from dal_auto.errors import InputError, UsageError
+from dal_auto.errors import InputError, MissingInput, UsageError
 from dal_auto.images.dicom import is_dicom
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,39 @@ _OURS = re.compile(r".+_[^_]+_(anomaly|mask|pseudo-healthy|anatomy|brain-mask)(_
 CONVERTED = "scans"
 
 
+def require_apart(source: Path, output: Path) -> None:
+    """Before anything is written to `output`: see that it is not among the scans.
+
+    Raises
+    ------
+    MissingInput
+        if there is no such `source`.
+    UsageError
+        if `output` is the folder of the scans or their list, or lies inside it. Of a BIDS tree,
+        `derivatives` is for that.
+    """
+    if not source.exists():
+        what = "no such file or folder"
+        raise MissingInput(source, what, "Name a scan, a list, or a folder that holds scans.")
+    if source.is_file():
+        if output.resolve() in (source.absolute().parent.resolve(), source.resolve().parent):
+            raise _holds(output, source)
+        return
+    folder, target = source.resolve(), output.resolve()
+    if target == folder:
+        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
+    derivatives = folder / "derivatives"
+    if folder in target.parents and derivatives not in (target, *target.parents):
+        raise UsageError(
+            f"{output} lies inside {source}, which holds the scans: name a folder beside it for "
+            f"the maps with -o, or one in {derivatives}"
+        )
+
+
 def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[RawCase]:
-    """The cases at `source`; never what an earlier prediction wrote.
+    """The cases at `source`, without lesion masks; never what an earlier prediction wrote.
+
+    DICOM series are converted, so that the caller has claimed `output`, see `require_apart`.
 
     Parameters
     ----------
@@ -37,35 +68,43 @@ def find_scans(source: Path, output: Path, sequence: str | None = None) -> list[
     Raises
     ------
     UsageError
-        if the output folder is the one that holds the scans.
+        if the output folder is one that holds scans or their masks.
     InputError
         if there is no scan, or nothing but our own outputs.
     """
-    _require_apart(source, output)
+    cases = _cases_at(source, output, sequence)
+    if not cases:
+        raise InputError(source, "it holds no T1, T2 or FLAIR scan", "Name a folder that does.")
+    _require_others_apart(cases, output)
+    _say_which_are_alike(source, cases)
+    return cases
+
+
+def _cases_at(source: Path, output: Path, sequence: str | None) -> list[RawCase]:
     if case_list.is_list(source):
-        cases = case_list.find_cases(source, sequence)
-        _say_which_are_alike(source, cases)
-        return cases
+        return case_list.find_cases(source, sequence)
     if source.is_file():
         return [_single_file(source, sequence)]
     if sequence is None and nnunet.is_nnunet(source):
-        cases = nnunet.find_cases(source, folder.DATASET)
         if further := image_entries(source / "imagesTs"):
             logger.warning(
                 "%s: its %d images are left out; name that folder with -i to predict them",
                 source / "imagesTs",
                 len(further),
             )
-    elif sequence is None and bids.is_bids(source):
-        cases = bids.find_cases(source, folder.DATASET)
-    elif not image_entries(source) and dicom.is_dicom_folder(source):
-        cases = dicom.find_cases(source, output / CONVERTED, folder.DATASET, sequence)
-    else:
-        cases = _in_flat_folder(source, sequence)
-    if not cases:
-        raise InputError(source, "it holds no T1, T2 or FLAIR scan", "Name a folder that does.")
-    _say_which_are_alike(source, cases)
-    return cases
+        return nnunet.find_cases(source, folder.DATASET, lesions=False)
+    if sequence is None and bids.is_bids(source):
+        return bids.find_cases(source, folder.DATASET, lesions=False)
+    if not image_entries(source) and dicom.is_dicom_folder(source):
+        target = output / CONVERTED
+        here, there = source.resolve(), target.resolve()
+        if here == there or here in there.parents or there in here.parents:
+            raise UsageError(
+                f"{source}: the images of its series would be written to {target}, among its own "
+                "files: name another folder for the maps with -o"
+            )
+        return dicom.find_cases(source, target, folder.DATASET, sequence)
+    return _in_flat_folder(source, sequence)
 
 
 def _say_which_are_alike(source: Path, cases: Sequence[RawCase]) -> None:
@@ -83,17 +122,20 @@ def _say_which_are_alike(source: Path, cases: Sequence[RawCase]) -> None:
             )
 
 
-def _require_apart(source: Path, output: Path) -> None:
-    """The folder of the scans is not written into; of a BIDS tree, `derivatives` is for that."""
-    folder, target = source.resolve(), output.resolve()
-    if target == folder:
-        raise UsageError(f"{output} holds the scans: name another folder for the maps with -o")
-    derivatives = folder / "derivatives"
-    if folder in target.parents and derivatives not in (target, *target.parents):
-        raise UsageError(
-            f"{output} lies inside {source}, which holds the scans: name a folder beside it for "
-            f"the maps with -o, or one in {derivatives}"
-        )
+def _require_others_apart(cases: Sequence[RawCase], output: Path) -> None:
+    """No folder that holds an image or a mask of a case is written into: a list may name any."""
+    target = output.resolve()
+    for case in cases:
+        for file in filter(None, (*case.sequences.values(), case.brain_mask)):
+            if target in (file.absolute().parent.resolve(), file.resolve().parent):
+                raise _holds(output, file)
+
+
+def _holds(output: Path, file: Path) -> UsageError:
+    return UsageError(
+        f"{output} holds {file.name}, which is one of the inputs: name another folder for the maps "
+        "with -o"
+    )
 
 
 def _single_file(path: Path, sequence: str | None) -> RawCase:

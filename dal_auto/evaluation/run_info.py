@@ -54,7 +54,7 @@ def read_run_info(runs: Sequence[Run]) -> tuple[dict[Run, RunInfo], list[str]]:
         found[run] = RunInfo(
             plans=checkpoint.plans,
             thresholds=checkpoint.thresholds,
-            threshold_source=checkpoint.threshold_source,
+            threshold_source=checkpoint.sources,
             selection_cases=frozenset(checkpoint.progress.get("selection_cases", ())),
             model=run.checkpoint_sha256(),
             versions=_versions(run, problems),

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dal_auto.errors import DalError
+from dal_auto.errors import DalError, UsageError, did_you_mean
 from dal_auto.scoring.lesionwise import LesionScore
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
@@ -193,6 +193,26 @@ def evaluated_datasets(runs: Sequence[Run]) -> list[str]:
     """Names of all annotated datasets that any of the runs was evaluated on."""
     folders = (path for run in runs for path in (run.folder / "evaluation").glob("*"))
     return sorted({path.name for path in folders if path.is_dir() and path.name != HELD_OUT})
+
+
+def kept_datasets(runs: Sequence[Run], names: Sequence[str] | None) -> list[str]:
+    """Those of `evaluated_datasets` that are asked for, in any case of letters; None: all.
+
+    Raises
+    ------
+    UsageError
+        if nothing is kept of one of them, or nothing at all.
+    """
+    kept = {name.lower(): name for name in evaluated_datasets(runs)}
+    if not kept:
+        raise UsageError("no scores are kept of these runs: evaluate first, without --report-only")
+    asked = list(kept) if names is None else [name.lower() for name in names]
+    if unknown := [name for name in names or () if name.lower() not in kept]:
+        near = did_you_mean(unknown[0], kept.values())
+        raise UsageError(
+            f"no scores are kept of {', '.join(unknown)}.{near} Kept: {', '.join(kept.values())}"
+        )
+    return sorted({kept[name] for name in asked})
 
 
 def is_scored(folder: Path, stem: str, made_from: Origin) -> bool:

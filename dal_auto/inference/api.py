@@ -71,7 +71,8 @@ def load_model(
     model : a run's folder or a part of its name, a ``.safetensors`` file, or "shipped"; by default
         your own run of DAL, else the shipped model
     device : "cuda", "cuda:1", "mps" or "cpu"; by default the best there is
-    threshold : for the masks; by default the model's practical threshold of each sequence
+    threshold : for the masks of the sequences' maps; by default the model's practical threshold of
+        each. The joint map keeps the model's own
 
     Raises
     ------

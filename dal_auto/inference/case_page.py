@@ -11,9 +11,11 @@ from dal_auto.datasets.registry import is_simulated
 from dal_auto.inference.record import ModelNames
 from dal_auto.pages.page import VIEWER, write_page
 from dal_auto.pages.volumes import ViewerVolumes
-from dal_auto.store.model_files import SHIPPED
 
-DEMO = "demo"  # a configuration
+#: From voxels of this size on small lesions are lost.
+_COARSE_MM = 3.0
+#: What fewer steps from nothing come to is no model (docs/quality.md).
+_FEW_STEPS = 1000
 
 
 def viewer_name(case_id: str, sequence: str) -> str:
@@ -58,20 +60,20 @@ def write_case_page(
 
 def model_warnings(model: ModelNames) -> list[str]:
     """What the model itself cannot stand for."""
-    if model.run == SHIPPED:
-        return [
-            "The model in the package is small and coarse (4 mm), and was trained on drawn heads "
-            "only: it misses small and faint lesions."
-        ]
     lines = []
     if is_simulated(model.training_set, paths.raw()):
         lines.append(
             f"The model was trained on {model.training_set}, which is simulated: it has seen no "
             "patient."
         )
-    if model.configuration == DEMO:
+    if 0 < model.training_steps < _FEW_STEPS and not model.fine_tuned:
         lines.append(
-            f"The model is demo-sized (configuration “{DEMO}”): it shows that the pipeline runs, "
-            "not what the method can find."
+            f"The model was trained for {model.training_steps} steps only: it shows that the "
+            "pipeline runs, not what the method can find."
+        )
+    elif model.voxel_mm >= _COARSE_MM:
+        lines.append(
+            f"The model is coarse (voxels of {model.voxel_mm:g} mm): it misses small and faint "
+            "lesions."
         )
     return lines

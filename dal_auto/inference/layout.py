@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,14 +10,17 @@ import dal_auto
 from dal_auto.choices import LayoutName
 from dal_auto.errors import UsageError
 from dal_auto.inference.native_map import JOINT
+from dal_auto.inference.record import read_records
 from dal_auto.store.atomic import write_json, write_text
 
 #: Kinds of volumes, in the order in which they are listed.
 KINDS = ("anomaly", "mask", "pseudo-healthy", "brain-mask", "anatomy")
 _SUFFIXES = {"T1": "T1w", "T2": "T2w"}
 _NAMELESS = "sub-"
+_GENERATOR = "dal_auto"
 _NOT_BIDS = """records/
 logs/
+old/
 scans/
 index.html
 cases.csv
@@ -85,11 +89,16 @@ def claim_layout(layout: LayoutName, output: Path, case_ids: list[str]) -> None:
     Raises
     ------
     UsageError
-        if two cases would have the same BIDS name, or one has none.
+        if two cases would have the same BIDS name, one of them perhaps of an earlier run, if a case
+        has none, or if the folder is another program's.
     """
     if layout == "flat":
         return
-    named: dict[str, str] = {}
+    named = {
+        bids_entities(record.case): record.case
+        for record in read_records(output)
+        if any(name.startswith(_bids_stem(record.case)) for name in record.files)
+    }
     for case_id in case_ids:
         if bids_entities(case_id) == _NAMELESS:
             raise UsageError(
@@ -98,19 +107,32 @@ def claim_layout(layout: LayoutName, output: Path, case_ids: list[str]) -> None:
         other = named.setdefault(bids_entities(case_id), case_id)
         if other != case_id:
             raise UsageError(
-                f"--layout bids: {other} and {case_id} would both be {bids_entities(case_id)}. "
-                "Rename one of them."
+                f"--layout bids: {other} and {case_id} would both be {bids_entities(case_id)} in "
+                f"{output}. Rename one of them, or name another folder with -o."
             )
+    description = output / "dataset_description.json"
+    if description.exists() and not _is_ours(description):
+        raise UsageError(
+            f"{description}: another program's dataset is in this folder. Name another with -o."
+        )
     write_json(
-        output / "dataset_description.json",
+        description,
         {
             "Name": "Anomaly maps by dal_auto",
             "BIDSVersion": "1.10.0",
             "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "dal_auto", "Version": dal_auto.__version__}],
+            "GeneratedBy": [{"Name": _GENERATOR, "Version": dal_auto.__version__}],
         },
     )
     write_text(output / ".bidsignore", _NOT_BIDS)
+
+
+def _is_ours(description: Path) -> bool:
+    try:
+        content = json.loads(description.read_text(encoding="utf-8-sig"))
+        return any(one["Name"] == _GENERATOR for one in content["GeneratedBy"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return False
 
 
 def _bids_stem(case_id: str) -> str:

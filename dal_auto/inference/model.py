@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,8 @@ from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.scoring.joint import joint_key
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
+
+_USERS = "user: --threshold"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,48 +44,85 @@ class Model:
         }
 
     def threshold(self, sequence: str, variant: str) -> float:
-        """The score from which on a voxel is in the mask."""
+        """The score from which on a voxel is in the mask of a sequence's map."""
         if self.request.threshold is not None:
             return self.request.threshold
         return self.checkpoint.thresholds[threshold_key(sequence, variant)]
 
-    def joint_threshold(self, sequences: Iterable[str]) -> float:
+    def thresholds_in_joint(self, variants: Mapping[str, str]) -> dict[str, float]:
+        """What the score of each sequence is divided by in the joint map: the model's own
+        thresholds, whatever the user named for the masks of the sequences' maps.
+
+        Parameters
+        ----------
+        variants : sequence → variant of its score
+        """
+        if not self.is_calibrated(variants):
+            return {name: self.threshold(name, variant) for name, variant in variants.items()}
+        return {
+            name: self.checkpoint.thresholds[threshold_key(name, variant)]
+            for name, variant in variants.items()
+        }
+
+    def is_calibrated(self, sequences: Collection[str]) -> bool:
+        """Whether the model has practical thresholds of all these sequences."""
+        return set(sequences) <= _calibrated(self.checkpoint)
+
+    def joint_threshold(self, sequences: Collection[str]) -> float:
         """The threshold of the joint map of some sequences, in multiples of theirs.
 
-        It is 1 where the user named a threshold, and for models that were made before there was
-        one.
+        It is 1 for models that were made before there was one, and for those without thresholds.
         """
         if not self.knows_joint(sequences):
             return 1.0
         return self.checkpoint.joint_thresholds[joint_key(sequences)]
 
-    def knows_joint(self, sequences: Iterable[str]) -> bool:
+    def knows_joint(self, sequences: Collection[str]) -> bool:
         """Whether the joint map of some sequences has a threshold of its own."""
         known = joint_key(sequences) in self.checkpoint.joint_thresholds
-        return known and self.request.threshold is None
+        return known and self.is_calibrated(sequences)
 
-    @property
-    def threshold_source(self) -> str:
-        """Where the threshold comes from, in words."""
+    def source(self, sequence: str) -> str:
+        """Where the threshold of a sequence's map comes from, in words."""
         if self.request.threshold is not None:
-            return "user: --threshold"
+            return _USERS
+        return self._exceeded_in(self.checkpoint.source_of(sequence))
+
+    def joint_source(self, sequences: Collection[str]) -> str:
+        """Where the threshold of the joint map of some sequences comes from, in words."""
+        if not self.is_calibrated(sequences):
+            return _USERS
+        if self.knows_joint(sequences):
+            return self._exceeded_in(self.checkpoint.source_of(joint_key(sequences)))
+        return self._exceeded_in(self.checkpoint.sources)
+
+    def joint_trust(self, sequences: Collection[str]) -> float:
+        """Power that this joint threshold was raised to, see `Checkpoint.joint_trust`."""
+        return self.checkpoint.trust_of(joint_key(sequences))
+
+    def _exceeded_in(self, cases: str) -> str:
         rate = self.plans.scoring.false_positive_rate
-        cases = self.checkpoint.threshold_source or "healthy cases"
-        return f"exceeded by {rate:.2%} of the brain voxels in the median of {cases}"
+        of = cases or "healthy cases"
+        return f"exceeded by {rate:.2%} of the brain voxels in the median of {of}"
 
     @property
     def names(self) -> ModelNames:
         """What tells this model from others."""
-        plans = self.plans
+        plans, source = self.plans, self._exceeded_in(self.checkpoint.sources)
+        if self.request.threshold is not None:
+            own = f", for the maps of the sequences; of the joint map: {source}"
+            source = _USERS + (own if self.is_calibrated(plans.sequences) else "")
         return ModelNames(
             run=str(self.run),
             model_sha256=self.request.model_sha256,
             method=plans.method.name,
             preset=plans.method.preset,
             configuration=plans.configuration.name,
+            voxel_mm=max(plans.configuration.spacing_mm),
             training_set=plans.training_set,
             training_steps=self.checkpoint.step,
-            threshold_source=self.threshold_source,
+            fine_tuned=bool(plans.training.pretrained),
+            threshold_source=source,
         )
 
 
@@ -107,13 +146,18 @@ def load_model(
     plans = checkpoint.plans
     request = Request(run.checkpoint_sha256(), plans.preprocessing, save, threshold, layout)
     if threshold is None:
-        known = {key.split("/")[0] for key in checkpoint.thresholds}
+        known = _calibrated(checkpoint)
         if missing := [name for name in plans.sequences if name not in known]:
             remedy = "Resume its training with dal_train, or give --threshold."
             if known:  # it ended, in a version that left out what no calibration case had
                 remedy = "Find them with dal_models calibrate, or give --threshold."
             raise UsageError(f"{run} has no practical threshold for {', '.join(missing)}. {remedy}")
     return Model(run, checkpoint, checkpoint.build(device), request, device)
+
+
+def _calibrated(checkpoint: Checkpoint) -> set[str]:
+    """The sequences that have a practical threshold."""
+    return {key.split("/")[0] for key in checkpoint.thresholds}
 
 
 def check_atlas(checkpoint: Checkpoint) -> None:

@@ -112,14 +112,13 @@ def joint_prediction(
     The first score of the method counts, as everywhere in the outputs. Where a sequence does not
     show the brain, the others have the say.
     """
-    scores, thresholds = {}, {}
+    scores, variants = {}, {}
     for sequence, prediction in predictions.items():
-        variant, scores[sequence] = next(iter(prediction.anomaly.items()))
-        thresholds[sequence] = model.threshold(sequence, variant)
+        variants[sequence], scores[sequence] = next(iter(prediction.anomaly.items()))
     plan = model.plans.scoring
     score = joint_score(
         scores,
-        thresholds,
+        model.thresholds_in_joint(variants),
         plan.joint,
         plan.joint_weights,
         case.shown,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,12 +34,12 @@ from dal_auto.inference.picture import draw_map
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
 from dal_auto.inference.record import (
+    OLD,
     MapRecord,
     PredictionRecord,
-    files_set_aside,
-    forget_set_aside,
     record_path,
     set_aside,
+    settle,
 )
 from dal_auto.inference.remark import flags_of, texts
 from dal_auto.inference.sidecar import sidecar
@@ -47,6 +48,8 @@ from dal_auto.pages.volumes import viewer_volumes
 from dal_auto.store.atomic import write_json
 from dal_auto.store.kept import sha256_of
 from dal_auto.workers.threads import side_by_side
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,8 @@ class Export:
 
 
 def write_outputs(export: Export) -> None:
-    """Write all of a case. What an earlier run left of it and this one did not write is removed.
+    """Write all of a case. What an earlier run made of it is moved away first, and removed at the
+    end unless it is of other scans, which is said.
 
     Raises
     ------
@@ -91,12 +95,21 @@ def write_outputs(export: Export) -> None:
     raw, output, model = export.raw, export.output, export.model
     case_id = raw.case_id
     # From here to the end the case is not there: an old record would be trusted.
-    set_aside(output, case_id)
+    before = set_aside(output, case_id)
+    if before is not None and not before.is_of(export.prepared.scans):
+        logger.warning(
+            "%s: %s has maps of other scans of this name (%s); they are moved to %s. Give each "
+            "group of scans an output folder of its own",
+            case_id,
+            output,
+            ", ".join(scan.name for scan in before.scans.values()),
+            output / OLD,
+        )
     makers = map_makers(model, export.prepared.case, export.predictions)
     done = side_by_side(lambda make: _write_map(export, make), makers, export.at_once)
     written = _write_transforms(export).union(*(names for _, names in done))
     possible = _possible(model.request.layout, case_id, raw.sequences)
-    for name in {*possible, *files_set_aside(output, case_id)} - written:
+    for name in set(possible) - written:  # of a run that was killed while it wrote
         (output / name).unlink(missing_ok=True)
     with export.timed("hash of the outputs"):
         files = {name: sha256_of(output / name) for name in sorted(written)}
@@ -115,6 +128,7 @@ def write_outputs(export: Export) -> None:
     PredictionRecord(
         case=case_id,
         made_from=prepared.made_from,
+        scans=dict(prepared.scans),
         tools=prepared.tools,
         steps=prepared.steps,
         done=prepared.case.steps,
@@ -125,7 +139,7 @@ def write_outputs(export: Export) -> None:
         maps=tuple(record for record, _ in done),
         files=files,
     ).write(record_path(output, case_id))
-    forget_set_aside(output, case_id)
+    settle(output, case_id)
 
 
 def _possible(layout: LayoutName, case_id: str, sequences: Mapping[str, Path]) -> Iterator[str]:

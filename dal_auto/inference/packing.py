@@ -186,7 +186,7 @@ def _card(
         steps=checkpoint.step,
         thresholds=dict(checkpoint.thresholds),
         joint_thresholds=dict(checkpoint.joint_thresholds),
-        threshold_source=checkpoint.threshold_source,
+        threshold_source=checkpoint.sources,
         atlas=plans.preprocessing.atlas,
         precision="half" if half else "single",
         half_difference=round(difference, 6),

@@ -85,7 +85,7 @@ def write_page(output: Path, records: Sequence[PredictionRecord], failures: Sequ
     """
     ranked = sorted(records, key=lambda record: (-_in_order(record)[0].anomaly_ml, record.case))
     maps = [_shown(output, record, one) for record in ranked for one in _in_order(record)]
-    models = {record.model.run: record.model for record in records}
+    models = sorted({record.model for record in records}, key=lambda one: tuple(dict(one).values()))
     path = output / "index.html"
     pages.write_page(
         path,
@@ -99,9 +99,9 @@ def write_page(output: Path, records: Sequence[PredictionRecord], failures: Sequ
         failures=failures,
         columns=COLUMNS,
         choices=_choices(),
-        models=[models[name] for name in sorted(models)],
+        models=models,
         limits=LIMITS,
-        warnings=sorted({line for one in models.values() for line in model_warnings(one)}),
+        warnings=sorted({line for one in models for line in model_warnings(one)}),
     )
     return path
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
@@ -154,7 +155,7 @@ def _text(
     places: tuple[Sequence[int], Sequence[int], int],
 ) -> Pixels:
     """What is written, as greys."""
-    (lefts, widths, tall), font = places, ImageFont.load_default(_TEXT)
+    (lefts, widths, tall), font = places, _font()
     page = Image.new("L", size)
     draw = ImageDraw.Draw(page)
     draw.text((_LEFT, 6), title, _INK, font)
@@ -177,6 +178,12 @@ def _text(
             draw.text((left, middle - tall // 4), f"{row.white:.2g}", _INK, font, anchor="lm")
             draw.text((left, middle + tall // 4), "0", _INK, font, anchor="lm")
     return np.asarray(page)
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    """matplotlib's: Pillow's own has no letters with accents, as cases' names may have."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(folder / "DejaVuSans.ttf", _TEXT)
 
 
 def _palette() -> bytes:

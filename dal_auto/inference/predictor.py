@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal_auto.case import BoolArray, FloatArray, StandardCase
+from dal_auto.case import BoolArray, FloatArray, Shape, StandardCase
 from dal_auto.inference.sliding_window import in_windows
+from dal_auto.inference.within_memory import within_memory
 from dal_auto.methods.method import Illustrated, Method, Tile
 from dal_auto.networks.precision import half_precision
 from dal_auto.plans import Plans
@@ -57,11 +58,26 @@ def predict(
     ----------
     compare : give the maps of a method whose paper filters otherwise as its paper leaves them, too;
         the name of such a variant ends in "own"
+
+    Raises
+    ------
+    OutOfMemory
+        if no memory suffices, see `within_memory`.
     """
+    return within_memory(
+        method,
+        device,
+        lambda where, window: _predicted(method, case, sequence, where, window, compare=compare),
+    )
+
+
+def _predicted(
+    method: Method, case: StandardCase, sequence: str, device: str, window: Shape, *, compare: bool
+) -> Prediction:
     plans = method.plans
     image, shown = matched_image(case, sequence, plans), case.brain_of(sequence)
     found = method.detect(
-        *_on_the_grid(image, shown, plans, device), sequence, windows_of(plans, device)
+        *_on_the_grid(image, shown, plans, device), sequence, windows_of(plans, device, window)
     )
     brain = torch.from_numpy(shown).to(device)
     scores = {variant: to_standard(score, plans) for variant, score in found.scores.items()}
@@ -102,15 +118,15 @@ def _on_the_grid(
     return small.to(device), mask_to_configuration(brain, plans).to(device)
 
 
-def windows_of(plans: Plans, device: str) -> Tile:
-    """How a network runs over a volume on `device`: in the plans' windows, in half precision where
-    it was trained so."""
+def windows_of(plans: Plans, device: str, window: Shape | None = None) -> Tile:
+    """How a network runs over a volume on `device`: in windows, by default the plans', and in half
+    precision where it was trained so."""
     cuda = device.startswith("cuda")
     half = half_precision(device) if cuda else torch.float16  # elsewhere it is off
 
     def run(network: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
         with torch.autocast(device.split(":")[0], half, enabled=plans.training.amp and cuda):
-            return in_windows(network, volume, plans.configuration.window)
+            return in_windows(network, volume, window or plans.configuration.window)
 
     return run
 

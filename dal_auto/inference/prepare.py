@@ -13,8 +13,9 @@ import nibabel as nib
 from dal_auto.case import RawCase, StandardCase
 from dal_auto.errors import CaseFailed, UsageError
 from dal_auto.images import check_header
+from dal_auto.inference.record import Scan
 from dal_auto.inference.remark import Remark, remarks_of, texts
-from dal_auto.inference.request import Request, tools_of
+from dal_auto.inference.request import Request, scans_of, tools_of
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.chain import standardise
@@ -50,6 +51,7 @@ class Prepared:
     tools : by which tools, with versions
     warnings : what is odd about its images: for a human to look at
     made_from : hash of its files and of what was asked
+    scans : by sequence
     seconds : by step
     """
 
@@ -58,6 +60,7 @@ class Prepared:
     tools: tuple[str, ...]
     warnings: tuple[Remark, ...]
     made_from: str
+    scans: Mapping[str, Scan]
     seconds: Mapping[str, float]
 
 
@@ -78,6 +81,7 @@ def prepare(task: PrepareTask) -> Prepared:
         check_header(path)
     with watch.step("hash"):
         wanted = task.request.hash_of(task.case)
+        scans = scans_of(task.case)
     steps = decide_steps(task.case, measured)
     disagreeing = (Remark(text=text.removeprefix(f"{case_id}: ")) for text in steps.warnings)
     told = (*remarks_of(measured.findings, task.case.sequences), *disagreeing)
@@ -94,6 +98,7 @@ def prepare(task: PrepareTask) -> Prepared:
         tools_of(steps, plan),
         tuple(dict.fromkeys(told)),
         wanted,
+        scans,
         watch.seconds,
     )
 

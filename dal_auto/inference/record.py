@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from dal_auto.inference.remark import Remark
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.store.kept import Kept
 
+#: Folder of the output with what was there of cases that failed since, or that are of other scans.
+OLD = "old"
+
 
 class ModelNames(Kept):
     """What tells a model from others.
@@ -18,6 +22,9 @@ class ModelNames(Kept):
     Parameters
     ----------
     run : the run, or the model's file
+    voxel_mm : longest edge of the grid's voxels
+    training_steps : 0 of a method that takes none
+    fine_tuned : whether it started from the weights of another model
     threshold_source : where its thresholds come from, in words
     """
 
@@ -26,8 +33,10 @@ class ModelNames(Kept):
     method: str
     preset: str
     configuration: str
+    voxel_mm: float
     training_set: str
     training_steps: int
+    fine_tuned: bool
     threshold_source: str
 
 
@@ -61,12 +70,20 @@ class MapRecord(Kept):
         return self.components[0].ml if self.components else 0.0
 
 
+class Scan(Kept):
+    """An image that a case was made of: the file's name, without its folder, and its SHA-256."""
+
+    name: str
+    sha256: str
+
+
 class PredictionRecord(Kept):
     """One case, done.
 
     Parameters
     ----------
     made_from : hash of its files and of what was asked (`Request.hash_of`)
+    scans : by sequence
     tools : by which it was made, with versions
     steps : which steps it needed
     done : what was done to it, in words
@@ -79,6 +96,7 @@ class PredictionRecord(Kept):
 
     case: str
     made_from: str
+    scans: dict[str, Scan]
     tools: tuple[str, ...]
     steps: CaseSteps
     done: tuple[str, ...]
@@ -89,33 +107,64 @@ class PredictionRecord(Kept):
     maps: tuple[MapRecord, ...]
     files: dict[str, str]
 
+    def is_of(self, scans: Mapping[str, Scan]) -> bool:
+        """Whether it is of these scans: the same file in every sequence that both have."""
+        both = self.scans.keys() & scans.keys()
+        return bool(both) and all(self.scans[n].sha256 == scans[n].sha256 for n in both)
+
 
 def record_path(output: Path, case_id: str) -> Path:
     """The file that is written last: a case without it is not there."""
     return output / "records" / f"{case_id}.json"
 
 
-def set_aside(output: Path, case_id: str) -> None:
-    """Take a case out of the output: it is in no table and on no page. Its files stay, and go when
-    the case is next written."""
-    with suppress(FileNotFoundError):
-        record_path(output, case_id).replace(_aside(output, case_id))
+def set_aside(output: Path, case_id: str) -> PredictionRecord | None:
+    """Move what is there of a case into the folder `OLD`, file by file, under the same names.
+
+    No table and no page has it then, and nobody takes its maps for those of another scan. The
+    record goes first, so that what is left by a run that was killed is moved by the next one.
+
+    Returns
+    -------
+    what now lies in `OLD` of the case; None where that is nothing
+    """
+    old = output / OLD
+    if record_path(output, case_id).exists():
+        _forget(output, case_id)
+        _move(record_path(output, case_id), record_path(old, case_id))
+    record = _read(record_path(old, case_id))
+    for name in record.files if record is not None else ():
+        # What is there a second time is half a case, of a run that was killed while it wrote.
+        if (output / name).exists() and not (old / name).exists():
+            _move(output / name, old / name)
+    return record
 
 
-def files_set_aside(output: Path, case_id: str) -> Collection[str]:
-    """The files of what was set aside of a case, below the output folder."""
-    record = _read(_aside(output, case_id))
-    return record.files if record is not None else ()
+def settle(output: Path, case_id: str) -> None:
+    """After the case's new record is there: remove what it replaces from `OLD`. What is of other
+    scans stays."""
+    new, old = read_record(output, case_id), _read(record_path(output / OLD, case_id))
+    if old is None or (new is not None and old.is_of(new.scans)):
+        _forget(output, case_id)
 
 
-def forget_set_aside(output: Path, case_id: str) -> None:
-    """After the case's new record is there."""
-    _aside(output, case_id).unlink(missing_ok=True)
+def remove_empty(output: Path) -> None:
+    """Remove the folders in `OLD` that hold nothing any more."""
+    for folder, _, _ in os.walk(output / OLD, topdown=False):
+        with suppress(OSError):
+            Path(folder).rmdir()
 
 
-def _aside(output: Path, case_id: str) -> Path:
-    path = record_path(output, case_id)
-    return path.with_name(f"{path.name}.old")
+def _move(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file.replace(target)
+
+
+def _forget(output: Path, case_id: str) -> None:
+    record = _read(record_path(output / OLD, case_id))
+    for name in record.files if record is not None else ():
+        (output / OLD / name).unlink(missing_ok=True)
+    record_path(output / OLD, case_id).unlink(missing_ok=True)
 
 
 def read_record(output: Path, case_id: str) -> PredictionRecord | None:

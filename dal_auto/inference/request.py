@@ -9,12 +9,12 @@ from typing import Literal
 from dal_auto.case import RawCase
 from dal_auto.errors import InputError
 from dal_auto.images.content import open_content
-from dal_auto.inference.record import read_record
+from dal_auto.inference.record import Scan, read_record
 from dal_auto.methods.checkpoint import versions
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.chain import tool_versions
 from dal_auto.preprocessing.steps import CaseSteps
-from dal_auto.store.kept import are_there, made_from
+from dal_auto.store.kept import are_there, made_from, sha256_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Request:
     model_sha256 : of the checkpoint, plans included
     plan : its chain
     save : further outputs, of `choices.OUTPUTS`
-    threshold : for the masks; None takes the checkpoint's practical threshold
+    threshold : for the masks of the sequences' maps; None takes the checkpoint's practical ones
     layout : what the files are called
     """
 
@@ -47,7 +47,7 @@ class Request:
         asked = {
             "model": self.model_sha256,
             "save": sorted(self.save - {"mask", "pseudo-healthy"}),
-            "threshold": self.threshold,
+            "threshold of the sequences' maps": self.threshold,
             "layout": self.layout,
             "claims": asdict(case.claims),
         }
@@ -56,6 +56,14 @@ class Request:
         except InputError as error:
             open_content(error.file)  # knows better what is wrong, and what to do
             raise
+
+
+def scans_of(case: RawCase) -> dict[str, Scan]:
+    """The images of a case, by which its maps are told from those of another of its name."""
+    return {
+        sequence: Scan(name=path.name, sha256=sha256_of(path))
+        for sequence, path in case.sequences.items()
+    }
 
 
 def tools_of(steps: CaseSteps, plan: PreprocessingPlan) -> tuple[str, ...]:

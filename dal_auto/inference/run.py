@@ -34,12 +34,12 @@ from dal_auto.inference.prepare import (
     task_bytes,
     usable,
 )
-from dal_auto.inference.record import forget_set_aside, read_records, set_aside
+from dal_auto.inference.record import OLD, read_records, remove_empty, set_aside, settle
 from dal_auto.inference.remark import Remark, flags_of
 from dal_auto.inference.request import Request, is_done
 from dal_auto.inference.table import write_tables
 from dal_auto.store.atomic import remove_leftovers
-from dal_auto.store.claim import claimed, require_good_name
+from dal_auto.store.claim import require_good_name
 from dal_auto.store.failures import Failures, case_error
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run
@@ -87,30 +87,24 @@ def predict_cases(
 
     Parameters
     ----------
+    output : a folder that the caller has claimed (`store.claim`)
     save : further outputs, of `choices.OUTPUTS`
-    threshold : for the binary mask; None takes the checkpoint's practical threshold
+    threshold : for the masks of the sequences' maps; None takes the checkpoint's practical ones
     layout : what the files of a case are called
     resume : keep what is there whole and was made of the same files, model, options and tools
 
     Raises
     ------
     UsageError, InputError
-        if nothing can be predicted at all: another atlas, no threshold, an output folder that
-        cannot be written to, or that another run writes to.
+        if nothing can be predicted at all: another atlas, no threshold, names that the layout
+        cannot tell apart.
     DiskFull
         if there is no room for a file; what is done by then is kept by the next run.
     """
     model = load_model(run, device=device, save=save, threshold=threshold, layout=layout)
-    with claimed(output, "Name another with -o."):
-        for folder in (output / "records", output / "logs"):
-            remove_leftovers(folder)
-        claim_layout(layout, output, [case.case_id for case in cases])
-        return _predict_cases(cases, output, model, workforce=workforce, resume=resume)
-
-
-def _predict_cases(
-    cases: Sequence[RawCase], output: Path, model: Model, *, workforce: Workforce, resume: bool
-) -> PredictionSummary:
+    for folder in (output / "records", output / "logs"):
+        remove_leftovers(folder)
+    claim_layout(layout, output, [case.case_id for case in cases])
     summary = PredictionSummary()
     tasks: dict[str, PrepareTask] = {}
     left_out: dict[str, list[Remark]] = {}
@@ -123,7 +117,7 @@ def _predict_cases(
         try:
             taken, left_out[case.case_id] = usable(case, model.plans.sequences)
         except DalError as error:
-            set_aside(output, case.case_id)
+            _put_away(output, case.case_id)
             summary.fail(case.case_id, case_error(case.case_id, "choice of sequences", error))
             continue
         tasks[case.case_id] = PrepareTask(taken, model.request, workforce.threads)
@@ -131,7 +125,7 @@ def _predict_cases(
         summary.kept = _done_before(output, tasks, model.request)
     for case_id in summary.kept:
         del tasks[case_id]
-        forget_set_aside(output, case_id)  # of a run that was killed in its last instant
+        settle(output, case_id)  # of a run that was killed in its last instant
     at_once = workforce.at_once(len(tasks))
     tasks = {case_id: replace(task, at_once=at_once) for case_id, task in tasks.items()}
     try:
@@ -143,6 +137,7 @@ def _predict_cases(
             records = list(read_records(output))
             write_tables(output, records, summary.failed)
             write_page(output, records, summary.failures)
+        remove_empty(output)
     return summary
 
 
@@ -163,8 +158,7 @@ def _predict_all(
             summary.done.append(case_id)
             return
         if not isinstance(error, MissingDependency):  # which says nothing of what is there
-            # The old record belongs to other inputs: it must not be taken for this case's.
-            set_aside(output, case_id)
+            _put_away(output, case_id)
         summary.fail(case_id, error)
 
     missing = _say_once()
@@ -193,6 +187,14 @@ def _predict_all(
                 note(*finished)
         for finished in writers.rest():
             note(*finished)
+
+
+def _put_away(output: Path, case_id: str) -> None:
+    """The maps of before belong to other inputs: they must not be taken for this case's."""
+    if set_aside(output, case_id) is not None:
+        logger.warning(
+            "%s: it has no maps now; those of an earlier run lie in %s", case_id, output / OLD
+        )
 
 
 def _done_before(output: Path, tasks: dict[str, PrepareTask], request: Request) -> list[str]:

@@ -24,6 +24,7 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
     """What belongs beside an anomaly map; keys are BIDS' where it has one."""
     scoring, joint = model.plans.scoring, found.name == JOINT
     sources = prepared.case.sequences if joint else [found.name]
+    own = joint and model.is_calibrated(sources)  # then the user's number is not for this map
     calibrated = not joint or model.knows_joint(sources)
     of = f"all of {', '.join(sources)}" if joint else found.name
     meaning = f"anomaly score of {model.plans.method.name}"
@@ -33,11 +34,11 @@ def sidecar(model: Model, raw: RawCase, prepared: Prepared, found: NativeMap) ->
             weights = (f"{name} {scoring.joint_weights.get(name, 1.0):g}" for name in sources)
             meaning += f"; weights: {', '.join(weights)}"
         if calibrated:
-            own = model.joint_threshold(sources)
-            meaning += f"; the whole over {own:.4g}, its own threshold"
-    trust = model.checkpoint.joint_trust if joint else 1.0
-    exceeded = calibrated and trust == 1.0 and model.request.threshold is None
-    source = model.threshold_source
+            cut = model.joint_threshold(sources)
+            meaning += f"; the whole over {cut:.4g}, its own threshold"
+    trust = model.joint_trust(sources) if joint else 1.0
+    exceeded = calibrated and trust == 1.0 and (own or model.request.threshold is None)
+    source = model.joint_source(sources) if joint else model.source(found.name)
     if not calibrated:
         source = f"1 is the threshold of each sequence: {source}"
     elif trust != 1.0:

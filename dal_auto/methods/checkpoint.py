@@ -9,7 +9,7 @@ import json
 import logging
 import platform
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,20 @@ _FORMAT = "dal_auto checkpoint 1"
 _SAFE_TORCH = "2.10"
 
 
+@dataclass(frozen=True)
+class Older:
+    """Where a threshold comes from that the last calibration had no cases for, and left as it was.
+
+    Parameters
+    ----------
+    source : which cases gave it, in words
+    trust : of a joint threshold, as `Checkpoint.joint_trust`
+    """
+
+    source: str
+    trust: float
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """All that a run has learned.
@@ -50,6 +64,7 @@ class Checkpoint:
     joint_trust : power that calibrated joint thresholds were raised to: 1, or less where drawn
         heads gave them (`training.calibration`)
     threshold_source : which cases gave the thresholds, in words
+    older : sequence or `joint_key` → where its threshold comes from, if from other cases than these
     optimiser : the optimiser's tensors, in ``last.safetensors`` only
     progress : what else a resumed training must know
     figures : tensors that only figures want (`Illustrated.fit_figures`); in the file, "viewer.…"
@@ -63,10 +78,28 @@ class Checkpoint:
     joint_thresholds: Mapping[str, float] = field(default_factory=dict)
     joint_trust: float = 1.0
     threshold_source: str = ""
+    older: Mapping[str, Older] = field(default_factory=dict)
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Tensor] = field(default_factory=dict)
     path: Path | None = None
+
+    def source_of(self, key: str) -> str:
+        """Which cases gave the threshold of a sequence or `joint_key`, in words."""
+        return self.older[key].source if key in self.older else self.threshold_source
+
+    def trust_of(self, key: str) -> float:
+        """See `joint_trust`, of one `joint_key`."""
+        return self.older[key].trust if key in self.older else self.joint_trust
+
+    @property
+    def sources(self) -> str:
+        """Which cases gave all the thresholds, in words."""
+        before: dict[str, list[str]] = {}
+        for key, older in sorted(self.older.items(), key=lambda one: (one[0].count("+"), one[0])):
+            before.setdefault(older.source, []).append(key)
+        kept = (f"of before, {source}: {', '.join(keys)}" for source, keys in before.items())
+        return "; ".join([self.threshold_source, *kept])
 
     def build(self, device: str) -> Method:
         """The method with its tensors, on `device`.
@@ -140,6 +173,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "progress": dict(checkpoint.progress),
         "versions": versions(),
     }
+    if checkpoint.older:
+        content["older"] = {key: asdict(older) for key, older in checkpoint.older.items()}
     tensors = {f"method.{name}": tensor for name, tensor in checkpoint.tensors.items()}
     tensors |= {f"optimiser.{name}": tensor for name, tensor in checkpoint.optimiser.items()}
     tensors |= {f"viewer.{name}": tensor for name, tensor in checkpoint.figures.items()}
@@ -191,6 +226,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         joint_thresholds=content.get("joint_thresholds", {}),
         joint_trust=content.get("joint_trust", _trust_of_before(plans)),
         threshold_source=content["threshold_source"],
+        older={key: Older(**older) for key, older in content.get("older", {}).items()},
         optimiser=under("optimiser."),
         progress=content["progress"],
         figures=under("viewer."),

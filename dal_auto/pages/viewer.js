@@ -311,5 +311,5 @@ const start = async () => {
 start().catch(error => {
   find("state").hidden = false;
   find("tools").hidden = true;
-  find("state").textContent = `The volumes cannot be shown in this browser (${error}). The picture below shows the case.`;
+  find("state").textContent = `The volumes cannot be shown in this browser (${error}).`;
 });

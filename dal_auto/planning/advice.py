@@ -25,7 +25,7 @@ _LEAST_SUBJECTS = 2
 
 
 class OutOfMemory(DalError):
-    """Training needs more memory than there is."""
+    """A method needs more memory than there is."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,7 +28,8 @@ LOCK = ".lock"
 
 @contextmanager
 def claimed(folder: Path, remedy: str) -> Iterator[None]:
-    """Within, no other run writes to `folder`, which is made if it is not there.
+    """Within, no other run writes to `folder`, which is made if it is not there. If nothing was
+    written, it goes again.
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ def claimed(folder: Path, remedy: str) -> Iterator[None]:
     UsageError
         if another run has claimed it.
     """
+    made = not folder.exists()
     require_writable(folder, remedy)
     lock = FileLock(folder / LOCK)
     try:
@@ -59,6 +61,9 @@ def claimed(folder: Path, remedy: str) -> Iterator[None]:
             # Before it is released: filelock lets nobody have a lock whose file is gone.
             (folder / LOCK).unlink(missing_ok=True)
             lock.release()
+        if made:
+            with suppress(OSError):  # it holds what was written
+                folder.rmdir()
 
 
 def require_writable(folder: Path, remedy: str) -> None:

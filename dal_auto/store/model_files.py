@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from dal_auto.errors import InputError, PlansError, UsageError
+from dal_auto.errors import InputError, MissingInput, PlansError, UsageError
 from dal_auto.schema import FileName, Section
 from dal_auto.store.runs import Run, choose_run, complete_runs
 
@@ -81,13 +81,15 @@ class ModelFile:
 
         Raises
         ------
+        MissingInput
+            if weights or card are missing.
         InputError
-            if weights or card are missing, the card cannot be read, or the hash differs.
+            if the card cannot be read, or the hash differs.
         """
         remedy = f"Copy {self.checkpoint_path.name} and {self.card_path.name} again, both together."
         for file in (self.checkpoint_path, self.card_path):
             if not file.is_file():
-                raise InputError(file, "no such file; a model is two files", remedy)
+                raise MissingInput(file, "no such file; a model is two files", remedy)
         try:
             card = ModelCard.parse(json.loads(self.card_path.read_text(encoding="utf-8")))
         except (ValueError, RecursionError, PlansError) as error:
@@ -126,9 +128,10 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
     Raises
     ------
     UsageError
-        if nothing fits, or several runs do: the message lists them.
-    InputError
-        if `name` is a file whose card is missing or does not fit.
+        if nothing fits, several runs do (the message lists them), or what `name` names is of
+        another method.
+    MissingInput, InputError
+        if `name` is a file that is missing, or whose card is missing or does not fit.
     """
     if name == SHIPPED:
         model = shipped_model()
@@ -137,11 +140,11 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
                 "this version of dal_auto comes without a model: train one (`dal_train`), or "
                 "install a file (`dal_models install FILE`)"
             )
-        model.card()
+        _require_method(model, method)
         return model
     if name is not None and Path(name).suffix == ".safetensors":
         named = ModelFile(Path(name).resolve())
-        named.card()
+        _require_method(named, method)
         return named
     if method is None and name is None:
         own = any(run.method == MAIN_METHOD for run in complete_runs())
@@ -149,3 +152,9 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
             return choose_model(name=SHIPPED)
         method = MAIN_METHOD
     return choose_run(method, name)
+
+
+def _require_method(model: ModelFile, method: str | None) -> None:
+    own = model.card().method
+    if method is not None and method.lower() != own.lower():
+        raise UsageError(f"-r {model} is a model of {own}, and -m says {method}: leave one out")

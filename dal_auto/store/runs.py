@@ -108,10 +108,15 @@ def choose_runs(
     Raises
     ------
     UsageError
-        if none fits: the message says how to train one.
+        if none fits: the message says how to train one; or if the folder is of another method.
     """
     if name is not None and (Path(name) / "best.safetensors").is_file():
-        return [Run(Path(name).resolve())]
+        named = Run(Path(name).resolve())
+        if method is not None and named.method.lower() != method.lower():
+            raise UsageError(
+                f"-r {name} is a run of {named.method}, and -m says {method}: leave one out"
+            )
+        return [named]
     known = complete_runs()
     found = [
         run

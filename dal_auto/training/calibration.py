@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from dal_auto.case import BoolArray, FloatArray
 from dal_auto.datasets.drawn import is_drawn
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
-from dal_auto.methods.checkpoint import Checkpoint, threshold_key
+from dal_auto.methods.checkpoint import Checkpoint, Older, threshold_key
 from dal_auto.methods.method import Method
 from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.joint import joint_key, joint_score
@@ -22,6 +23,8 @@ from dal_auto.scoring.metrics import threshold_at_false_positive_rate
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.workers.bars import progress
+
+logger = logging.getLogger(__name__)
 
 #: More cases would hardly move the threshold.
 CALIBRATION_CASES = 32
@@ -150,6 +153,9 @@ def recalibrated(
 ) -> Checkpoint:
     """The same model with the thresholds of other healthy people, such as a lab's own controls.
 
+    A sequence that none of them has keeps its threshold, and so do the joint maps of sequences that
+    no case has together: theirs are in multiples of the sequences' own, whoever gave these.
+
     Parameters
     ----------
     records : cases of `dataset`; those with a lesion mask are no healthy ones, and left out
@@ -157,26 +163,53 @@ def recalibrated(
     Raises
     ------
     UsageError
-        if no healthy case is left, or one of the model's sequences is in none of them.
+        if no healthy case is left, or a sequence is in none of them and has no threshold to keep.
     """
     healthy = [record for record in records if not record.has_lesion_mask]
     known = checkpoint.plans.sequences
     healthy = [record for record in healthy if set(record.sequences) & set(known)]
     if not healthy:
         raise UsageError(f"{dataset} has no healthy case with {' or '.join(known)}")
-    lacking = set(known).difference(*(record.sequences for record in healthy))
-    if lacking:
+    chosen = calibration_records(healthy, known)
+    kept = _to_keep(checkpoint, [set(record.sequences) for record in chosen])
+    lacking = sorted(set(known).difference(*(record.sequences for record in chosen)))
+    if without := [name for name in lacking if name not in kept]:
         raise UsageError(
-            f"no healthy case of {dataset} has {', '.join(sorted(lacking))}, which the model also "
-            "knows: its threshold would be that of other people."
+            f"no healthy case of {dataset} has {', '.join(without)}, and the model has no "
+            "threshold of it that could be kept. Add cases that have it."
+        )
+    if kept:
+        logger.warning(
+            "no healthy case of %s has %s: these thresholds stay as they were (%s)",
+            dataset,
+            ", or ".join(key.replace("+", " and ") for key in kept),
+            checkpoint.sources,
         )
     drawn = is_drawn(dataset)
-    found = practical_thresholds(checkpoint.build(device), healthy, device, drawn=drawn)
-    number = len(calibration_records(healthy, known))
+    found = practical_thresholds(checkpoint.build(device), chosen, device, drawn=drawn)
+    scores = {k: v for k, v in checkpoint.thresholds.items() if k.partition("/")[0] in kept}
+    joint = {k: v for k, v in checkpoint.joint_thresholds.items() if k in kept}
     return replace(
         checkpoint,
-        thresholds=found.scores,
-        joint_thresholds=found.joint,
+        thresholds=scores | dict(found.scores),
+        joint_thresholds=joint | dict(found.joint),
         joint_trust=found.joint_trust,
-        threshold_source=f"{number} healthy cases of {dataset}",
+        threshold_source=f"{len(chosen)} healthy cases of {dataset}",
+        older=kept,
     )
+
+
+def _to_keep(checkpoint: Checkpoint, cases: Sequence[set[str]]) -> dict[str, Older]:
+    """Sequences and joint keys that have a threshold, and that no case shows.
+
+    Parameters
+    ----------
+    cases : the sequences of each
+    """
+    names = {key.partition("/")[0] for key in checkpoint.thresholds}
+    keys = [*sorted(names), *checkpoint.joint_thresholds]
+    return {
+        key: Older(checkpoint.source_of(key), checkpoint.trust_of(key))
+        for key in keys
+        if not any(set(key.split("+")) <= case for case in cases)
+    }

@@ -16,6 +16,14 @@ import numpy as np
 import pytest
 
 from dal_auto.cli import common
+from dal_auto.errors import (
+    DiskFull,
+    InputError,
+    MissingDependency,
+    MissingInput,
+    PlansError,
+    UsageError,
+)
 
 
 @pytest.mark.parametrize(
@@ -103,3 +111,24 @@ def test_what_nibabel_says_of_a_header_is_not_printed_beside_our_words(tmp_path,
     finally:
         logging.getLogger("nibabel.global").setLevel(level)
     assert "pixdim" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("no such dataset"), 2),
+        (PlansError("training.steps", "many", "a whole number"), 2),
+        (MissingInput("a.nii", "no such file", "Check it."), 2),
+        (InputError("a.nii", "it is empty", "Copy it again."), 1),
+        (MissingDependency("robex", "Install it."), 1),
+        (DiskFull("a.nii", "/"), 1),
+    ],
+)
+def test_wrong_usage_and_failures_have_codes_of_their_own(error, code, capsys) -> None:
+    def command(options: argparse.Namespace) -> int:
+        raise error
+
+    parser = common.StrictParser(prog="dal", description="It fails.", example="dal")
+    parser.set_defaults(debug=False)
+    assert common.run_command(parser, command, []) == code
+    assert f"dal: error: {error}" in capsys.readouterr().err

@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from dal_auto import paths
 from dal_auto.cli import common, demo
 
 
+@pytest.mark.parametrize("options", [[], ["--home", "own"]])
 def test_the_demo_runs_every_command_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
 ) -> None:
-    monkeypatch.setenv("DAL_HOME", str(tmp_path))
+    """In a folder of its own, whatever the surroundings say."""
+    for name in ("DAL_HOME", "DAL_RAW", "DAL_PREPROCESSED", "DAL_RESULTS"):
+        monkeypatch.setenv(name, str(tmp_path / "mine"))
+    monkeypatch.chdir(tmp_path)
     asked: list[list[str]] = []
 
     def step(title: str, command: Callable[[Sequence[str]], int], arguments: list[str]) -> None:
@@ -23,14 +31,19 @@ def test_the_demo_runs_every_command_in_order(
         asked.append([title, *arguments])
 
     monkeypatch.setattr(demo, "_step", step)
-    assert demo.main(["--healthy", "3", "--lesioned", "1", "--steps", "5", "-np", "1"]) == 0
+    arguments = ["--healthy", "3", "--lesioned", "1", "--steps", "5", "-np", "1"]
+    assert demo.main([*arguments, *options]) == 0
+    home = Path(options[-1] if options else "demo")
     assert [words[0] for words in asked] == [
         *("simulate", "predict with the shipped model", "plan and preprocess", "train DAL"),
         *("train raw-intensity", "train mean-brain", "evaluate"),
     ]
     assert asked[0][1:5] == ["simulate", "--healthy", "3", "--lesioned"]
     assert "training.steps=5" in asked[3] and "training.steps=5" not in asked[4]
-    assert asked[1][2:7] == [str(tmp_path / "scans"), "-o", str(tmp_path / "maps"), "-r", "shipped"]
+    assert asked[1][2:7] == [str(home / "scans"), "-o", str(home / "maps"), "-r", "shipped"]
+    assert paths.results() == home / "results" and paths.raw() == home / "raw"
+    assert not (tmp_path / "mine").exists()
+    assert "DAL_RESULTS is not used here" in capsys.readouterr().err
 
 
 def test_the_time_to_the_end_follows_the_pace_so_far() -> None:

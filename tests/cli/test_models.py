@@ -29,7 +29,7 @@ def test_list_names_the_users_runs_as_dal_predict_wants_them(tmp_path, monkeypat
 def test_a_file_without_its_card_is_not_installed(tmp_path: Path, capsys):
     file = tmp_path / "a.safetensors"
     file.touch()
-    assert models.main(["install", str(file)]) == 1
+    assert models.main(["install", str(file)]) == 2
     assert "a model is two files" in capsys.readouterr().err
 
 

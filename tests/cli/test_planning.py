@@ -168,6 +168,40 @@ def test_cases_that_never_come_in_pairs_are_planned_for_the_commoner_sequence(he
     assert json.loads((healthy / "plans.json").read_text())["sequences"] == ["T2"]
 
 
+@pytest.mark.parametrize(
+    ("sequences", "asked"),
+    [
+        ([("T1", "T2"), ("T1", "T2")], ""),
+        ([("T1",), ("T1",)], " --sequences T1"),
+        ([("FLAIR", "T1", "T2"), ("T1", "T2")], " --sequences T1 T2 FLAIR"),
+        ([("FLAIR",), ("FLAIR",)], " --sequences FLAIR"),
+        ([("FLAIR",), ("T1", "T2")], ""),
+    ],
+)
+def test_what_is_planned_is_what_the_printed_command_trains(healthy, capsys, sequences, asked):
+    for name, own in zip(("a", "b"), sequences, strict=True):
+        content = record_text(name, sequences=own, percentiles={one: [0, 1, 2] for one in own})
+        (healthy / "cases" / f"{name}.json").write_text(content)
+    assert plan_and_preprocess.main(["-d", "Healthy", "--plan-only"]) == 0
+    assert f"plans for `dal_train -d Healthy{asked}`" in capsys.readouterr().err
+    plans = Plans.parse(json.loads((healthy / "plans.json").read_text()))
+    assert plans.sequences == (tuple(asked.split()[1:]) or ("T1", "T2"))
+    found = "measured: what healthy cases have" if asked else "paper: §4.1.1"
+    assert plans.value_sources["sequences"] == found
+    assert train.main(["-d", "Healthy", *asked.split(), "--plan-only", "--device", "cpu"]) == 0
+
+
+def test_why_nothing_is_planned_is_said(healthy, capsys):
+    for name in ("a", "b"):
+        (healthy / "cases" / f"{name}.json").write_text(record_text(name, has_lesion_mask=True))
+    assert plan_and_preprocess.main(["-d", "Healthy", "--plan-only"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no training is planned: of its 2 cases none without a lesion mask has a T1" in said
+    healthy.rename(healthy.with_name("BraTS-GLI"))
+    assert plan_and_preprocess.main(["-d", "BraTS-GLI", "--plan-only"]) == 0
+    assert "no training is planned: it is a test set" in " ".join(capsys.readouterr().err.split())
+
+
 def test_training_can_show_its_plans_and_stop(healthy, tmp_path, capsys):
     file = tmp_path / "mine.json"
     file.write_text('{"training_set": "Healthy", "training": {"steps": 7}}')
@@ -182,7 +216,7 @@ def test_training_can_show_its_plans_and_stop(healthy, tmp_path, capsys):
 def test_a_wrong_key_in_the_plans_file_ends_the_command_and_is_named(healthy, tmp_path, capsys):
     file = tmp_path / "mine.json"
     file.write_text('{"training": {"setps": 7}}')
-    assert train.main(["-d", "Healthy", "--plans", str(file), "--plan-only"]) == 1
+    assert train.main(["-d", "Healthy", "--plans", str(file), "--plan-only"]) == 2
     assert "training.setps" in capsys.readouterr().err
 
 
@@ -190,7 +224,7 @@ def test_plans_for_a_gpu_that_is_not_there_do_not_train(healthy, capsys):
     arguments = ["-d", "Healthy", "--device", "cpu", "-c", "demo"]
     assert train.main([*arguments, "--device-memory", "8", "--plan-only"]) == 0
     if not Hardware.measure().device.startswith("cuda"):
-        assert train.main(["-d", "Healthy", "-c", "demo", "--device-memory", "8"]) == 1
+        assert train.main(["-d", "Healthy", "-c", "demo", "--device-memory", "8"]) == 2
         assert "--plan-only" in capsys.readouterr().err
 
 
@@ -207,11 +241,11 @@ def test_plan_only_takes_no_value_that_it_would_not_keep(
     healthy: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
 ) -> None:
     code = plan_and_preprocess.main(["-d", "Healthy", "--plan-only", *options])
-    assert code == 1 and said in capsys.readouterr().err
+    assert code == 2 and said in capsys.readouterr().err
 
 
 def test_a_dataset_that_is_nearly_right_is_asked_after(
     healthy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train.main(["-d", "Healty", "--device", "cpu"]) == 1
+    assert train.main(["-d", "Healty", "--device", "cpu"]) == 2
     assert "Did you mean Healthy?" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 from dal_auto.cli import predict
 from dal_auto.cli.commands import predict as module
 from dal_auto.inference.run import PredictionSummary
+from dal_auto.store.claim import claimed
 
 Started = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -54,14 +55,18 @@ def test_flat_folders_bids_trees_nnunets_and_lists_are_all_taken(
     root = scans(
         "flat/a_T1.nii.gz", "flat/a_T2.nii.gz", "flat/b_0000.nii.gz",
         "bids/sub-1/anat/sub-1_T1w.nii.gz", "bids/dataset_description.json",
+        "bids/derivatives/rater1/sub-1/anat/sub-1_label-lesion_mask.nii.gz",
+        "bids/derivatives/rater2/sub-1/anat/sub-1_label-lesion_mask.nii.gz",
         "nn/imagesTr/c_0000.nii.gz",
     )  # fmt: skip
-    (root / "nn/dataset.json").write_text('{"channel_names": {"0": "T2"}, "labels": {}}')
+    (root / "nn/dataset.json").write_text(
+        '{"channel_names": {"0": "FLAIR"}, "labels": {"lesion": 1, "ignore": 2}}'
+    )
     (root / "list.csv").write_text("case,T1\nd,flat/a_T1.nii.gz\n")
     for source, expected in {
         "flat": {"a": {"T1", "T2"}, "b": {"T1"}},
         "bids": {"sub-1": {"T1"}},
-        "nn": {"c": {"T2"}},
+        "nn": {"c": {"FLAIR"}},
         "list.csv": {"d": {"T1"}},
     }.items():
         code, asked = start(root / source)
@@ -94,7 +99,7 @@ def test_the_folder_of_the_scans_is_not_that_of_the_maps(
 ) -> None:
     root = scans("a_T1.nii.gz")
     code, asked = start(root, output=root.parent / "scans" / ".." / "scans")
-    assert code == 1 and not asked and "name another folder" in capsys.readouterr().err
+    assert code == 2 and not asked and "name another folder" in capsys.readouterr().err
 
 
 def test_fewer_maps_than_scans_are_a_failure(scans: Callable[..., Path], start: Started) -> None:
@@ -124,6 +129,7 @@ def test_every_option_is_heard(scans: Callable[..., Path], start: Started) -> No
         (["--threshold", "nan"], "'nan' is not a threshold: a number above 0"),
         (["--threshold", "high"], "'high' is not a threshold: a number above 0"),
         (["--overwrite"], "unknown option --overwrite"),
+        (["--sequence", "PD"], "unknown sequence 'PD'; known: T1, T2, FLAIR"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -145,6 +151,8 @@ def test_one_file_is_a_case_of_its_own(scans: Callable[..., Path], start: Starte
         ("sub-1_ses-2_FLAIR.nii.gz", [], {"sub-1_ses-2": {"FLAIR"}}),
         ("t1.nii", [], {"scans": {"T1"}}),
         ("head.nii.gz", ["--sequence", "T2"], {"head": {"T2"}}),
+        ("head.nii.gz", ["--sequence", "t1w"], {"head": {"T1"}}),
+        ("head.nii.gz", ["--sequence", "Flair"], {"head": {"FLAIR"}}),
     ):
         code, asked = start(root / name, *options)
         assert code == 0
@@ -152,11 +160,12 @@ def test_one_file_is_a_case_of_its_own(scans: Callable[..., Path], start: Starte
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected", "said"),
     [
-        ("head.nii.gz", "as --sequence T1"),
-        ("notes.txt", "does not end as an image's"),
-        ("gone/", "no such file or folder"),
+        ("head.nii.gz", 1, "as --sequence T1"),
+        ("notes.txt", 1, "does not end as an image's"),
+        ("gone/", 2, "no such file or folder"),
+        ("gone.csv", 2, "no such file or folder"),
     ],
 )
 def test_a_file_that_is_no_case_is_an_error_that_says_what_to_do(
@@ -164,11 +173,12 @@ def test_a_file_that_is_no_case_is_an_error_that_says_what_to_do(
     start: Started,
     capsys: pytest.CaptureFixture[str],
     name: str,
+    expected: int,
     said: str,
 ) -> None:
     root = scans("head.nii.gz", "notes.txt")
     code, asked = start(root / name)
-    assert code == 1 and not asked and said in capsys.readouterr().err
+    assert code == expected and not asked and said in capsys.readouterr().err
 
 
 def test_maps_go_beside_the_scans_not_among_them(
@@ -177,14 +187,66 @@ def test_maps_go_beside_the_scans_not_among_them(
     root = scans("bids/sub-1/anat/sub-1_T1w.nii.gz", "bids/dataset_description.json") / "bids"
     code, _ = start(root, output=root / "maps")
     said = capsys.readouterr().err
-    assert code == 1 and "lies inside" in said and "derivatives" in said
+    assert code == 2 and "lies inside" in said and "derivatives" in said
     code, asked = start(root, output=root / "derivatives" / "dal")
     assert code == 0 and asked["cases"]
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "held"),
+    [
+        ("list.csv", "", "list.csv"),
+        ("list.csv", "images", "a_T1.nii.gz"),
+        ("list.csv", "masks", "a.nii.gz"),
+        ("list.csv", "elsewhere", "b_T2.nii.gz"),
+        ("images/a_T1.nii.gz", "images", "a_T1.nii.gz"),
+    ],
+)
+def test_maps_go_into_no_folder_that_holds_an_input(
+    scans: Callable[..., Path],
+    start: Started,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    output: str,
+    held: str,
+) -> None:
+    root = scans("images/a_T1.nii.gz", "masks/a.nii.gz", "elsewhere/b_T2.nii.gz", "links/x")
+    (root / "links/b_T2.nii.gz").symlink_to(root / "elsewhere/b_T2.nii.gz")
+    (root / "list.csv").write_text(
+        "case,T1,T2,brain_mask\na,images/a_T1.nii.gz,,masks/a.nii.gz\nb,,links/b_T2.nii.gz,\n"
+    )
+    code, asked = start(root / source, output=root / output)
+    assert code == 2 and not asked
+    assert f"{root / output} holds {held}, which is one of the inputs" in capsys.readouterr().err
+    assert start(root / source, output=root / "maps")[0] == 0
+
+
+def test_a_run_that_is_refused_has_changed_nothing(
+    scans: Callable[..., Path],
+    start: Started,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Series of DICOM were converted before the folder was claimed."""
+    looked = []
+    monkeypatch.setattr(module, "find_scans", lambda *_: looked.append(True))
+    with claimed(tmp_path / "maps", "Wait."):
+        code, asked = start(scans("a_T1.nii.gz"))
+    assert (code, asked, looked) == (2, {}, [])
+    assert "another run is writing to this folder" in capsys.readouterr().err
+
+
+def test_an_error_leaves_no_empty_folder(
+    scans: Callable[..., Path], start: Started, tmp_path: Path
+) -> None:
+    assert start(scans("notes.txt"))[0] == 1
+    assert not (tmp_path / "maps").exists()
 
 
 def test_dicom_seg_wants_dicom(
     scans: Callable[..., Path], start: Started, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, asked = start(scans("a_T1.nii.gz"), "--save", "dicom-seg")
-    assert (code, asked) == (1, {})
+    assert (code, asked) == (2, {})
     assert "wants scans that come as DICOM" in capsys.readouterr().err

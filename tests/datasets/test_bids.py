@@ -128,3 +128,5 @@ def test_masks_of_two_pipelines_are_an_error_that_names_both(tree: Tree) -> None
     root = tree("sub-01/anat/sub-01_T1w.nii.gz", f"derivatives/a/{mask}", f"derivatives/b/{mask}")
     with pytest.raises(InputError, match=r"derivatives/b/.*derivatives/a/"):
         find_cases(root, "Mine")
+    (case,) = find_cases(root, "Mine", lesions=False)
+    assert case.lesion_mask is None

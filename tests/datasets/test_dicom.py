@@ -13,7 +13,7 @@ import pytest
 
 from dal_auto.datasets.dicom import find_cases, is_dicom_folder
 from dal_auto.datasets.scans import find_scans
-from dal_auto.errors import InputError
+from dal_auto.errors import InputError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +117,39 @@ def test_of_several_the_finest_original_is_taken_and_the_others_are_named(write,
     assert list(case.sequences) == ["T1"]
 
 
-def test_the_user_decides_between_tags_and_name(write, tmp_path):
-    write(te=12, tr=600, name="T2 weighted")
+@pytest.mark.parametrize(
+    ("tags", "doubt"),
+    [
+        ({"te": 12, "tr": 600, "name": "T2 weighted"}, "its tags or its name say T1"),
+        ({"te": 100, "tr": 4500, "name": "T1"}, "its tags say T2, its name says T1"),
+        ({"te": 100, "tr": 4500, "name": "T2"}, None),
+        ({"name": "head"}, None),
+        ({"slices": 3, "te": 100, "tr": 4500}, "it has 3 slices"),
+        ({"name": "T2 post contrast"}, "it was taken with a contrast agent"),
+        ({"method": "EP", "te": 90, "tr": 4500}, "it is echo-planar"),
+        ({"name": "AX GRE"}, "it is a gradient echo"),
+        ({"kind": "ORIGINAL\\PRIMARY\\P"}, "it holds no magnitudes"),
+        ({"name": "CISS"}, "it is a localiser or another kind of scan"),
+    ],
+)
+def test_what_the_user_says_a_series_is_it_is_taken_for(write, tmp_path, caplog, tags, doubt):
+    write(**tags)
     (case,) = find_cases(tmp_path / "study", tmp_path / "out", "folder", "T2")
     assert set(case.sequences) == {"T2"}
+    assert ("is taken as T2 because --sequence says so" in caplog.text) == (doubt is not None)
+    assert doubt is None or doubt in caplog.text
+
+
+def test_whatever_the_user_says_a_ct_is_no_scan_and_a_plain_series_is_preferred(
+    write, tmp_path, caplog
+):
+    write(modality="CT", name="T2")
+    with pytest.raises(InputError, match="not MR"):
+        find_cases(tmp_path / "study", tmp_path / "out", "folder", "T2")
+    write(name="scout", spacing=(0.5, 0.5, 0.5))
+    write(te=100, tr=4500)
+    find_cases(tmp_path / "study", tmp_path / "out", "folder", "T2")
+    assert "because --sequence says so" not in caplog.text
 
 
 def test_equally_good_series_are_taken_in_the_order_of_their_numbers(write, tmp_path, caplog):
@@ -187,6 +216,15 @@ def test_no_name_and_no_number_of_the_patient_is_written_anywhere(
     assert len(written) == 3
     for secret in (dicom_series.PATIENT, "DOE", dicom_series.PATIENT_ID, dicom_series.STUDY):
         assert not any(secret.encode() in text for text in written)
+
+
+@pytest.mark.parametrize("source", ["out/scans", "out/scans/study", "out"])
+def test_images_are_not_written_among_the_files_of_the_series(dicom_series, tmp_path, source):
+    dicom_series.write_series(tmp_path / source, dicom_series.volume(), te=15, tr=550)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="among its own files: name another folder"):
+        find_scans(tmp_path / source, tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_dal_predict_takes_a_dicom_folder_and_says_what_to_do_with_one_file(write, tmp_path):

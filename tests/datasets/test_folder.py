@@ -152,16 +152,6 @@ def test_sub_folders_and_leftovers_are_not_searched(tree: Tree) -> None:
     assert [case.case_id for case in find_cases(root)] == ["a"]
 
 
-def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file or folder"):
-        find_cases(tmp_path / "scans")
-
-
-def test_a_file_instead_of_a_folder_is_an_error(tree: Tree) -> None:
-    with pytest.raises(InputError, match="not a folder"):
-        find_cases(tree("a_T1.nii.gz") / "a_T1.nii.gz")
-
-
 def test_an_empty_folder_is_an_error_that_names_the_one_below_with_scans(tree: Tree) -> None:
     with pytest.raises(InputError, match=r"no image \(\.nii\.gz, .*below holds some"):
         find_cases(tree("below/a_T1.nii.gz"))

@@ -62,6 +62,7 @@ def test_training_cases_with_their_masks_whose_ids_may_end_in_digits(tree: Tree)
         ({"0": "T1Gd", "1": "T1"}, {"T1": "0001"}),
         ({"0": "t1ce", "1": "T2"}, {"T2": "0001"}),
         ({"0": "T2f", "1": "T1N"}, {"T1": "0001", "FLAIR": "0000"}),
+        ({"0": "FLAIR", "1": "DWI"}, {"FLAIR": "0000"}),
     ],
 )
 def test_channels_are_known_by_name_and_never_contrast_enhanced(
@@ -83,7 +84,7 @@ def test_version_1_is_read_as_well(tree: Tree) -> None:
     ("changes", "said"),
     [
         ({"channel_names": {"0": "CT"}}, "CT"),
-        ({"channel_names": {"0": "t1c", "1": "FLAIR"}}, "t1c"),
+        ({"channel_names": {"0": "t1c", "1": "DWI"}}, "t1c"),
         ({"channel_names": {"0": "T1", "1": "T1w"}}, "T1w"),
         ({"channel_names": None}, "channel_names"),
         ({"channel_names": ["T1", "T2"]}, "channel_names"),
@@ -100,6 +101,13 @@ def test_what_cannot_be_read_rightly_is_an_error_that_names_it(
     with pytest.raises(InputError) as error:
         find_cases(dataset(tree, **changes), "Mine")
     assert said in str(error.value) and "dataset.json" in str(error.value)
+
+
+def test_labels_do_not_matter_where_no_masks_are_wanted(tree: Tree) -> None:
+    root = dataset(tree, labels={"background": 0, "lesion": 1, "ignore": 2})
+    cases = find_cases(root, "Mine", lesions=False)
+    assert [case.case_id for case in cases] == ["case_1", "case_2024"]
+    assert not any(case.lesion_mask for case in cases)
 
 
 def test_a_broken_description_is_an_error_that_names_it(tree: Tree) -> None:

@@ -53,26 +53,26 @@ def test_an_unknown_option_names_the_nearest(arguments, nearest, bare_home):
 
 def test_an_unknown_dataset_lists_the_known(bare_home):
     outcome = bare_home.run("dal_plan_and_preprocess", "-d", "IX")
-    assert outcome.returncode == 1
+    assert outcome.returncode == 2
     assert "IXI" in outcome.stderr and "BraTS-GLI" in outcome.stderr
 
 
 def test_an_unknown_method_lists_the_known(home):
     outcome = home.run("dal_train", "-d", "SimHealthy", "-m", "Dall-E")
-    assert outcome.returncode == 1
+    assert outcome.returncode == 2
     assert "known: DAL, AE, AMCons, AnoDDPM, AutoDDPM, DAE" in outcome.stderr
 
 
 def test_a_plan_value_of_the_wrong_type_names_its_key(home):
     outcome = home.run("dal_train", "-d", "SimHealthy", "--set", "training.steps=many")
-    assert outcome.returncode == 1 and "training.steps" in outcome.stderr
+    assert outcome.returncode == 2 and "training.steps" in outcome.stderr
     outcome = home.run("dal_train", "-d", "SimHealthy", "--set", "method.settings.stepz=1")
-    assert outcome.returncode == 1 and "method.settings.stepz" in outcome.stderr
+    assert outcome.returncode == 2 and "method.settings.stepz" in outcome.stderr
 
 
 def test_without_a_run_predict_says_how_to_train(bare_home, tmp_path):
     outcome = bare_home.run("dal_predict", "-i", tmp_path, "-o", tmp_path / "maps", "-m", "DAL")
-    assert outcome.returncode == 1 and "dal_train -d IXI" in outcome.stderr
+    assert outcome.returncode == 2 and "dal_train -d IXI" in outcome.stderr
 
 
 def test_an_empty_folder_is_an_error(home, tmp_path):
@@ -92,7 +92,7 @@ def test_an_output_folder_that_cannot_be_written_is_an_error(home, tmp_path):
 def test_the_folder_of_the_scans_is_not_written_into(home):
     scans = home.path / "scans"
     outcome = home.run("dal_predict", "-i", scans, "-o", scans, "-m", "DAL")
-    assert outcome.returncode == 1 and "name another folder for the maps" in outcome.stderr
+    assert outcome.returncode == 2 and "name another folder for the maps" in outcome.stderr
 
 
 def test_a_list_names_the_line_with_a_file_that_is_not_there(home, tmp_path):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.long
 def test_the_demo_walks_from_nothing_to_the_path_of_the_report(own_home):
     arguments = ("--healthy", 2, "--lesioned", 1, "--spacing", 3, "--steps", 2)
-    demo = own_home.spawn("dal_demo", *arguments)
+    demo = own_home.spawn("dal_demo", "--home", own_home.path, *arguments)
     assert demo.returncode == 0, demo.stderr[-3000:]
     page = own_home.path / "results" / "report" / "index.html"
     assert demo.stderr.strip().splitlines()[-1] == f"report: {page}" and page.is_file()

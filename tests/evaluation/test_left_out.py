@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,10 +80,26 @@ def test_without_the_option_all_cases_count_and_nothing_old_is_left(scored: Path
     assert "left out" not in results and not (report / "left-out.csv").exists()
 
 
+def test_a_dataset_of_which_nothing_is_kept_does_not_empty_the_report(
+    scored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = scored / "results" / "report"
+    assert main(["--report-only", "-d", "mslub"]) == 0
+    before = (report / "results.csv").read_bytes()
+    assert main(["--report-only", "-d", "MSLUB", "MSLBU"]) == 2
+    said = capsys.readouterr().err
+    assert "no scores are kept of MSLBU. Did you mean MSLUB?" in said
+    assert "Kept: BraTS-GLI, MSLUB, UPenn-GBM" in said
+    assert (report / "results.csv").read_bytes() == before
+    shutil.rmtree(next((scored / "results").rglob("evaluation")))
+    assert main(["--report-only"]) == 2
+    assert (report / "results.csv").read_bytes() == before
+
+
 def test_an_overlap_that_cannot_be_told_is_an_error_before_any_work(
     scored: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert main(["--report-only", "--exclude-overlap"]) == 1
+    assert main(["--report-only", "--exclude-overlap"]) == 2
     assert not (scored / "results" / "report" / "results.csv").exists()
     with pytest.raises(UsageError, match=r"UPenn-GBM.*BraTS2021_MappingToTCIA\.xlsx"):
         overlapping(IDS, scored / "raw")

@@ -17,11 +17,12 @@ from dal_auto.inference.measure import Component
 from dal_auto.inference.prepare import Prepared, PrepareTask
 from dal_auto.inference.record import MapRecord, ModelNames, PredictionRecord
 from dal_auto.inference.remark import Remark
-from dal_auto.inference.request import tools_of
+from dal_auto.inference.request import scans_of, tools_of
 from dal_auto.inference.run import PredictionSummary, predict_cases
 from dal_auto.methods.checkpoint import Checkpoint, save_checkpoint
 from dal_auto.plans import ConfigurationPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.steps import CaseSteps
+from dal_auto.store.claim import claimed
 from dal_auto.store.runs import Run
 from dal_auto.workers import Workforce
 
@@ -154,6 +155,7 @@ def prepared(case, plans) -> Callable[..., Prepared]:
             tools_of(steps, task.request.plan),
             warnings,
             task.request.hash_of(task.case),
+            scans_of(task.case),
             {"N4": 1.5},
         )
 
@@ -170,9 +172,10 @@ def predicting(monkeypatch, prepared, run, tmp_path) -> Callable[..., Prediction
     ) -> PredictionSummary:
         monkeypatch.setattr("dal_auto.inference.run.prepare", prepare or prepared)
         defaults = {"device": "cpu", "save": frozenset(), "threshold": None}
-        return predict_cases(
-            cases, tmp_path / "maps", run, workforce=Workforce(1), **{**defaults, **options}
-        )
+        with claimed(tmp_path / "maps", "Name another."):
+            return predict_cases(
+                cases, tmp_path / "maps", run, workforce=Workforce(1), **{**defaults, **options}
+            )
 
     return start
 
@@ -185,8 +188,10 @@ def model_names() -> ModelNames:
         method="DAL",
         preset="robust",
         configuration="paper",
+        voxel_mm=1.4,
         training_set="IXI",
-        training_steps=5,
+        training_steps=5000,
+        fine_tuned=False,
         threshold_source="user: --threshold",
     )
 
@@ -214,8 +219,8 @@ def record(model_names) -> Callable[..., PredictionRecord]:
         )
         steps = CaseSteps(bias_correct=True, coregister=False, register_to_atlas=False, strip=False)
         made = PredictionRecord(
-            case=case, made_from="", tools=(), steps=steps, done=("N4",), model=model_names,
-            warnings=(), flags=(), quality={}, maps=maps, files={},
+            case=case, made_from="", scans={}, tools=(), steps=steps, done=("N4",),
+            model=model_names, warnings=(), flags=(), quality={}, maps=maps, files={},
         )  # fmt: skip
         return made.model_copy(update=changes)
 

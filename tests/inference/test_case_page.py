@@ -87,15 +87,25 @@ def test_a_model_says_what_it_cannot_stand_for(model_names, tmp_path, monkeypatc
     described = tmp_path / "raw" / "Heads" / "dataset_description.json"
     described.parent.mkdir(parents=True)
     described.write_text('{"GeneratedBy": [{"Name": "dal_auto simulate"}]}')
-    changed = {"training_set": "Heads", "configuration": "demo"}
-    simulated, demo = model_warnings(model_names.model_copy(update=changed))
-    assert "Heads, which is simulated" in simulated and "demo-sized" in demo
+    changed = {"training_set": "Heads", "training_steps": 40}
+    simulated, short = model_warnings(model_names.model_copy(update=changed))
+    assert "Heads, which is simulated" in simulated and "40 steps only" in short
     _, source = page(**changed)
-    assert simulated in source and demo in source
+    assert simulated in source and short in source
     assert simulated not in page()[1]
 
 
-def test_the_shipped_model_says_what_it_is_in_one_line(model_names):
-    changed = {"run": "shipped", "training_set": "Simulated", "configuration": "demo"}
-    (line,) = model_warnings(model_names.model_copy(update=changed))
-    assert "misses small and faint lesions" in line and "pipeline" not in line
+@pytest.mark.parametrize("run", ["shipped", "calibrated"])
+def test_what_a_model_is_like_is_told_by_its_values_whatever_its_file_is_called(model_names, run):
+    changed = {"run": run, "training_set": "Simulated", "voxel_mm": 4.0, "training_steps": 1500}
+    simulated, coarse = model_warnings(model_names.model_copy(update=changed))
+    assert "simulated" in simulated
+    assert "misses small and faint lesions" in coarse and "pipeline" not in coarse
+
+
+@pytest.mark.parametrize("changed", [{"training_steps": 0}, {"fine_tuned": True}])
+def test_a_method_without_steps_or_one_that_goes_on_from_another_model_is_not_short(
+    model_names, changed
+):
+    few = {"training_steps": 500} | changed
+    assert model_warnings(model_names.model_copy(update=few)) == []

@@ -20,6 +20,7 @@ from dal_auto.inference.layout import (
     transform_name,
     volume_name,
 )
+from dal_auto.inference.record import record_path
 
 CASE = "sub-01_ses-2_run-1"
 STEM = "sub-01/ses-2/anat/sub-01_ses-2"
@@ -115,3 +116,24 @@ def test_cases_that_bids_cannot_tell_apart_are_refused_by_name(tmp_path, ids, na
         claim_layout("bids", tmp_path / "maps", ids)
     assert all(words in str(caught.value) for words in named)
     assert not (tmp_path / "maps").exists()
+
+
+def test_cases_of_earlier_runs_have_their_bids_names(tmp_path, record):
+    done = record("P-1", 1.0, files={"sub-P1/anat/sub-P1_T1w.json": "0"})
+    done.write(record_path(tmp_path, "P-1"))
+    flat = record("Q-1", 1.0, files={"Q-1_T1_anomaly.json": "0"})
+    flat.write(record_path(tmp_path, "Q-1"))
+    with pytest.raises(UsageError, match=r"P-1 and P_1 would both be sub-P1 in .*another folder"):
+        claim_layout("bids", tmp_path, ["P_1"])
+    claim_layout("bids", tmp_path, ["P-1", "Q_1"])
+
+
+@pytest.mark.parametrize("content", ['{"GeneratedBy": [{"Name": "fMRIPrep"}]}', "{}", "[", "3"])
+def test_a_dataset_of_another_program_is_not_described_as_ours(tmp_path, content):
+    (tmp_path / "dataset_description.json").write_text(content)
+    with pytest.raises(UsageError, match="another program's dataset"):
+        claim_layout("bids", tmp_path, ["a"])
+    assert (tmp_path / "dataset_description.json").read_text() == content
+    (tmp_path / "dataset_description.json").unlink()
+    for _ in range(2):
+        claim_layout("bids", tmp_path, ["a"])

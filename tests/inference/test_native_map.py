@@ -43,7 +43,7 @@ def test_the_joint_map_is_the_weighted_mean_of_the_roots(predicting, scans, tmp_
 
 
 def test_the_joint_map_is_in_multiples_of_its_own_threshold(predicting, run, scans, tmp_path):
-    """Of these sequences; another pair's says nothing. A threshold of the user leaves it out."""
+    """Of these sequences; another pair's says nothing. A threshold of the user changes nothing."""
     predicting(scans("a"))
     plain = volume(tmp_path / "maps", "a_joint_anomaly")
     kept = load_checkpoint(run.checkpoint_path)
@@ -58,8 +58,11 @@ def test_the_joint_map_is_in_multiples_of_its_own_threshold(predicting, run, sca
     assert beside["score"]["meaning"].endswith("the whole over 0.5, its own threshold")
     assert beside["threshold_source"].startswith("exceeded by 0.10%")
     assert beside["false_positive_rate"] == 0.001
-    predicting(scans("a"), threshold=0.25)
-    np.testing.assert_allclose(volume(maps, "a_joint_anomaly"), plain, rtol=2e-3, atol=1e-3)
+    predicting(scans("a"), threshold=0.125)
+    np.testing.assert_array_equal(volume(maps, "a_joint_anomaly"), scaled)
+    np.testing.assert_array_equal(volume(maps, "a_joint_mask"), scaled >= 1)
+    assert json.loads((maps / "a_joint_anomaly.json").read_text()) == beside
+    assert (volume(maps, "a_T1_mask") == (volume(maps, "a_T1_anomaly") >= 0.125)).all()
 
 
 def test_a_case_of_one_sequence_has_no_joint_map(predicting, scans, tmp_path):

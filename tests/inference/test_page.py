@@ -163,6 +163,18 @@ def test_where_there_are_maps_of_two_runs_each_names_its_own(read, record, model
     assert model_names.run in page.rows[0][1] and other.run in page.rows[1][1]
 
 
+def test_maps_of_one_run_with_two_thresholds_are_of_two_models(read, record, model_names):
+    """As of a run that was calibrated, or that was asked again with --threshold."""
+    own = model_names.model_copy(update={"threshold_source": "of healthy cases"})
+    again = model_names.model_copy(update={"model_sha256": "cd" * 32})
+    page = read(
+        record("a", 2.0), record("b", 1.0, model=own), record("c", 1.0, model=again),
+        record("d", 1.0, model=own.model_copy()),
+    )  # fmt: skip
+    assert page.words.count("Threshold") == 3
+    assert "of healthy cases" in page.words and "cdcdcdcdcdcd" in page.words
+
+
 def test_without_a_case_it_is_still_a_page(read):
     page = read(failures=("case a: broken",))
     assert "No case was done" in page.words and "case a: broken" in page.words

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dal_auto.inference.picture import draw_map
+from dal_auto.inference.picture import _font, draw_map
 
 SHAPE = (40, 60, 50)
 BLUE = (0x56, 0xB4, 0xE9)
@@ -82,3 +82,12 @@ def test_equal_maps_give_equal_bytes_and_a_mean_size(brain, tmp_path):
         draw(tmp_path / f"{name}.png", brain, score, score > 0.99)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.png").stat().st_size < 100_000
+
+
+@pytest.mark.parametrize("letter", "äöéñłŞж")
+def test_every_letter_of_a_name_is_drawn_as_itself(letter):
+    """A font draws one and the same box for all letters that it has not."""
+    font = _font()
+    missing = font.getmask("\U0010fffe")
+    drawn = font.getmask(letter)
+    assert (drawn.size, bytes(drawn)) != (missing.size, bytes(missing))

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from dal_auto.case import RawCase
-from dal_auto.errors import CaseFailed, DiskFull, InputError, UsageError
+from dal_auto.errors import CaseFailed, DiskFull, UsageError
 from dal_auto.inference import outputs, request
 from dal_auto.inference.remark import Remark
 from dal_auto.methods.checkpoint import load_checkpoint, save_checkpoint
@@ -129,7 +129,7 @@ def test_what_an_earlier_request_left_and_this_one_does_not_write_is_removed(
 
 
 def test_a_case_that_fails_anywhere_stops_no_other_and_its_old_record_goes(
-    predicting, prepared, scans, tmp_path, monkeypatch
+    predicting, prepared, scans, tmp_path, monkeypatch, caplog
 ):
     cases = scans("chain", "good", "network", "odd", "write")
     predicting(cases)
@@ -162,6 +162,9 @@ def test_a_case_that_fails_anywhere_stops_no_other_and_its_old_record_goes(
     assert set(pd.read_csv(tmp_path / "maps" / "cases.csv")["case"]) == {"good"}
     page = (tmp_path / "maps" / "index.html").read_text()
     assert "no ink" in page and "it did not end" in page
+    old = tmp_path / "maps" / "old"
+    assert {path.stem for path in (old / "records").iterdir()} == set(failed.index)
+    assert "odd: it has no maps now; those of an earlier run lie in" in caplog.text
 
 
 def test_a_sequence_that_the_model_does_not_know_is_left_out_and_that_is_said(
@@ -196,23 +199,52 @@ def test_a_volume_that_the_method_does_not_have_is_missed_once_aloud(predicting,
     assert "no pseudo-healthy" not in caplog.text
 
 
+@pytest.mark.parametrize("layout", ["flat", "bids"])
 def test_what_a_failed_case_had_before_goes_when_it_is_next_written(
-    predicting, prepared, scans, tmp_path
+    predicting, prepared, scans, tmp_path, layout
 ):
-    """The failure takes it out of the tables; its files are known until something replaces them."""
+    """The failure moves it out of the way, under the same names."""
     maps = tmp_path / "maps"
-    predicting(scans("a"))
-    before = {path.name for path in maps.glob("a_*")}
+    predicting(scans("a"), layout=layout)
+    before = [name for name in stored(maps) if "a_" in name or "sub-a" in name]
+    content = {name: stored(maps)[name] for name in before}
+    assert len(before) > 20
 
     def fail(task):
         raise CaseFailed("a", "N4", "it did not end")
 
-    predicting(scans("a"), fail, threshold=0.4)
-    assert {path.name for path in maps.glob("a_*")} == before, "a failure deletes no map"
-    predicting(scans("a", sequences=("T1",)))
-    left = {path.name for path in maps.glob("a_*")}
-    assert left < before and not any("T2" in name or "joint" in name for name in left)
+    for _ in range(2):
+        predicting(scans("a"), fail, threshold=0.4, layout=layout)
+        assert not set(stored(maps)) & set(before)
+        old = stored(maps / "old")
+        assert {name: old.pop(name) for name in before} == content
+        assert list(old) == ["records/a.json"]
+    predicting(scans("a", sequences=("T1",)), layout=layout)
+    left = set(stored(maps))
+    assert not any("T2" in name or "joint" in name for name in left)
+    assert {name for name in before if "T2" not in name and "joint" not in name} <= left
     assert [path.name for path in (maps / "records").iterdir()] == ["a.json"]
+    assert not (maps / "old").exists()
+
+
+def test_maps_of_other_scans_of_the_same_name_are_kept_and_named(
+    predicting, scans, tmp_path, caplog
+):
+    """As of two sites that both count their patients from 1."""
+    maps = tmp_path / "maps"
+    cases = scans("p1")
+    predicting(cases)
+    before = {name: data for name, data in stored(maps).items() if "p1" in name}
+    for path in cases[0].sequences.values():
+        path.write_bytes(scans("other")[0].sequences["T1"].read_bytes())
+    assert predicting(cases).done == ["p1"]
+    assert "p1: " in caplog.text and "other scans of this name (p1_T1.nii.gz, p1_T2" in caplog.text
+    assert stored(maps / "old") == before
+    assert predicting(cases).kept == ["p1"]
+    assert stored(maps / "old") == before
+    caplog.clear()
+    predicting(cases, threshold=0.4)
+    assert "other scans" not in caplog.text, "they are the same as those of the last run"
 
 
 def test_while_a_case_is_written_anew_its_old_record_is_not_there(
@@ -302,12 +334,6 @@ def test_a_run_without_thresholds_wants_one(predicting, scans, run: Run):
     with pytest.raises(UsageError, match="no practical threshold for T1, T2"):
         predicting(scans("a"))
     assert predicting(scans("a"), threshold=0.3).done == ["a"]
-
-
-def test_an_output_folder_that_is_a_file_is_an_error(predicting, scans, tmp_path):
-    (tmp_path / "maps").touch()
-    with pytest.raises(InputError, match="cannot be written"):
-        predicting(scans("a"))
 
 
 def test_a_lesion_mask_is_of_no_concern(predicting, scans, tmp_path):

@@ -33,8 +33,10 @@ def model(plans, model_names):
         return SimpleNamespace(
             plans=plans.override(overrides, "test"),
             request=SimpleNamespace(threshold=threshold),
-            threshold_source="of healthy cases",
-            checkpoint=SimpleNamespace(joint_trust=joint_trust),
+            source=lambda _: "user" if threshold else "of healthy cases",
+            joint_source=lambda _: "of healthy cases",
+            joint_trust=lambda _: joint_trust,
+            is_calibrated=lambda _: True,
             knows_joint=lambda _: joint is not None,
             joint_threshold=lambda _: joint,
             names=model_names,
@@ -91,7 +93,10 @@ def test_the_joint_map_is_of_all_sequences_over_their_thresholds(model, rule, wo
 
 
 def test_a_threshold_of_the_user_has_no_rate(model):
-    assert sidecar(model(0.5), RAW, PREPARED, a_map("T1"))["false_positive_rate"] is None
+    found = sidecar(model(0.5), RAW, PREPARED, a_map("T1"))
+    assert (found["false_positive_rate"], found["threshold_source"]) == (None, "user")
+    found = sidecar(model(0.5, joint=0.7), RAW, PREPARED, a_map("joint", "T2"))
+    assert (found["false_positive_rate"], found["threshold_source"]) == (0.001, "of healthy cases")
 
 
 def test_the_filters_are_those_of_the_plans(model):

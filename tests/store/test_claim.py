@@ -37,7 +37,11 @@ def test_a_second_claim_is_refused_with_what_to_do_and_a_later_one_is_not(tmp_pa
         pass
     with claimed(tmp_path / "new", "Name another."):
         assert [path.name for path in (tmp_path / "new").iterdir()] == [".lock"]
-    assert not list((tmp_path / "new").iterdir()), "nothing is left behind"
+    assert not (tmp_path / "new").exists(), "nothing is left behind"
+    (tmp_path / "old").mkdir()
+    with claimed(tmp_path / "old", "Name another."):
+        pass
+    assert (tmp_path / "old").exists(), "it is not ours"
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:

@@ -90,6 +90,16 @@ def test_a_file_is_a_model_wherever_it_lies(model, none_shipped):
     assert str(model) == "some"
 
 
+def test_a_model_of_another_method_than_asked_for_is_refused(trained, shipped, model):
+    run = trained("mean-brain__demo__robust")
+    for name, own in (
+        ("shipped", "DAL"), (str(model.checkpoint_path), "DAL"), (str(run.folder), "mean-brain"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=rf"of {own}, and -m says AE: leave one out"):
+            choose_model("AE", name)
+        choose_model(own.lower(), name)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

@@ -10,7 +10,7 @@ import torch
 
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
-from dal_auto.methods.checkpoint import Checkpoint
+from dal_auto.methods.checkpoint import Checkpoint, Older, load_checkpoint, save_checkpoint
 from dal_auto.methods.mean_brain import MeanBrain
 from dal_auto.methods.method import Detection
 from dal_auto.methods.raw_intensity import RawIntensity
@@ -18,6 +18,7 @@ from dal_auto.scoring.joint import joint_score
 from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.training import calibration
 from dal_auto.training.calibration import (
+    Thresholds,
     calibration_records,
     practical_thresholds,
     recalibrated,
@@ -147,5 +148,38 @@ def test_a_model_takes_over_the_thresholds_of_a_lab_s_own_controls(mean_brain, m
     with pytest.raises(UsageError, match="Controls has no healthy case with T1 or T2"):
         recalibrated(before, "Controls", [patient], "cpu")
     only_t1 = [record.model_copy(update={"sequences": ("T1",)}) for record in controls]
-    with pytest.raises(UsageError, match="no healthy case of Controls has T2"):
-        recalibrated(before, "Controls", only_t1, "cpu")
+    none = replace(before, thresholds={"T1": 9.0})
+    with pytest.raises(UsageError, match=r"no healthy case of Controls has T2, .* be kept"):
+        recalibrated(none, "Controls", only_t1, "cpu")
+
+
+def test_what_the_controls_do_not_have_keeps_its_threshold_and_its_source(
+    mean_brain, make_cohort, tmp_path, caplog, monkeypatch
+):
+    new = Thresholds({"T1": 3.0}, {}, 1.0)
+    monkeypatch.setattr(calibration, "practical_thresholds", lambda *_, **__: new)
+    before = Checkpoint(
+        mean_brain.plans,
+        mean_brain.tensors(),
+        thresholds={"T1": 9.0, "T2": 9.0},
+        joint_thresholds={"T1+T2": 0.5},
+        joint_trust=0.5,
+        threshold_source="60 cases of Simulated",
+    )
+    controls = make_cohort(mean_brain.plans, [3, 4]).records
+    only_t1 = [record.model_copy(update={"sequences": ("T1",)}) for record in controls]
+    found = recalibrated(before, "Controls", only_t1, "cpu")
+    assert found.thresholds == {"T1": 3.0, "T2": 9.0}
+    assert (found.joint_thresholds, found.joint_trust) == ({"T1+T2": 0.5}, 1.0)
+    kept = Older("60 cases of Simulated", 0.5)
+    assert found.older == {"T2": kept, "T1+T2": kept}
+    assert found.sources == (
+        "2 healthy cases of Controls; of before, 60 cases of Simulated: T2, T1+T2"
+    )
+    assert "no healthy case of Controls has T2, or T1 and T2: these thresholds" in caplog.text
+    save_checkpoint(tmp_path / "a.safetensors", found)
+    assert load_checkpoint(tmp_path / "a.safetensors").older == found.older
+    again = recalibrated(found, "Others", only_t1, "cpu")
+    assert again.older == found.older, "they are as old as before"
+    whole = recalibrated(found, "More", controls, "cpu")
+    assert (whole.older, whole.thresholds, whole.joint_thresholds) == ({}, new.scores, new.joint)

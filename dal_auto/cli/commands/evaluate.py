@@ -14,7 +14,7 @@ from dal_auto.evaluation.datasets import absent_datasets, annotated_datasets, cu
 from dal_auto.evaluation.left_out import LeftOut, case_ids, overlapping
 from dal_auto.evaluation.pictures.viewed_cases import keep_volumes
 from dal_auto.evaluation.run import evaluate
-from dal_auto.evaluation.scores import evaluated_datasets, read_scored
+from dal_auto.evaluation.scores import kept_datasets, read_scored
 from dal_auto.evaluation.summary import write_summary
 from dal_auto.planning.hardware import Hardware
 from dal_auto.store.claim import claimed
@@ -38,8 +38,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     runs = choose_runs(None if options.m == "ALL" else options.m, options.r, options.seeds)
     failures: list[str] = []
     if options.report_only:
-        kept = evaluated_datasets(runs)
-        wanted = [one for one in kept if names is None or one.lower() in map(str.lower, names)]
+        wanted = kept_datasets(runs, names)
         ids = case_ids(read_scored(runs, wanted)) if options.exclude_overlap else {}
     else:
         datasets = annotated_datasets(names)

@@ -65,6 +65,8 @@ def _calibrate(options: argparse.Namespace) -> int:
     ):
         for name, value in new.items():
             was = f"was {old[name]:.4g}" if name in old else "had none"
+            if name.partition("/")[0] in found.older:
+                was = "as before"
             logger.info("%s %s: %.4g (%s)", title, name, value, was)
     _tell(write_model(found, options.o, options.name or str(source)))
     return 0

@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dal_auto import paths
@@ -15,6 +16,7 @@ from dal_auto.datasets.drawn import is_drawn
 from dal_auto.datasets.registry import datasets_on_disk, find_dataset, load_records
 from dal_auto.errors import DalError, DiskFull, PlansError, UsageError, did_you_mean
 from dal_auto.planning.training_plans import plan_run
+from dal_auto.planning.wishes import Wishes
 from dal_auto.plans import Plans, PreprocessingPlan, parse_assignment
 from dal_auto.preprocessing.atlas import load_atlas
 from dal_auto.preprocessing.run import preprocess_dataset
@@ -25,6 +27,9 @@ from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.drawn.dataset import SIMULATED, prepare_simulated
 
 logger = logging.getLogger(__name__)
+
+#: What is planned for, where the cases have it.
+_SEQUENCES = ("T1", "T2", "FLAIR")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -118,8 +123,17 @@ def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) 
     if brains:
         logger.info("%s: %s", name, brain_size_line(brain_size(brains), plan))
     record = next((r for r in load_records().values() if r.name == name), None)
+    if record is not None and record.role != "training":
+        logger.info("%s: no training is planned: it is a test set (%s)", name, record.title)
+        return
     sequences = _sequences([r for r in records if not r.has_lesion_mask])
-    if not sequences or (record is not None and record.role != "training"):
+    if not sequences:
+        logger.info(
+            "%s: no training is planned: of its %d cases none without a lesion mask has a %s",
+            name,
+            len(records),
+            " or ".join(_SEQUENCES),
+        )
         return
     of_dataset = ("training_set", "sequences")
     run = plan_run(
@@ -133,18 +147,23 @@ def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) 
             assignments=dict(map(parse_assignment, options.set)) if options.plan_only else {},
         ),
     )
+    command = f"dal_train -d {name}"
+    if sequences != Wishes().sequences:
+        command += f" --sequences {' '.join(sequences)}"
+        sources = run.plans.value_sources | {"sequences": "measured: what healthy cases have"}
+        run = replace(run, plans=run.plans.model_copy(update={"value_sources": sources}))
     for warning in run.warnings:
         logger.warning("warning: %s", warning)
     if options.device_memory is None:
         write_json(folder_of(name) / "plans.json", run.plans.to_json())
     if options.plan_only or options.verbose:
-        logger.info("plans for training on %s (dal_train's options choose again):", name)
+        logger.info("plans for `%s` (its options choose again):", command)
         for line in planning.plans_table(run):
             logger.info(line)
         return
     logger.info("plans: %s", planning.plans_line(run))
-    logger.info("to see every value and its source: dal_train -d %s --plan-only", name)
-    logger.info("to train: dal_train -d %s", name)
+    logger.info("to see every value and its source: %s --plan-only", command)
+    logger.info("to train: %s", command)
 
 
 def _require_as_preprocessed(
@@ -174,12 +193,11 @@ def _require_as_preprocessed(
 
 
 def _sequences(records: Sequence[CaseRecord]) -> tuple[str, ...]:
-    """T1 and T2 where a healthy case has both, else the one that more have: what would train."""
-    counts = Counter(name for record in records for name in record.sequences)
-    pair = [name for name in ("T1", "T2") if counts[name]]
-    if any(set(pair) <= set(record.sequences) for record in records):
-        return tuple(pair)
-    return tuple(sorted(pair, key=lambda name: -counts[name])[:1])
+    """What would train: the most sequences that a healthy case has; of as many, the commonest."""
+    counts = Counter(
+        tuple(name for name in _SEQUENCES if name in record.sequences) for record in records
+    )
+    return max(counts, key=lambda names: (len(names), counts[names]), default=())
 
 
 def _preprocessed() -> list[str]:

@@ -10,12 +10,13 @@ from dataclasses import replace
 from dal_auto.case import RawCase
 from dal_auto.choices import SEGMENTATION
 from dal_auto.cli import common
-from dal_auto.datasets.scans import find_scans
+from dal_auto.datasets.scans import find_scans, require_apart
 from dal_auto.errors import UsageError
 from dal_auto.images.dicom_seg import require_highdicom
 from dal_auto.inference.run import predict_cases
 from dal_auto.planning.hardware import Hardware
-from dal_auto.store.model_files import SHIPPED, choose_model
+from dal_auto.store.claim import claimed
+from dal_auto.store.model_files import SHIPPED, ModelFile, choose_model
 from dal_auto.store.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,12 @@ def _claimed(case: RawCase, stripped: bool) -> RawCase:
 
 def run(options: argparse.Namespace) -> int:
     model = choose_model(options.m, options.r)
+    require_apart(options.i, options.o)
+    with claimed(options.o, "Name another with -o."):
+        return _predict(options, model)
+
+
+def _predict(options: argparse.Namespace, model: Run | ModelFile) -> int:
     cases = find_scans(options.i, options.o, options.sequence)
     if options.stripped is not None:
         cases = [_claimed(case, options.stripped == "yes") for case in cases]
