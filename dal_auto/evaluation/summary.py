@@ -37,7 +37,6 @@ from dal_auto.evaluation.tables import (
     verdicts,
 )
 from dal_auto.evaluation.wording import LIMITS, methods_paragraph
-from dal_auto.inference.case_page import DEMO
 from dal_auto.store.atomic import replacing
 from dal_auto.store.runs import Run
 from dal_auto.workers.progress import Stopwatch
@@ -45,6 +44,7 @@ from dal_auto.workers.progress import Stopwatch
 logger = logging.getLogger(__name__)
 
 PAPER_TABLES, FIGURES, MANIFEST = "paper-tables", "figures", "manifest.json"
+_DEMO = "demo"  # a configuration
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,10 +261,10 @@ def _warnings(infos: Mapping[Run, RunInfo]) -> list[str]:
         for name in names
         if is_simulated(name, paths.raw())
     ]
-    demo = {run.method for run, one in infos.items() if one.plans.configuration.name == DEMO}
+    demo = {run.method for run, one in infos.items() if one.plans.configuration.name == _DEMO}
     if demo:
         lines.append(
-            f"Demo-sized models ({', '.join(sorted(demo))}): the configuration “{DEMO}” is coarse "
+            f"Demo-sized models ({', '.join(sorted(demo))}): the configuration “{_DEMO}” is coarse "
             "and trained for minutes. It shows that the pipeline runs, not how well a method works."
         )
     return lines

@@ -178,11 +178,13 @@ def recalibrated(
             f"no healthy case of {dataset} has {', '.join(without)}, and the model has no "
             "threshold of it that could be kept. Add cases that have it."
         )
-    if kept:
+    sets = {key: set(key.split("+")) for key in kept}
+    if least := [key for key, one in sets.items() if not any(o < one for o in sets.values())]:
         logger.warning(
-            "no healthy case of %s has %s: these thresholds stay as they were (%s)",
+            "no healthy case of %s has %s: the thresholds of these, and of joint maps with these, "
+            "stay as they were (%s)",
             dataset,
-            ", or ".join(key.replace("+", " and ") for key in kept),
+            ", or ".join(key.replace("+", " and ") for key in least),
             checkpoint.sources,
         )
     drawn = is_drawn(dataset)

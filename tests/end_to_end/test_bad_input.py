@@ -76,8 +76,10 @@ def test_without_a_run_predict_says_how_to_train(bare_home, tmp_path):
 
 
 def test_an_empty_folder_is_an_error(home, tmp_path):
-    outcome = home.run("dal_predict", "-i", tmp_path, "-o", tmp_path / "maps", "-m", "DAL")
-    assert outcome.returncode == 1 and str(tmp_path) in outcome.stderr
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    outcome = home.run("dal_predict", "-i", scans, "-o", tmp_path / "maps", "-m", "DAL")
+    assert outcome.returncode == 1 and f"{scans}: it holds no image" in outcome.stderr
 
 
 def test_an_output_folder_that_cannot_be_written_is_an_error(home, tmp_path):

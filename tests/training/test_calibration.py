@@ -176,7 +176,7 @@ def test_what_the_controls_do_not_have_keeps_its_threshold_and_its_source(
     assert found.sources == (
         "2 healthy cases of Controls; of before, 60 cases of Simulated: T2, T1+T2"
     )
-    assert "no healthy case of Controls has T2, or T1 and T2: these thresholds" in caplog.text
+    assert "no healthy case of Controls has T2: the thresholds of these, and" in caplog.text
     save_checkpoint(tmp_path / "a.safetensors", found)
     assert load_checkpoint(tmp_path / "a.safetensors").older == found.older
     again = recalibrated(found, "Others", only_t1, "cpu")
