@@ -80,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    atlas = paths.home() / "atlas"
     os.environ["DAL_HOME"] = str(options.home)
+    if atlas.is_dir() and not (paths.home() / "atlas").exists():  # one that the user installed
+        shutil.copytree(atlas, paths.home() / "atlas")
     for name in ("DAL_RAW", "DAL_PREPROCESSED", "DAL_RESULTS"):
         if os.environ.pop(name, None) is not None:
             logger.info("%s is not used here: unset it before you paste one of these lines", name)

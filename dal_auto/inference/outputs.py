@@ -20,6 +20,7 @@ from dal_auto.images import write_image
 from dal_auto.images.dicom_seg import Found, write_segmentation
 from dal_auto.inference.case_page import write_case_page
 from dal_auto.inference.export import standard_grid, to_native
+from dal_auto.inference.former import OLD, set_aside, settle
 from dal_auto.inference.layout import (
     KINDS,
     picture_name,
@@ -34,12 +35,9 @@ from dal_auto.inference.picture import draw_map
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import Prepared
 from dal_auto.inference.record import (
-    OLD,
     MapRecord,
     PredictionRecord,
     record_path,
-    set_aside,
-    settle,
 )
 from dal_auto.inference.remark import flags_of, texts
 from dal_auto.inference.sidecar import sidecar
@@ -95,16 +93,15 @@ def write_outputs(export: Export) -> None:
     raw, output, model = export.raw, export.output, export.model
     case_id = raw.case_id
     # From here to the end the case is not there: an old record would be trusted.
-    before = set_aside(output, case_id)
-    if before is not None and not before.is_of(export.prepared.scans):
-        logger.warning(
-            "%s: %s has maps of other scans of this name (%s); they are moved to %s. Give each "
-            "group of scans an output folder of its own",
-            case_id,
-            output,
-            ", ".join(scan.name for scan in before.scans.values()),
-            output / OLD,
-        )
+    for former in set_aside(output, case_id):
+        if not former.is_of(export.prepared.scans):
+            logger.warning(
+                "%s: there are maps of other scans of this name (%s); they lie in %s. Give each "
+                "group of scans an output folder of its own",
+                case_id,
+                ", ".join(scan.name for scan in former.scans.values()),
+                output / OLD / former.group,
+            )
     makers = map_makers(model, export.prepared.case, export.predictions)
     done = side_by_side(lambda make: _write_map(export, make), makers, export.at_once)
     written = _write_transforms(export).union(*(names for _, names in done))

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 from dal_auto.inference.measure import Component
 from dal_auto.inference.remark import Remark
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.store.kept import Kept
-
-#: Folder of the output with what was there of cases that failed since, or that are of other scans.
-OLD = "old"
 
 
 class ModelNames(Kept):
@@ -107,64 +102,10 @@ class PredictionRecord(Kept):
     maps: tuple[MapRecord, ...]
     files: dict[str, str]
 
-    def is_of(self, scans: Mapping[str, Scan]) -> bool:
-        """Whether it is of these scans: the same file in every sequence that both have."""
-        both = self.scans.keys() & scans.keys()
-        return bool(both) and all(self.scans[n].sha256 == scans[n].sha256 for n in both)
-
 
 def record_path(output: Path, case_id: str) -> Path:
     """The file that is written last: a case without it is not there."""
     return output / "records" / f"{case_id}.json"
-
-
-def set_aside(output: Path, case_id: str) -> PredictionRecord | None:
-    """Move what is there of a case into the folder `OLD`, file by file, under the same names.
-
-    No table and no page has it then, and nobody takes its maps for those of another scan. The
-    record goes first, so that what is left by a run that was killed is moved by the next one.
-
-    Returns
-    -------
-    what now lies in `OLD` of the case; None where that is nothing
-    """
-    old = output / OLD
-    if record_path(output, case_id).exists():
-        _forget(output, case_id)
-        _move(record_path(output, case_id), record_path(old, case_id))
-    record = _read(record_path(old, case_id))
-    for name in record.files if record is not None else ():
-        # What is there a second time is half a case, of a run that was killed while it wrote.
-        if (output / name).exists() and not (old / name).exists():
-            _move(output / name, old / name)
-    return record
-
-
-def settle(output: Path, case_id: str) -> None:
-    """After the case's new record is there: remove what it replaces from `OLD`. What is of other
-    scans stays."""
-    new, old = read_record(output, case_id), _read(record_path(output / OLD, case_id))
-    if old is None or (new is not None and old.is_of(new.scans)):
-        _forget(output, case_id)
-
-
-def remove_empty(output: Path) -> None:
-    """Remove the folders in `OLD` that hold nothing any more."""
-    for folder, _, _ in os.walk(output / OLD, topdown=False):
-        with suppress(OSError):
-            Path(folder).rmdir()
-
-
-def _move(file: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    file.replace(target)
-
-
-def _forget(output: Path, case_id: str) -> None:
-    record = _read(record_path(output / OLD, case_id))
-    for name in record.files if record is not None else ():
-        (output / OLD / name).unlink(missing_ok=True)
-    record_path(output / OLD, case_id).unlink(missing_ok=True)
 
 
 def read_record(output: Path, case_id: str) -> PredictionRecord | None:

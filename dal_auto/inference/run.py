@@ -21,6 +21,7 @@ from dal_auto.errors import (
     MissingDependency,
 )
 from dal_auto.inference.background import Background
+from dal_auto.inference.former import OLD, remove_empty, set_aside, settle
 from dal_auto.inference.layout import claim_layout
 from dal_auto.inference.model import Model, load_model
 from dal_auto.inference.outputs import Export, write_outputs
@@ -34,7 +35,7 @@ from dal_auto.inference.prepare import (
     task_bytes,
     usable,
 )
-from dal_auto.inference.record import OLD, read_records, remove_empty, set_aside, settle
+from dal_auto.inference.record import read_records
 from dal_auto.inference.remark import Remark, flags_of
 from dal_auto.inference.request import Request, is_done
 from dal_auto.inference.table import write_tables
@@ -191,7 +192,7 @@ def _predict_all(
 
 def _put_away(output: Path, case_id: str) -> None:
     """The maps of before belong to other inputs: they must not be taken for this case's."""
-    if set_aside(output, case_id) is not None:
+    if set_aside(output, case_id):
         logger.warning(
             "%s: it has no maps now; those of an earlier run lie in %s", case_id, output / OLD
         )

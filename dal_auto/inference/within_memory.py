@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from typing import TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
@@ -21,6 +21,8 @@ T = TypeVar("T")
 _SMALLEST = 16
 #: The windows that fitted last, by device: the next image need not find them again.
 _fitting: WeakKeyDictionary[Method, dict[str, Shape]] = WeakKeyDictionary()
+#: Methods that no device but the CPU has memory for: they are there, and stay.
+_on_cpu: WeakSet[Method] = WeakSet()
 
 
 def within_memory(method: Method, device: str, work: Callable[[str, Shape], T]) -> T:
@@ -29,7 +31,7 @@ def within_memory(method: Method, device: str, work: Callable[[str, Shape], T]) 
 
     Parameters
     ----------
-    method : on `device`, before and after
+    method : on `device`; if its memory does not suffice, it is moved to the CPU and stays there
     work : of a device and a window, see `sliding_window`
 
     Raises
@@ -37,6 +39,8 @@ def within_memory(method: Method, device: str, work: Callable[[str, Shape], T]) 
     OutOfMemory
         if the CPU's memory does not suffice either.
     """
+    if method in _on_cpu:
+        device = "cpu"
     fitting = _fitting.setdefault(method, {})
     for window in _windows(method, fitting.get(device)):
         found = _attempt(work, device, window)
@@ -52,13 +56,13 @@ def within_memory(method: Method, device: str, work: Callable[[str, Shape], T]) 
             "Close other programs, or use a machine with more memory."
         )
     logger.warning(
-        "%s: its memory does not suffice; the CPU does this image, which is slow", device
+        "%s: its memory does not suffice; the CPU does this image and the next, which is slow",
+        device,
     )
     method.to("cpu")
-    try:
-        return within_memory(method, "cpu", work)
-    finally:
-        method.to(device)
+    _on_cpu.add(method)
+    _free(device)
+    return within_memory(method, "cpu", work)
 
 
 def _windows(method: Method, known: Shape | None) -> Iterator[Shape]:

@@ -7,8 +7,8 @@ whatever the size of the head, which volume alone does not.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,6 +29,10 @@ from dal_auto.preprocessing.skull_strip.estimate import (
 )
 from dal_auto.volumes import box_around, whole
 
+logger = logging.getLogger(__name__)
+
+#: How the mask of a stripped image is called.
+FOREGROUND = "what is not zero"
 #: The atlas's distances are kept on every second voxel, and as far around its brain as this.
 _STEP, _MARGIN = 2, 40
 
@@ -56,7 +60,7 @@ def candidate_masks(
 
     Parameters
     ----------
-    reference_to : gives, or waits for, what `native.coregister` returns
+    reference_to : gives, or waits for, what `coregister` returns
     """
     image, grid = native.images[native.reference], native.grids[native.reference]
     supplied = native.brain
@@ -73,10 +77,12 @@ def candidate_masks(
         seen = [image] if job.steps.coregister else list(native.images.values())
         with job.watch.step("brain mask"):
             mask = foreground_mask(seen, grid)
-        yield BrainMask(mask, "what is not zero")
+        yield BrainMask(mask, FOREGROUND)
         if job.steps.strip_if_doubtful:
-            with suppress(MissingDependency):
+            try:
                 yield from _by_tools(native, job)
+            except MissingDependency as error:
+                logger.warning("%s: no tool can find the brain: %s", native.case_id, error)
 
 
 def _by_tools(native: NativeCase, job: Job) -> Iterator[BrainMask]:

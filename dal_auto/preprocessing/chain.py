@@ -14,10 +14,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from dal_auto.case import BoolArray, FloatArray, Geometry, Grid, RawCase, StandardCase
-from dal_auto.errors import CaseFailed
+from dal_auto.errors import CaseFailed, MissingDependency
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing.atlas import Atlas
 from dal_auto.preprocessing.bias_correction import correct_bias_fields
+from dal_auto.preprocessing.brain_mask import FOREGROUND
 from dal_auto.preprocessing.coregistration import coregister
 from dal_auto.preprocessing.coverage import coverage, in_words, parts_shown
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
@@ -48,10 +49,20 @@ def tool_versions(steps: CaseSteps, plan: PreprocessingPlan) -> tuple[str, ...]:
     MissingDependency
         if a tool that the plans name is not installed, or its weights are absent.
     """
-    if not steps.strip:
+    if not steps.may_strip:
         return _steps_after_the_mask(steps, plan)
-    tools = ", else ".join(planned_tools(plan)[0].values())
+    tools = ", else ".join(_tools(steps, plan))
     return (f"brain mask: {tools}", *_steps_after_the_mask(steps, plan))
+
+
+def _tools(steps: CaseSteps, plan: PreprocessingPlan) -> list[str]:
+    if steps.strip:
+        return list(planned_tools(plan)[0].values())
+    try:
+        tools = list(planned_tools(plan)[0].values())
+    except MissingDependency:  # the case can do without, if its mask is not doubtful
+        tools = [f"{plan.skull_strip} is not installed"]
+    return [FOREGROUND, *tools]
 
 
 def _steps_after_the_mask(steps: CaseSteps, plan: PreprocessingPlan) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from dal_auto.case import BoolArray, FloatArray
 from dal_auto.errors import CaseFailed
 from dal_auto.preprocessing.brain_mask import BrainMask, MaskFit, candidate_masks, fit_to_atlas
 from dal_auto.preprocessing.native import Job, NativeCase
+from dal_auto.preprocessing.registration.backends import RegistrationError
 from dal_auto.preprocessing.skull_strip.estimate import planned_tools
 from dal_auto.volumes import box_around, whole
 
@@ -67,7 +68,7 @@ def place(
 
     Parameters
     ----------
-    reference_to : gives, or waits for, what `native.coregister` returns
+    reference_to : gives, or waits for, what `coregister` returns
 
     Returns
     -------
@@ -102,7 +103,7 @@ def place(
         "mask_missing_ml": round(fit.missing_ml, 1),
         "masks_rejected": len(tries) - 1.0,
         "mask_doubtful": float(bool(chosen.doubts)),
-        "mask_without_t1": float(job.steps.strip and native.reference != "T1"),
+        "mask_without_t1": float(job.steps.may_strip and native.reference != "T1"),
     }
     return chosen.placement, _steps_taken(tries, chosen, job), figures
 
@@ -129,11 +130,19 @@ def _ways_to_the_atlas(mask: BoolArray, native: NativeCase, job: Job) -> Iterato
         return
     atlas, plan, grid = job.atlas, job.plan, native.grids[native.reference]
     masked = np.where(mask, native.images[native.reference], 0)
-    for box in (whole(mask.shape), box_around(mask, _MARGIN_VOXELS) or whole(mask.shape)):
-        with job.watch.step(f"{plan.atlas_transform} to {plan.atlas}"):
-            way = job.register(
-                atlas.image, atlas.grid, masked[box], grid.part(box), plan.atlas_transform
-            )
+    everything = whole(mask.shape)
+    own = box_around(mask, _MARGIN_VOXELS) or everything
+    for box in (everything, own) if own != everything else (everything,):
+        try:
+            with job.watch.step(f"{plan.atlas_transform} to {plan.atlas}"):
+                way = job.register(
+                    atlas.image, atlas.grid, masked[box], grid.part(box), plan.atlas_transform
+                )
+        except RegistrationError as error:
+            if box is everything:
+                raise
+            logger.debug("%s: %s", native.case_id, error)
+            return
         yield way
 
 

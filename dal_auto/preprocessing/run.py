@@ -248,7 +248,7 @@ def _largest_task_bytes(fingerprint: Fingerprint, decisions: DatasetDecisions) -
         (
             case_bytes(
                 sum(math.prod(image.shape) for image in case.images.values()),
-                strip=decisions.steps[case.case_id].strip,
+                strip=decisions.steps[case.case_id].may_strip,
             )
             for case in fingerprint.cases
             if case.case_id in decisions.steps

@@ -45,6 +45,11 @@ class CaseSteps(Section):
     true_header: Literal["LPS", "RAS"] | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def may_strip(self) -> bool:
+        """Whether a tool may be asked for the brain mask."""
+        return self.strip or self.strip_if_doubtful
+
 
 def decide_steps(case: RawCase, measured: CaseFingerprint) -> CaseSteps:
     """What is still to be done to one case: a claim and a measurement that disagree are said.

@@ -45,9 +45,10 @@ def case_records(dataset: str) -> list[CaseRecord]:
 
 
 def _known_cases(dataset: str) -> Collection[str] | None:
-    """The cases that the dataset had when it was last preprocessed; None where that is not said."""
+    """The cases that the dataset had when it was last preprocessed; None where that is not said, as
+    of drawn heads, which go through no chain."""
     with suppress(DalError, ValueError):
-        return load_decisions(dataset).steps
+        return load_decisions(dataset).steps or None
     return None
 
 

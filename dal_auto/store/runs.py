@@ -112,7 +112,9 @@ def choose_runs(
     """
     if name is not None and (Path(name) / "best.safetensors").is_file():
         named = Run(Path(name).resolve())
-        if method is not None and named.method.lower() != method.lower():
+        # A folder that was copied elsewhere does not tell its method.
+        tells = "__" in named.folder.parent.name
+        if tells and method is not None and named.method.lower() != method.lower():
             raise UsageError(
                 f"-r {name} is a run of {named.method}, and -m says {method}: leave one out"
             )

@@ -163,7 +163,7 @@ def test_a_case_that_fails_anywhere_stops_no_other_and_its_old_record_goes(
     page = (tmp_path / "maps" / "index.html").read_text()
     assert "no ink" in page and "it did not end" in page
     old = tmp_path / "maps" / "old"
-    assert {path.stem for path in (old / "records").iterdir()} == set(failed.index)
+    assert {path.stem for path in old.glob("*/records/*.json")} == set(failed.index)
     assert "odd: it has no maps now; those of an earlier run lie in" in caplog.text
 
 
@@ -216,7 +216,8 @@ def test_what_a_failed_case_had_before_goes_when_it_is_next_written(
     for _ in range(2):
         predicting(scans("a"), fail, threshold=0.4, layout=layout)
         assert not set(stored(maps)) & set(before)
-        old = stored(maps / "old")
+        (group,) = (maps / "old").iterdir()
+        old = stored(group)
         assert {name: old.pop(name) for name in before} == content
         assert list(old) == ["records/a.json"]
     predicting(scans("a", sequences=("T1",)), layout=layout)
@@ -239,12 +240,14 @@ def test_maps_of_other_scans_of_the_same_name_are_kept_and_named(
         path.write_bytes(scans("other")[0].sequences["T1"].read_bytes())
     assert predicting(cases).done == ["p1"]
     assert "p1: " in caplog.text and "other scans of this name (p1_T1.nii.gz, p1_T2" in caplog.text
-    assert stored(maps / "old") == before
+    (group,) = (maps / "old").iterdir()
+    assert stored(group) == before and str(group) in caplog.text
     assert predicting(cases).kept == ["p1"]
-    assert stored(maps / "old") == before
+    assert stored(group) == before
     caplog.clear()
     predicting(cases, threshold=0.4)
     assert "other scans" not in caplog.text, "they are the same as those of the last run"
+    assert stored(group) == before
 
 
 def test_while_a_case_is_written_anew_its_old_record_is_not_there(

@@ -98,8 +98,11 @@ def test_the_cpu_does_what_no_window_makes_small_enough(make_plans, caplog):
     assert asked == [
         ("cuda:1", (16, 24, 24)), ("cuda:1", (16, 16, 16)), ("cpu", (16, 24, 24)),
     ]  # fmt: skip
-    assert method.places == ["cpu", "cuda:1"]
-    assert "the CPU does this image" in caplog.text
+    assert method.places == ["cpu"]
+    assert "the CPU does this image and the next" in caplog.text
+    caplog.clear()
+    assert within_memory(method, "cuda:1", work) == "done"  # the next image goes there at once
+    assert asked[3:] == [("cpu", (16, 24, 24))] and method.places == ["cpu"] and not caplog.text
 
 
 def test_other_errors_are_left_alone(make_plans):

@@ -15,6 +15,7 @@ from dal_auto.preprocessing import native as native_module
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
 from dal_auto.preprocessing.native import Job, NativeCase
 from dal_auto.preprocessing.placement import place
+from dal_auto.preprocessing.registration.backends import RegistrationError
 from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
 from dal_auto.preprocessing.steps import CaseSteps
 from dal_auto.workers.progress import Stopwatch
@@ -149,6 +150,22 @@ def test_a_way_that_leaves_doubts_is_looked_for_again_from_the_brains_own_box(
     np.testing.assert_allclose(part.affine @ [10, 10, 10, 1], GRID.affine @ [20, 20, 12, 1])
 
 
+def test_where_the_second_way_fails_the_first_one_is_taken(tools, lay, monkeypatch):
+    tools(deepbet=BRAIN)
+    lost = np.eye(4)
+    lost[2, 3] = 120
+
+    def register(fixed, fixed_grid, moving, moving_grid, **settings):
+        if moving.shape != GRID.shape:
+            raise RegistrationError("greedy failed")
+        return lost
+
+    monkeypatch.setattr(native_module, "register", register)
+    placed, _, figures = lay()
+    np.testing.assert_array_equal(placed.atlas_to_reference, lost)
+    assert figures["mask_doubtful"] == 1
+
+
 def test_what_is_not_zero_has_rivals_where_nobody_said_that_the_skull_is_off(tools, lay):
     """A defaced head whose air is 0 looks stripped."""
     tools(deepbet=BRAIN)
@@ -158,6 +175,9 @@ def test_what_is_not_zero_has_rivals_where_nobody_said_that_the_skull_is_off(too
     np.testing.assert_array_equal(placed.mask, BRAIN)
     assert steps[0].startswith("brain mask rejected: what is not zero (")
     assert steps[1] == "brain mask: deepbet 1.0"
+    tools()  # none is installed: as it was, and said
+    alone, steps, _ = lay(steps=measured, **head)
+    np.testing.assert_array_equal(alone.mask, LEAK)
     claimed, _, figures = lay(steps=STEPS.model_copy(update={"strip": False}), **head)
     np.testing.assert_array_equal(claimed.mask, LEAK)
     assert figures["mask_doubtful"] == 1

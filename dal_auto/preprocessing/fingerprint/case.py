@@ -160,6 +160,14 @@ def fingerprint_case(
         told_by = "content"
         true_header, conflict = true_header_of(found)
         doubts += [HEADER_IN_DOUBT.found(conflict)] if conflict else []
+    if true_header is not None and any(
+        np.linalg.det(image.grid.affine) < 0
+        and true_grid(image.grid, true_header) is not image.grid
+        for image in images.values()
+    ):
+        # Both forms of the box are right-handed, so that this would swap left and right.
+        words = f"by {told_by} the header is wrong, but it has left and right the other way round"
+        true_header, doubts = None, [HEADER_IN_DOUBT.found(f"{words}; nothing was turned")]
     if true_header is not None:
         headers = "; ".join(sorted({_described(image.grid) for image in images.values()}))
         words = (

@@ -184,6 +184,20 @@ def test_an_image_outside_the_box_keeps_the_others_from_being_moved(brain, atlas
     assert box is None and "not of T2" in conflict
 
 
+def test_a_left_handed_case_follows_no_other(tmp_path, brain):
+    """Three right-handed cases with wrong headers agree; the LAS one would be mirrored by them."""
+    odd, left_handed = ODD["SSA and MET"], affine((-1, 1, 1), (120, -120, -77))
+    cases = [
+        case_on_disk(tmp_path / name, {"T1": (brain("T1", stored) + (index * 2e-3), header)})
+        for index, (name, stored, header) in enumerate(
+            [("a", "RAS", odd), ("b", "RAS", odd), ("c", "RAS", odd), ("d", "RAS", left_handed)]
+        )
+    ]
+    found = fingerprint_dataset("D", cases, workforce=Workforce(1))
+    assert [case.true_header for case in found.cases] == ["RAS"] * 3 + [None]
+    assert found.case("d").header_in_doubt
+
+
 def test_cases_that_do_not_tell_follow_those_that_do(tmp_path, brain):
     odd, small = ODD["SSA and MET"], brain("T1").copy()
     small[:, :, 100:] = 0  # half a brain: overlap with the atlas too small to decide

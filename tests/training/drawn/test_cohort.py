@@ -11,6 +11,7 @@ import torch
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
+from dal_auto.preprocessing.stored import case_records
 from dal_auto.training.drawn.cohort import DrawnCohort
 from dal_auto.training.drawn.dataset import drawn_cohort
 from dal_auto.training.loading import Share
@@ -18,6 +19,13 @@ from dal_auto.training.run import train
 
 MakePlans = Callable[..., Plans]
 HEADS = ("head0", "head1", "head2")
+
+
+def test_drawn_cases_are_a_datasets_cases_though_no_chain_decided_steps_for_them(
+    simulated_folder: Path,
+) -> None:
+    there = sorted(path.stem for path in (simulated_folder / "cases").glob("*.json"))
+    assert [record.case_id for record in case_records("Simulated")] == there != []
 
 
 @pytest.fixture
