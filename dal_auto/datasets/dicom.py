@@ -89,7 +89,7 @@ def find_cases(
     logger.info("reading the headers of the DICOM files in %s", folder)
     studies: dict[str, dict[str, list[_Candidate]]] = defaultdict(lambda: defaultdict(list))
     reasons: list[str] = []
-    for series in find_series(folder):
+    for series in find_series(progress("headers", "file", list(dicom_files(folder)))):
         told = sequence or sequence_of(series.first)
         doubt = _doubt(series, told)
         found = _not_mr(series) or (None if sequence else doubt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,14 +105,14 @@ def dicom_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def find_series(folder: Path) -> list[Series]:
-    """The series of images at or below `folder`; what holds no image (a DICOMDIR) is passed over.
+def find_series(files: Iterable[Path]) -> list[Series]:
+    """The series of images among DICOM files; what holds no image (a DICOMDIR) is passed over.
 
     Files are of one series if they share its number, orientation, grid, echo and kind of image, as
     dcm2niix splits them.
     """
     grouped: dict[tuple[str, ...], list[Header]] = defaultdict(list)
-    for path in dicom_files(folder):
+    for path in files:
         with suppress(RuntimeError):  # ITK's word for a file without an image
             header = read_header(path)
             grouped[header.series].append(header)

@@ -14,7 +14,7 @@ import pytest
 
 from dal_auto.errors import InputError, MissingDependency
 from dal_auto.images import dicom_seg
-from dal_auto.images.dicom import find_series, read_series
+from dal_auto.images.dicom import dicom_files, find_series, read_series
 from dal_auto.images.dicom_seg import Found, write_segmentation
 
 FOUND = Found("anomaly T1", "DAL", "ab" * 32)
@@ -36,7 +36,7 @@ def dicom_series() -> ModuleType:
 def series(dicom_series, tmp_path):
     """An oblique series of 12 slices, 5 mm apart: its files, voxels and grid."""
     dicom_series.write_series(tmp_path / "in", dicom_series.volume(), te=15, tr=550, **FRAME)
-    (found,) = find_series(tmp_path / "in")
+    (found,) = find_series(dicom_files(tmp_path / "in"))
     return [header.file for header in found.headers], *read_series(found)
 
 
