@@ -400,7 +400,8 @@ def test_a_brain_that_leaves_the_grid_fails(scanner, run, rigid, monkeypatch):
 
 @pytest.mark.parametrize("todo", [("coregister", "bias_correct"), ("coregister",)])
 def test_a_sequence_that_shows_another_place_fails(scanner, run, rigid, monkeypatch, todo):
-    monkeypatch.setattr(native, "register", lambda *_, **__: rigid(shift_mm=(500, 0, 0)))
+    found = {"T1": np.eye(4), "T2": rigid(shift_mm=(500, 0, 0))}
+    monkeypatch.setattr(chain, "coregister", lambda native, job: found)
     raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T1_GRID, np.eye(4)))
     with pytest.raises(CaseFailed, match="T2 shows no part of the brain"):
         run(raw, steps(*todo))
