@@ -106,14 +106,14 @@ def standardise(
         native = read_native(case, steps)
     with watch.step("rigid between sequences"):
         registered = begun(lambda: coregister(native, job), aside=at_once > 1)
-    placed, mask_steps, figures = place(native, registered, job)
+    placed, mask_steps, figures = place(native, lambda: registered().matrices, job)
     with watch.step("rigid between sequences"):
-        reference_to = registered()
+        laid = registered()
 
     with watch.step("resample"):
         target = centre_crop_or_pad(atlas.grid, plan.target_shape)
         atlas_to_native: dict[str, FloatArray] = {
-            name: to_image @ placed.atlas_to_reference for name, to_image in reference_to.items()
+            name: to_image @ placed.atlas_to_reference for name, to_image in laid.matrices.items()
         }
         grid = native.grids[native.reference]
         brain = resample_mask(placed.mask, grid, target, placed.atlas_to_reference)
@@ -185,6 +185,7 @@ def standardise(
         steps=(
             *mask_steps,
             *_steps_after_the_mask(steps, plan),
+            *laid.exceptions,
             *even.done,
             *in_words(shown, brain),
         ),

@@ -8,6 +8,8 @@ head: where it moved an image far, its result must explain the images better tha
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -27,27 +29,42 @@ _BINS, _SAMPLES = 32, 200_000
 _BRIGHTEST_PERCENTILE = 99.0
 
 
-def coregister(native: NativeCase, job: Job) -> dict[str, FloatArray]:
-    """Sequence → (4, 4), mm in the reference image's world → mm in that image's world."""
-    found: dict[str, FloatArray] = dict.fromkeys(native.images, np.eye(4))
-    if job.steps.coregister:
-        others = [name for name in native.images if name != native.reference]
-        # One place is left to the way to the atlas, which goes on beside this.
-        matrices = side_by_side(
-            lambda name: _laid_on_reference(native, name, job), others, job.at_once - 1
-        )
-        found |= dict(zip(others, matrices, strict=True))
-    return found
+@dataclass(frozen=True, eq=False)
+class Coregistered:
+    """Where the images of a case lie.
+
+    Parameters
+    ----------
+    matrices : by sequence: (4, 4), mm in the reference image's world → mm in that image's world
+    exceptions : which images do not lie where the backend laid them, in words
+    """
+
+    matrices: Mapping[str, FloatArray]
+    exceptions: tuple[str, ...] = ()
 
 
-def _laid_on_reference(native: NativeCase, name: str, job: Job) -> FloatArray:
-    """The backend's matrix; where that moves the image far, the likeliest of several."""
+def coregister(native: NativeCase, job: Job) -> Coregistered:
+    """Lay every image of a case onto the reference image, where the steps ask for it."""
+    matrices: dict[str, FloatArray] = dict.fromkeys(native.images, np.eye(4))
+    if not job.steps.coregister:
+        return Coregistered(matrices)
+    others = [name for name in native.images if name != native.reference]
+    # One place is left to the way to the atlas, which goes on beside this.
+    found = side_by_side(
+        lambda name: _laid_on_reference(native, name, job), others, job.at_once - 1
+    )
+    matrices |= {name: matrix for name, (matrix, _) in zip(others, found, strict=True)}
+    return Coregistered(matrices, tuple(why for _, why in found if why is not None))
+
+
+def _laid_on_reference(native: NativeCase, name: str, job: Job) -> tuple[FloatArray, str | None]:
+    """The backend's matrix; where that moves the image far, the likeliest of several, and why."""
     fixed, grid = native.images[native.reference], native.grids[native.reference]
     moving, moving_grid = native.images[name], native.grids[name]
     found = job.register(fixed, grid, moving, moving_grid)
     far_mm = _moved_mm(found, moving_grid)
     if far_mm <= _FAR_MM:
-        return found
+        return found, None
     rivals = [found, np.eye(4)]
     if job.plan.registration != "simpleitk":  # it has two places to start from
         other = job.plan.model_copy(update={"registration": "simpleitk"})
@@ -57,17 +74,15 @@ def _laid_on_reference(native: NativeCase, name: str, job: Job) -> FloatArray:
             logger.debug("%s: %s", native.case_id, error)
     likeness = [mutual_information(fixed, grid, moving, moving_grid, one) for one in rivals]
     best = int(np.argmax(likeness))
-    if best:
-        logger.info(
-            "%s: %s laid the %s %.0f mm off its header, and %s fits the %s better",
-            native.case_id,
-            job.plan.registration,
-            name,
-            far_mm,
-            "the header" if best == 1 else "SimpleITK's place",
-            native.reference,
-        )
-    return rivals[best]
+    if not best:
+        return found, None
+    why = (
+        f"{name} lies {'as its header says' if best == 1 else 'where SimpleITK lays it'}: "
+        f"{job.plan.registration} laid it {far_mm:.0f} mm off its header, where it is less like "
+        f"the {native.reference}"
+    )
+    logger.warning("%s: %s", native.case_id, why)
+    return rivals[best], why
 
 
 def _moved_mm(fixed_to_moving: FloatArray, moving_grid: Grid) -> float:

@@ -19,6 +19,7 @@ from dal_auto.preprocessing import chain, native
 from dal_auto.preprocessing.atlas import ATLAS_GRID, Atlas
 from dal_auto.preprocessing.bias_correction import Corrected
 from dal_auto.preprocessing.chain import standardise, tool_versions
+from dal_auto.preprocessing.coregistration import Coregistered
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.registration.backends import RegistrationError, backend_settings
 from dal_auto.preprocessing.skull_strip.tools import TOOLS, Tool
@@ -401,7 +402,7 @@ def test_a_brain_that_leaves_the_grid_fails(scanner, run, rigid, monkeypatch):
 @pytest.mark.parametrize("todo", [("coregister", "bias_correct"), ("coregister",)])
 def test_a_sequence_that_shows_another_place_fails(scanner, run, rigid, monkeypatch, todo):
     found = {"T1": np.eye(4), "T2": rigid(shift_mm=(500, 0, 0))}
-    monkeypatch.setattr(chain, "coregister", lambda native, job: found)
+    monkeypatch.setattr(chain, "coregister", lambda native, job: Coregistered(found))
     raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T1_GRID, np.eye(4)))
     with pytest.raises(CaseFailed, match="T2 shows no part of the brain"):
         run(raw, steps(*todo))

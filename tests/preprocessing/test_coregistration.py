@@ -10,7 +10,11 @@ from dal_auto.case import Grid
 from dal_auto.plans import PreprocessingPlan
 from dal_auto.preprocessing import native as module
 from dal_auto.preprocessing.atlas import Atlas
-from dal_auto.preprocessing.coregistration import coregister, mutual_information
+from dal_auto.preprocessing.coregistration import (
+    Coregistered,
+    coregister,
+    mutual_information,
+)
 from dal_auto.preprocessing.native import Job, NativeCase
 from dal_auto.preprocessing.registration.backends import RegistrationError
 from dal_auto.preprocessing.steps import CaseSteps
@@ -51,7 +55,7 @@ def test_every_further_sequence_is_registered_to_the_reference_where_it_has_to_b
     images = {name: np.ones(grid.shape) for name, grid in GRIDS.items()}
 
     def matrices(steps: CaseSteps) -> dict[str, float]:
-        found = coregister(native(images, GRIDS), job(steps))
+        found = coregister(native(images, GRIDS), job(steps)).matrices
         return {name: matrix[0, 0] for name, matrix in found.items()}
 
     assert matrices(STEPS) == {"FLAIR": 1, "T1": 1, "T2": 2}
@@ -93,34 +97,42 @@ def answers(monkeypatch):
     return say
 
 
-def laid(moving: np.ndarray, grid: Grid, **settings) -> np.ndarray:
+def laid(moving: np.ndarray, grid: Grid, **settings) -> Coregistered:
     case = native({"T1": HEAD, "FLAIR": moving}, {"T1": HEAD_GRID, "FLAIR": grid})
-    return coregister(case, job(**settings))["FLAIR"]
+    return coregister(case, job(**settings))
 
 
 @pytest.mark.parametrize("other", [shifted(0.5), shifted(-40), RegistrationError("no")])
 def test_a_slab_that_the_backend_lays_on_the_wrong_part_of_the_head_comes_back(answers, other):
     answers(greedy=shifted(50), simpleitk=other)
     found = laid(*slab(20))
-    assert abs(found[2, 3]) <= 0.5  # the header's place, or SimpleITK's beside it
+    # The header's place, or SimpleITK's beside it.
+    assert abs(found.matrices["FLAIR"][2, 3]) <= 0.5
+    (why,) = found.exceptions
+    assert why.startswith("FLAIR lies ") and "greedy laid it 50 mm off its header" in why
 
 
 def test_a_far_move_that_explains_the_images_is_believed(answers):
     """Another session: the header is 60 mm off, and greedy finds the place."""
     asked = answers(greedy=shifted(60), simpleitk=shifted(20))
-    np.testing.assert_array_equal(laid(*slab(20, header_off_mm=60)), shifted(60))
+    found = laid(*slab(20, header_off_mm=60))
+    np.testing.assert_array_equal(found.matrices["FLAIR"], shifted(60))
+    assert found.exceptions == ()
     assert asked == ["greedy", "simpleitk"]
 
 
 def test_nothing_else_is_tried_where_an_image_hardly_moved(answers):
     asked = answers(greedy=shifted(4))
-    np.testing.assert_array_equal(laid(*slab(20)), shifted(4))
+    found = laid(*slab(20))
+    np.testing.assert_array_equal(found.matrices["FLAIR"], shifted(4))
+    assert found.exceptions == ()
     assert asked == ["greedy"]
 
 
 def test_with_simpleitk_planned_the_header_is_its_only_rival(answers):
     asked = answers(simpleitk=shifted(50))
-    np.testing.assert_array_equal(laid(*slab(20), registration="simpleitk"), np.eye(4))
+    found = laid(*slab(20), registration="simpleitk")
+    np.testing.assert_array_equal(found.matrices["FLAIR"], np.eye(4))
     assert asked == ["simpleitk"]
 
 
