@@ -39,8 +39,7 @@ def require_apart(source: Path, output: Path) -> None:
         what = "no such file or folder"
         raise MissingInput(source, what, "Name a scan, a list, or a folder that holds scans.")
     if source.is_file():
-        if output.resolve() in (source.absolute().parent.resolve(), source.resolve().parent):
-            raise _holds(output, source)
+        _require_elsewhere(source, output)
         return
     folder, target = source.resolve(), output.resolve()
     if target == folder:
@@ -124,18 +123,18 @@ def _say_which_are_alike(source: Path, cases: Sequence[RawCase]) -> None:
 
 def _require_others_apart(cases: Sequence[RawCase], output: Path) -> None:
     """No folder that holds an image or a mask of a case is written into: a list may name any."""
-    target = output.resolve()
     for case in cases:
         for file in filter(None, (*case.sequences.values(), case.brain_mask)):
-            if target in (file.absolute().parent.resolve(), file.resolve().parent):
-                raise _holds(output, file)
+            _require_elsewhere(file, output)
 
 
-def _holds(output: Path, file: Path) -> UsageError:
-    return UsageError(
-        f"{output} holds {file.name}, which is one of the inputs: name another folder for the maps "
-        "with -o"
-    )
+def _require_elsewhere(file: Path, output: Path) -> None:
+    """Neither the file nor, of a link, what it leads to lies in the output folder."""
+    if output.resolve() in (file.absolute().parent.resolve(), file.resolve().parent):
+        raise UsageError(
+            f"{output} holds {file.name}, which is one of the inputs: name another folder for the "
+            "maps with -o"
+        )
 
 
 def _single_file(path: Path, sequence: str | None) -> RawCase:

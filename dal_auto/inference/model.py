@@ -66,7 +66,7 @@ class Model:
 
     def is_calibrated(self, sequences: Collection[str]) -> bool:
         """Whether the model has practical thresholds of all these sequences."""
-        return set(sequences) <= _calibrated(self.checkpoint)
+        return set(sequences) <= self.checkpoint.calibrated
 
     def joint_threshold(self, sequences: Collection[str]) -> float:
         """The threshold of the joint map of some sequences, in multiples of theirs.
@@ -146,18 +146,13 @@ def load_model(
     plans = checkpoint.plans
     request = Request(run.checkpoint_sha256(), plans.preprocessing, save, threshold, layout)
     if threshold is None:
-        known = _calibrated(checkpoint)
+        known = checkpoint.calibrated
         if missing := [name for name in plans.sequences if name not in known]:
             remedy = "Resume its training with dal_train, or give --threshold."
             if known:  # it ended, in a version that left out what no calibration case had
                 remedy = "Find them with dal_models calibrate, or give --threshold."
             raise UsageError(f"{run} has no practical threshold for {', '.join(missing)}. {remedy}")
     return Model(run, checkpoint, checkpoint.build(device), request, device)
-
-
-def _calibrated(checkpoint: Checkpoint) -> set[str]:
-    """The sequences that have a practical threshold."""
-    return {key.split("/")[0] for key in checkpoint.thresholds}
 
 
 def check_atlas(checkpoint: Checkpoint) -> None:

@@ -84,6 +84,11 @@ class Checkpoint:
     figures: Mapping[str, Tensor] = field(default_factory=dict)
     path: Path | None = None
 
+    @property
+    def calibrated(self) -> set[str]:
+        """The sequences that have a practical threshold."""
+        return {threshold_sequence(key) for key in self.thresholds}
+
     def source_of(self, key: str) -> str:
         """Which cases gave the threshold of a sequence or `joint_key`, in words."""
         return self.older[key].source if key in self.older else self.threshold_source
@@ -149,6 +154,11 @@ def require_same_architecture(
 def threshold_key(sequence: str, variant: str) -> str:
     """Under which name `Checkpoint.thresholds` holds the threshold of a sequence's variant."""
     return f"{sequence}/{variant}" if variant else sequence
+
+
+def threshold_sequence(key: str) -> str:
+    """The sequence of a `threshold_key`."""
+    return key.partition("/")[0]
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from dal_auto.case import BoolArray, FloatArray
 from dal_auto.datasets.drawn import is_drawn
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
-from dal_auto.methods.checkpoint import Checkpoint, Older, threshold_key
+from dal_auto.methods.checkpoint import Checkpoint, Older, threshold_key, threshold_sequence
 from dal_auto.methods.method import Method
 from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.joint import joint_key, joint_score
@@ -189,7 +189,7 @@ def recalibrated(
         )
     drawn = is_drawn(dataset)
     found = practical_thresholds(checkpoint.build(device), chosen, device, drawn=drawn)
-    scores = {k: v for k, v in checkpoint.thresholds.items() if k.partition("/")[0] in kept}
+    scores = {k: v for k, v in checkpoint.thresholds.items() if threshold_sequence(k) in kept}
     joint = {k: v for k, v in checkpoint.joint_thresholds.items() if k in kept}
     return replace(
         checkpoint,
@@ -208,8 +208,7 @@ def _to_keep(checkpoint: Checkpoint, cases: Sequence[set[str]]) -> dict[str, Old
     ----------
     cases : the sequences of each
     """
-    names = {key.partition("/")[0] for key in checkpoint.thresholds}
-    keys = [*sorted(names), *checkpoint.joint_thresholds]
+    keys = [*sorted(checkpoint.calibrated), *checkpoint.joint_thresholds]
     return {
         key: Older(checkpoint.source_of(key), checkpoint.trust_of(key))
         for key in keys

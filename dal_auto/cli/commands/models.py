@@ -46,7 +46,7 @@ def _export(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     from dal_auto.inference.model import check_atlas
     from dal_auto.inference.packing import require_model_name, write_model
-    from dal_auto.methods.checkpoint import load_checkpoint
+    from dal_auto.methods.checkpoint import load_checkpoint, threshold_sequence
     from dal_auto.planning.hardware import Hardware
     from dal_auto.preprocessing.same_chain import check_chain
     from dal_auto.preprocessing.stored import case_records
@@ -65,7 +65,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     ):
         for name, value in new.items():
             was = f"was {old[name]:.4g}" if name in old else "had none"
-            if name.partition("/")[0] in found.older:
+            if threshold_sequence(name) in found.older:
                 was = "as before"
             logger.info("%s %s: %.4g (%s)", title, name, value, was)
     _tell(write_model(found, options.o, options.name or str(source)))

@@ -37,6 +37,7 @@ from dal_auto.preprocessing.fingerprint.orientation import (
     Box,
     Orientation,
     in_the_atlas_box,
+    is_left_handed,
     orient,
     true_header_of,
 )
@@ -161,11 +162,9 @@ def fingerprint_case(
         true_header, conflict = true_header_of(found)
         doubts += [HEADER_IN_DOUBT.found(conflict)] if conflict else []
     if true_header is not None and any(
-        np.linalg.det(image.grid.affine) < 0
-        and true_grid(image.grid, true_header) is not image.grid
+        is_left_handed(image.grid) and true_grid(image.grid, true_header) is not image.grid
         for image in images.values()
     ):
-        # Both forms of the box are right-handed, so that this would swap left and right.
         words = f"by {told_by} the header is wrong, but it has left and right the other way round"
         true_header, doubts = None, [HEADER_IN_DOUBT.found(f"{words}; nothing was turned")]
     if true_header is not None:

@@ -104,6 +104,12 @@ class Orientation:
         )
 
 
+def is_left_handed(grid: Grid) -> bool:
+    """Whether to read it as a form of the atlas's box, which are both right-handed, would swap left
+    and right."""
+    return bool(np.linalg.det(grid.affine) < 0)
+
+
 def in_the_atlas_box(grid: Grid) -> bool:
     """Whether a grid has the shape and voxel size of the SRI24 box, wherever it lies."""
     return grid.shape == ATLAS_GRID.shape and np.allclose(grid.spacing_mm, 1, atol=1e-3)
@@ -141,8 +147,7 @@ def orient(array: FloatArray, grid: Grid, atlas: Atlas) -> Orientation:
         true_box = next((box for box in _BOXES if box == best), None)
         if true_box is None:
             doubt = f"against the atlas its content is off by {best}; nothing was turned"
-        elif np.linalg.det(grid.affine) < 0:
-            # Both forms of the box are right-handed, so that this would swap left and right.
+        elif is_left_handed(grid):
             true_box = None
             doubt = (
                 f"its header ({grid.axcodes}) puts it beside the atlas, and the box that its "
