@@ -104,6 +104,22 @@ def test_the_inpainter_does_not_see_what_is_masked():
     assert network(one, mask).shape == one.shape
 
 
+def test_an_inpainter_whose_pixels_are_all_below_0_still_learns():
+    """They are cut to 0, and a plain clamp would let nothing pass back: it would paint 0 for ever."""
+    torch.manual_seed(0)
+    network = Inpainter(4, 2)
+    with torch.no_grad():
+        network.layers[-1].bias.fill_(-1.0)
+    slices, mask = torch.full((2, 1, 40, 40), 0.5), torch.zeros(2, 1, 40, 40)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    assert network(slices, mask).eq(0).all()
+    for _ in range(80):
+        optimiser.zero_grad()
+        F.l1_loss(network(slices, mask), slices).backward()
+        optimiser.step()
+    assert float(network(slices, mask).detach().mean()) == pytest.approx(0.5, abs=0.1)
+
+
 def test_the_inpainters_game_is_that_of_its_paper():
     judge = nn.AvgPool2d(8)
     slices = torch.rand(2, 1, 16, 16)
