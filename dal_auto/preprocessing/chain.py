@@ -20,7 +20,7 @@ from dal_auto.preprocessing.atlas import Atlas
 from dal_auto.preprocessing.bias_correction import correct_bias_fields
 from dal_auto.preprocessing.brain_mask import FOREGROUND
 from dal_auto.preprocessing.coregistration import coregister
-from dal_auto.preprocessing.coverage import coverage, in_words, parts_shown
+from dal_auto.preprocessing.coverage import LEAST_SHOWN, coverage, in_words, parts_shown
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
 from dal_auto.preprocessing.lesions import move_lesion_mask
@@ -129,7 +129,7 @@ def standardise(
         standard = dict(zip(native.images, moved_images, strict=True))
         shown = parts_shown(native, standard, target, atlas_to_native, brain)
         inside = {name: shown.get(name, brain) for name in standard}
-        _check_contrast(case, standard, inside)
+        _check_contrast(case, standard, inside, brain)
         figures |= coverage(native, target, atlas_to_native, inside, brain, atlas)
         lesion = None
         if native.lesion is not None:
@@ -202,13 +202,20 @@ def _standard_image(
 
 
 def _check_contrast(
-    case: RawCase, images: Mapping[str, FloatArray], brains: Mapping[str, BoolArray]
+    case: RawCase,
+    images: Mapping[str, FloatArray],
+    brains: Mapping[str, BoolArray],
+    brain: BoolArray,
 ) -> None:
-    """Refuse what no landmarks can be learned from: they would not be numbers."""
+    """Refuse what no landmarks can be learned from: no numbers, or too few voxels."""
     for name, image in images.items():
         inside, image_file = image[brains[name]], case.sequences[name]
-        if not inside.size:
-            cause = f"{name} shows no part of the brain ({image_file})"
+        if inside.size < LEAST_SHOWN * brain.sum():
+            part = f"{inside.size / brain.sum():.1%}" if inside.size else "no part"
+            cause = (
+                f"{name} shows {part} of the brain ({image_file}); its intensities cannot be "
+                f"matched by that. If the other sequences suffice, leave {name} out"
+            )
             raise CaseFailed(case.case_id, "resample", cause)
         if not np.isfinite(inside).all():
             cause = f"{name} is not finite inside the brain ({image_file})"

@@ -21,6 +21,9 @@ from dal_auto.volumes import box_around, whole
 
 #: A smaller share of the brain is a rim, where two brain masks differ by a voxel.
 _LEAST_SHARE = 0.01
+#: An image that shows a smaller share of the brain has too few voxels of each tissue to learn
+#: landmarks from: some 30 ml.
+LEAST_SHOWN = 0.02
 #: What lies beyond the image's own grid was not measured, rim or not: 1 ml of zeros in a brain is
 #: as much as the practical threshold marks in all of a healthy one.
 _LEAST_BEYOND = 0.0005

@@ -105,7 +105,7 @@ def test_the_inpainter_does_not_see_what_is_masked():
 
 
 def test_an_inpainter_whose_pixels_are_all_below_0_still_learns():
-    """They are cut to 0, and a plain clamp would let nothing pass back: it would paint 0 for ever."""
+    """They are cut to 0; a plain clamp would pass no gradient, and it would paint 0 for ever."""
     torch.manual_seed(0)
     network = Inpainter(4, 2)
     with torch.no_grad():

@@ -408,6 +408,21 @@ def test_a_sequence_that_shows_another_place_fails(scanner, run, rigid, monkeypa
         run(raw, steps(*todo))
 
 
+def test_a_sequence_that_shows_a_rim_of_the_brain_alone_fails_and_a_slab_does_not(
+    scanner, run, rigid, monkeypatch
+):
+    raw = scanner.case(T1=(T1_GRID, np.eye(4)), T2=(T1_GRID, np.eye(4)))
+
+    def with_t2_lower_by(mm: float) -> StandardCase:
+        found = {"T1": np.eye(4), "T2": rigid(shift_mm=(0, 0, -mm))}
+        monkeypatch.setattr(chain, "coregister", lambda native, job: Coregistered(found))
+        return run(raw, steps("coregister"))
+
+    assert "T2 shows 3% of the brain; nothing is marked elsewhere" in with_t2_lower_by(30).steps
+    with pytest.raises(CaseFailed, match=r"T2 shows 1\.\d% of the brain .*leave T2 out"):
+        with_t2_lower_by(31.5)
+
+
 def test_the_steps_are_named_in_their_order_with_tools_and_versions():
     done = tool_versions(steps(*NOTHING), PLAN)
     assert [step.split(":")[0] for step in done] == [

@@ -9,8 +9,9 @@ once (theirs: one after the other, by four Adams); z = μ when asked (theirs dra
 adversarial loss counts, as the text has it (the code leaves it out); the percentile is of each
 slice's brain, and masks are smoothed within their slice (theirs: across the batch, too); the
 threshold is sought on the coarse map, which it acts on (theirs: on the final one, and then not
-used); the clamp of the inpainter's output passes gradients on; VGG sees slices as they are. Without LPIPS's and VGG's weights only ``perceptual=none`` runs,
-whose maps are called l1: no S, no style, no perceptual loss.
+used); the clamp of the inpainter's output passes gradients on; VGG sees slices as they are. Without
+LPIPS's and VGG's weights only ``perceptual=none`` runs, whose maps are called l1: no S, no style,
+no perceptual loss.
 """
 
 from __future__ import annotations
