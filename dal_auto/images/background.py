@@ -17,6 +17,13 @@ from dal_auto.case import BoolArray, FloatArray
 
 #: Share of the voxels at the border that have one value, where the background is constant.
 _CONSTANT_SHARE = 0.5
+#: Where a brain fills its box: that many times as frequent in the image as any other value. (Noise
+#: of air in whole numbers has neighbours that are almost as frequent.)
+_ISOLATED = 10
+#: Values this near to the background, in the image's range, may be noise of air; and the share of
+#: an image that is air where there is any.
+_NEAR = 0.03
+_AIR_SHARE = 0.3
 #: Share of voxels below the background that interpolation leaves; they are for clipping.
 _RINGING_SHARE = 0.02
 #: A background this far below all that was measured, in its range, is a fill and no air.
@@ -87,8 +94,24 @@ def measure_levels(array: FloatArray) -> Levels:
 def _constant(array: FloatArray) -> float | None:
     """The one value that the background has; None if it has several."""
     values, counts = np.unique(_border(array), return_counts=True)
-    is_constant = counts.max() >= _CONSTANT_SHARE * counts.sum()
-    return float(values[counts.argmax()]) if is_constant else None
+    most = float(values[counts.argmax()])
+    if counts.max() >= _CONSTANT_SHARE * counts.sum():
+        return most
+    return most if array.min() < 0 and _stands_alone(array, most) else None
+
+
+def _stands_alone(array: FloatArray, value: float) -> bool:
+    """Whether no other value is nearly as frequent in the image, this one is not rare, and few
+    others are near it, as noise of air would be."""
+    values, counts = np.unique(array, return_counts=True)
+    is_other = values != value
+    others, counts = values[is_other], counts[is_other]
+    number = int(counts.sum())
+    count = array.size - number
+    if count < _ISOLATED * counts.max() or count < _RINGING_SHARE * array.size:
+        return False
+    near = np.abs(others - value) < _NEAR * (values[-1] - values[0])
+    return int(counts[near].sum()) < _AIR_SHARE * number
 
 
 def above_background(array: FloatArray) -> tuple[FloatArray, str | None]:

@@ -53,6 +53,29 @@ def scan(path: Path, array: np.ndarray) -> Path:
     return path
 
 
+@pytest.mark.parametrize("margin", [7, 8])
+def test_z_scores_of_a_brain_that_fills_its_box_are_not_cut_at_0(tmp_path, margin):
+    """Most voxels of the box's faces are brain: 0 is the background all the same."""
+    box = (slice(margin, -margin),) * 3
+    brain = BRAIN[box]
+    faces = np.concatenate([brain.take([0, -1], axis).ravel() for axis in range(3)])
+    assert faces.mean() > 0.5
+    found = read_scan(scan(tmp_path / "a.nii", np.where(BRAIN, z_scores(HEAD, BRAIN), 0)[box]))
+    assert any("lie below its background of 0" in str(one) for one in found.oddities)
+    assert not found.array[~brain].any()
+    assert (found.array[brain] > 0).all()
+    assert np.corrcoef(found.array[brain], HEAD[box][brain])[0, 1] > 0.9999
+
+
+def test_air_with_noise_about_0_in_a_padded_image_is_left_to_clipping(tmp_path):
+    """Such as a scan that was turned, with 0 where nothing was measured."""
+    array = HEAD + np.random.default_rng(3).normal(0, 6, HEAD.shape).astype(np.float32)
+    array[:, :, :6] = 0
+    found = read_scan(scan(tmp_path / "a.nii", array))
+    np.testing.assert_array_equal(found.array, array)
+    assert found.oddities == ()
+
+
 @pytest.mark.parametrize("kind", MOVED)
 def test_a_level_is_taken_off_and_nothing_else(tmp_path, kind):
     array, words = MOVED[kind]
