@@ -77,8 +77,13 @@ weights: .venv/.ready
 	  --pretrained weights/second.safetensors --seed 1 \
 	  --set training.steps=1500 --set training.validations=4 --set training.learning_rate=0.001 \
 	  --set method.settings.teacher_forcing=0.1
-	DAL_RESULTS=./weights/third .venv/bin/dal_models export -r Simulated/DAL --name shipped \
-	  -o dal_auto/models/shipped.safetensors
+	DAL_RESULTS=./weights/third .venv/bin/dal_models export -r Simulated/DAL --name third \
+	  -o weights/third.safetensors
+	.venv/bin/dal_datasets simulate --healthy 12 --lesioned 0 --seed 23 --sequences T1 T2 FLAIR \
+	  --heads weights/raw/Simulated
+	.venv/bin/dal_plan_and_preprocess -d SimHealthy
+	.venv/bin/dal_models calibrate -r weights/third.safetensors -d Simulated SimHealthy \
+	  --name shipped -o dal_auto/models/shipped.safetensors
 
 # The site's tools are no part of the development environment; they are added when first wanted.
 .venv/.docs: .venv/.ready

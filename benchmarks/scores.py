@@ -39,9 +39,9 @@ from dal_auto.preprocessing.configuration_grid import (
     mask_to_configuration,
     matched_image,
 )
+from dal_auto.scoring.box_filters import mean_filter
 from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.scoring.postprocessing import mean_filter
 from dal_auto.store.model_files import choose_model
 
 _POWER, _BOX = "method.settings.difference_power", "method.settings.neighbourhood_mm"

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from dal_auto.case import Shape
 from dal_auto.choices import SkullStripper
 from dal_auto.errors import InputError, MissingInput, PlansError
 from dal_auto.schema import FileName, Section, ours, paper
-from dal_auto.scoring.joint import JointRule
+from dal_auto.scoring.plan import ScoringPlan
 
 #: A grid of fewer voxels is a demo's: 40×56×40 at 4 mm has 90,000, 80×112×80 at 2 mm 717,000.
 _SMALL_VOXELS = 200_000
@@ -165,30 +165,6 @@ class TrainingPlan(Section):
     augmentation: AugmentationPlan = AugmentationPlan()
     corruption: float = ours(
         0.0, "off as in the paper; share of drawn subjects with blobs pasted in", ge=0, le=1
-    )
-
-
-class ScoringPlan(Section):
-    """From two images to an anomaly map, and to a mask."""
-
-    score: Literal["hybrid", "l1", "ssim"] = paper("hybrid", "Eq. 15")
-    joint: JointRule = ours(
-        "roots",
-        "one map of a case: squared mean root of the scores over their thresholds; or mean, max",
-    )
-    joint_weights: dict[str, Annotated[float, Field(ge=0)]] = ours(
-        {"FLAIR": 4.0, "T1": 1.0, "T2": 2.0},
-        "how much a sequence counts in a mean: as it finds simulated lesions; 1 where not named",
-    )
-    ssim_sigma_voxels: float = ours(1.5, "Wang et al. 2004; the paper names no window", gt=0)
-    min_filter_mm: float = paper(3.0, "§3.5.2, 3³ at 1 mm", ge=0)
-    mean_filter_mm: float = paper(9.0, "§3.5.2, 9³ at 1 mm", ge=0)
-    erosion_mm: float = paper(3.0, "§3.5.2, brain mask eroded with 3³", ge=0)
-    false_positive_rate: float = ours(
-        0.001,
-        "share of a healthy brain above the practical threshold, in the median: 1.3 ml of 1.3 l",
-        gt=0,
-        lt=1,
     )
 
 

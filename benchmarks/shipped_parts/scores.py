@@ -9,14 +9,12 @@ import numpy as np
 import torch
 
 from dal_auto.case import FloatArray, StandardCase
-from dal_auto.inference.predictor import Prediction, predict
+from dal_auto.inference.predictor import Prediction, filtered, predict
 from dal_auto.methods.method import Method
-from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.bootstrap import interval, resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
 from dal_auto.scoring.metrics import average_precision, dice_at, false_positive_voxels
 from dal_auto.scoring.pooled_curve import ScoreCounts, scores_of_bins
-from dal_auto.scoring.postprocessing import postprocess
 
 _VOXELS_PER_ML = 1000
 
@@ -57,10 +55,8 @@ def scored(
         sequence=sequence,
         lesion_ml=float(lesion.sum()) / _VOXELS_PER_ML,
         method=ScoreCounts.from_volume(prediction.anomaly[""], lesion),
-        bright=ScoreCounts.from_volume(filtered(image, brain, method.plans.scoring), lesion),
-        dark=ScoreCounts.from_volume(
-            filtered((1 - image) * brain, brain, method.plans.scoring), lesion
-        ),
+        bright=ScoreCounts.from_volume(_filtered(image, brain, method), lesion),
+        dark=ScoreCounts.from_volume(_filtered((1 - image) * brain, brain, method), lesion),
         error=float(np.abs(prediction.pseudo_healthy - image)[normal].mean()),
     )
     return found, prediction
@@ -127,14 +123,7 @@ def pooled(cases: Sequence[Found]) -> Pooled:
     return Pooled(**figures, gain=(100 * low, 100 * high))
 
 
-def filtered(image: FloatArray, brain: np.ndarray, scoring: ScoringPlan) -> FloatArray:
+def _filtered(image: FloatArray, brain: np.ndarray, method: Method) -> FloatArray:
     """An image with the score's filters, (x, y, z) on the grid of 1 mm."""
-    score = postprocess(
-        torch.from_numpy(np.ascontiguousarray(image, np.float32)),
-        torch.from_numpy(brain),
-        spacing_mm=(1.0, 1.0, 1.0),
-        min_filter_mm=scoring.min_filter_mm,
-        mean_filter_mm=scoring.mean_filter_mm,
-        erosion_mm=scoring.erosion_mm,
-    )
-    return score.numpy()
+    volume = torch.from_numpy(np.ascontiguousarray(image, np.float32))
+    return filtered(volume, volume, torch.from_numpy(brain), method.plans.scoring)

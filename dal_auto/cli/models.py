@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         command.add_argument("--name", help="the model's name on its card (default: the run's)")
     calibrate.add_argument(
-        "-d", required=True, metavar="DATASET", help="preprocessed, with healthy cases"
-    )
+        "-d", required=True, nargs="+", metavar="DATASET", help="preprocessed, with healthy cases; "
+        "of several, such as one for each scanner, the highest threshold counts",
+    )  # fmt: skip
     common.add_device(calibrate)
     install = commands.add_parser("install", help="put a model file among the runs in DAL_RESULTS")
     install.add_argument("file", type=Path, metavar="FILE", help="a .safetensors file; its card "

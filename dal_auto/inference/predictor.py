@@ -21,6 +21,7 @@ from dal_auto.preprocessing.configuration_grid import (
     matched_image,
     to_standard,
 )
+from dal_auto.scoring.plan import ScoringPlan
 from dal_auto.scoring.postprocessing import postprocess
 
 
@@ -77,11 +78,13 @@ def _predicted(
     plans = method.plans
     image, shown = matched_image(case, sequence, plans), case.brain_of(sequence)
     found = method.detect(
-        *_on_the_grid(image, shown, plans, device), sequence, windows_of(plans, device, window)
+        *on_the_grid(image, shown, plans, device), sequence, windows_of(plans, device, window)
     )
-    brain = torch.from_numpy(shown).to(device)
+    guide, brain = image.to(device), torch.from_numpy(shown).to(device)
     scores = {variant: to_standard(score, plans) for variant, score in found.scores.items()}
-    anomaly = {variant: _filtered(score, brain, method) for variant, score in scores.items()}
+    anomaly = {
+        variant: filtered(score, guide, brain, plans.scoring) for variant, score in scores.items()
+    }
     if compare and method.own_postprocessing:
         for variant, score in scores.items():
             anomaly[f"{variant}-own" if variant else "own"] = _array(score * brain)
@@ -105,12 +108,12 @@ def figure_volumes(
         return {}
     plans = method.plans
     image = matched_image(case, sequence, plans)
-    given = _on_the_grid(image, case.brain_of(sequence), plans, device)
+    given = on_the_grid(image, case.brain_of(sequence), plans, device)
     found = method.figure_volumes(*given, sequence, windows_of(plans, device))
     return {name: _array(to_standard(volume, plans)) for name, volume in found.items()}
 
 
-def _on_the_grid(
+def on_the_grid(
     image: Tensor, brain: BoolArray, plans: Plans, device: str
 ) -> tuple[Tensor, Tensor]:
     """Image and brain mask as the method sees them."""
@@ -131,15 +134,24 @@ def windows_of(plans: Plans, device: str, window: Shape | None = None) -> Tile:
     return run
 
 
-def _filtered(score: Tensor, brain: Tensor, method: Method) -> FloatArray:
-    scoring = method.plans.scoring
+def filtered(score: Tensor, image: Tensor, brain: Tensor, scoring: ScoringPlan) -> FloatArray:
+    """The final map of a score on the standard grid, as the plans filter it.
+
+    Parameters
+    ----------
+    score, image : (x, y, z) at 1 mm
+    brain : the same, bool
+    """
     return _array(
         postprocess(
             score,
+            image,
             brain,
             spacing_mm=(1.0, 1.0, 1.0),
             min_filter_mm=scoring.min_filter_mm,
             mean_filter_mm=scoring.mean_filter_mm,
+            guided_mm=scoring.guided_mm,
+            guided_epsilon=scoring.guided_epsilon,
             erosion_mm=scoring.erosion_mm,
         )
     )

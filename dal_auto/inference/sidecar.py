@@ -10,8 +10,8 @@ from dal_auto.inference.model import Model
 from dal_auto.inference.native_map import JOINT, NativeMap
 from dal_auto.inference.prepare import Prepared
 from dal_auto.inference.remark import texts
-from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.joint import JointRule
+from dal_auto.scoring.plan import ScoringPlan
 
 _JOINT_WORDS: dict[JointRule, str] = {
     "roots": "squared mean of the square roots of",
@@ -77,6 +77,8 @@ def _post_processing(scoring: ScoringPlan) -> dict[str, Any]:
         "grid": "1 mm, in the space of the atlas",
         "minimum_filter_mm": scoring.min_filter_mm,
         "mean_filter_mm": scoring.mean_filter_mm,
+        "guided_filter_mm": scoring.guided_mm,
+        "guided_filter_epsilon": scoring.guided_epsilon,
         "brain_mask_erosion_mm": scoring.erosion_mm,
         "to_the_scan": "linear, one interpolation",
     }

@@ -42,7 +42,7 @@ class Older:
     Parameters
     ----------
     source : which cases gave it, in words
-    trust : of a joint threshold, as `Checkpoint.joint_trust`
+    trust : of a joint threshold, as in `Checkpoint.joint_trust`
     """
 
     source: str
@@ -61,7 +61,7 @@ class Checkpoint:
     thresholds : "sequence" or "sequence/variant" → practical threshold of the post-processed score
     joint_thresholds : `joint_key` → threshold of the joint map of these sequences, in multiples of
         theirs; models of before have none
-    joint_trust : power that calibrated joint thresholds were raised to: 1, or less where drawn
+    joint_trust : `joint_key` → power that its threshold was raised to: 1, or less where drawn
         heads gave them (`training.calibration`)
     threshold_source : which cases gave the thresholds, in words
     older : sequence or `joint_key` → where its threshold comes from, if from other cases than these
@@ -76,7 +76,7 @@ class Checkpoint:
     step: int = 0
     thresholds: Mapping[str, float] = field(default_factory=dict)
     joint_thresholds: Mapping[str, float] = field(default_factory=dict)
-    joint_trust: float = 1.0
+    joint_trust: Mapping[str, float] = field(default_factory=dict)
     threshold_source: str = ""
     older: Mapping[str, Older] = field(default_factory=dict)
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
@@ -94,8 +94,8 @@ class Checkpoint:
         return self.older[key].source if key in self.older else self.threshold_source
 
     def trust_of(self, key: str) -> float:
-        """See `joint_trust`, of one `joint_key`."""
-        return self.older[key].trust if key in self.older else self.joint_trust
+        """See `joint_trust`, of one `joint_key`; 1 where nothing is said of it."""
+        return self.older[key].trust if key in self.older else self.joint_trust.get(key, 1.0)
 
     @property
     def sources(self) -> str:
@@ -178,7 +178,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "step": checkpoint.step,
         "thresholds": dict(checkpoint.thresholds),
         "joint_thresholds": dict(checkpoint.joint_thresholds),
-        "joint_trust": checkpoint.joint_trust,
+        "joint_trust": dict(checkpoint.joint_trust),
         "threshold_source": checkpoint.threshold_source,
         "progress": dict(checkpoint.progress),
         "versions": versions(),
@@ -234,7 +234,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         step=content["step"],
         thresholds=content["thresholds"],
         joint_thresholds=content.get("joint_thresholds", {}),
-        joint_trust=content.get("joint_trust", _trust_of_before(plans)),
+        joint_trust=_joint_trust(content, plans),
         threshold_source=content["threshold_source"],
         older={key: Older(**older) for key, older in content.get("older", {}).items()},
         optimiser=under("optimiser."),
@@ -244,9 +244,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def _trust_of_before(plans: Plans) -> float:
-    """Of a model that was written before it was kept: those of drawn heads had the root."""
-    return 0.5 if is_drawn(plans.training_set) else 1.0
+def _joint_trust(content: Mapping[str, Any], plans: Plans) -> Mapping[str, float]:
+    """By `joint_key`. Models of before have one for all, or none: those of drawn heads had 0.5."""
+    kept = content.get("joint_trust", 0.5 if is_drawn(plans.training_set) else 1.0)
+    return (
+        kept if isinstance(kept, dict) else dict.fromkeys(content.get("joint_thresholds", ()), kept)
+    )
 
 
 @cache

@@ -21,9 +21,11 @@ from dal_auto.planning.configurations import (
 )
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.memory import memory_of
+from dal_auto.planning.sources import asked_by, asked_sources, chain_sources
 from dal_auto.planning.wishes import PlannedRun, Wishes
-from dal_auto.plans import ConfigurationPlan, IntensityPlan, MethodPlan, Plans, PreprocessingPlan
+from dal_auto.plans import ConfigurationPlan, IntensityPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.histogram_matching import learn_landmarks
+from dal_auto.scoring.plan import default_scoring, preset_sources
 from dal_auto.store.standard_cases import CaseRecord
 
 _SETTINGS = "method.settings."
@@ -187,10 +189,11 @@ def _assembled(
     robust = kind.robust_training if wishes.preset == "robust" else {}
     training |= {key: value for key, (value, _) in robust.items()}
     training["amp"] = mixed_precision(hardware.kind, wished.input_shape)
-    sources = _asked(training_set, wishes) | _chain_sources(preprocessing)
+    sources = asked_sources(training_set, wishes) | chain_sources(preprocessing)
     sources |= {f"training.{key}": f"paper: {why}" for key, (_, why) in own.items()}
     sources |= {k: why for k, why in row.sources().items() if k.partition(".")[2] not in literal}
     sources |= {f"training.{key}": f"ours: {why}" for key, (_, why) in robust.items()}
+    sources |= preset_sources(wishes.preset)
     sources |= settings.sources(_SETTINGS.rstrip(".")) | noted
     if saver is not None:
         sources[f"{_SETTINGS}{saver}"] = f"{hardware.source}; to keep them takes more"
@@ -220,6 +223,7 @@ def _assembled(
                 "settings": settings.model_dump(mode="json"),
             },
             "training": training,
+            "scoring": default_scoring(wishes.preset).model_dump(mode="json"),
             "value_sources": sources,
         }
     )
@@ -231,39 +235,6 @@ def _assembled(
     plans = plans.override(differing, "file: --plans").override(wishes.assignments, "user: --set")
     kind.parse_settings(plans)
     return plans, differing | dict(wishes.assignments)
-
-
-def _asked(training_set: str, wishes: Wishes) -> dict[str, str]:
-    """Sources of what every command must be told, or takes from the paper."""
-    papers = {
-        "training_set": (training_set == "IXI", "paper: §4.1.1"),
-        "sequences": (wishes.sequences == ("T1", "T2"), "paper: §4.1.1"),
-        "method.name": (wishes.method == "DAL", "paper: the method"),
-        "method.preset": (
-            wishes.preset == "robust",
-            MethodPlan().sources("method")["method.preset"],
-        ),
-    }
-    return {
-        key: text if as_usual else _asked_by(wishes, key)
-        for key, (as_usual, text) in papers.items()
-    }
-
-
-def _asked_by(wishes: Wishes, key: str) -> str:
-    return "file: --plans" if key in wishes.from_file else "user: asked for"
-
-
-def _chain_sources(preprocessing: PreprocessingPlan) -> dict[str, str]:
-    """Sources of the chain's values that are not the defaults."""
-    content, usual = (p.model_dump() for p in (preprocessing, PreprocessingPlan()))
-    sources = {
-        f"preprocessing.{key}": "user: chosen when the cases were preprocessed"
-        for key in content
-        if content[key] != usual[key]
-    }
-    found = "measured: the atlas that was found"
-    return sources | {"preprocessing.atlas": found, "preprocessing.atlas_sha256": found}
 
 
 def _with_wishes(
@@ -298,7 +269,7 @@ def _with_wishes(
 def _reason(tried: Sequence[PlannedRun], wishes: Wishes, hardware: Hardware) -> str:
     """Why this configuration: who chose it, what it takes, and what did not fit."""
     if wishes.configuration is not None:
-        reason = _asked_by(wishes, "configuration.name")
+        reason = asked_by(wishes, "configuration.name")
     elif hardware.kind == "cpu":
         reason = f"{hardware.source}; the others take days on a CPU"
     else:

@@ -9,7 +9,7 @@ from typing import Any
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.memory import Memory
 from dal_auto.plans import Plans
-from dal_auto.scoring.postprocessing import kernel_voxels
+from dal_auto.scoring.box_filters import kernel_voxels
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PlannedRun:
                 ("memory to predict", f"{self.memory.prediction_gb:.1f} GB", self.memory.source),
             ]
         configuration, scoring = plans.configuration, plans.scoring
-        for name in ("min_filter", "mean_filter", "erosion"):
+        for name in ("min_filter", "mean_filter", "guided", "erosion"):
             kernel = kernel_voxels(getattr(scoring, f"{name}_mm"), (1.0, 1.0, 1.0))
             rows.append((f"{name} in voxels", list(kernel), f"{name}_mm on the 1 mm grid"))
         sigma_mm = [round(scoring.ssim_sigma_voxels * mm, 2) for mm in configuration.spacing_mm]

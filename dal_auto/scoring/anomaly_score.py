@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dal_auto.scoring.postprocessing import Kernel, mean_filter, minimum_filter
+from dal_auto.scoring.box_filters import Kernel, mean_filter, minimum_filter
 from dal_auto.scoring.separable import gaussian_kernel, mean_and_variance
 
 ScoreKind = Literal["hybrid", "l1", "ssim"]

@@ -1,127 +1,38 @@
-"""Filters that turn a raw anomaly score into the final one (§3.5.2).
-
-Kernels are given in mm and follow the voxel size: 3³ and 9³ voxels of the paper are its 1 mm grid.
-"""
+"""Filters that turn a raw anomaly score into the final one (§3.5.2)."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dal_auto.scoring.separable import SPATIAL_AXES, correlate
-
-Kernel = tuple[int, int, int]
-
-
-def kernel_voxels(size_mm: float, spacing_mm: tuple[float, float, float]) -> Kernel:
-    """Odd number of voxels along x, y, z nearest to `size_mm`; of two as near, the larger.
-
-    Parameters
-    ----------
-    size_mm : edge of the kernel; 0 = off
-    spacing_mm : voxel size along x, y, z
-
-    Returns
-    -------
-    at least 1 along each axis, and 1 = no effect
-
-    Raises
-    ------
-    ValueError
-        for a negative size or a spacing that is not positive
-    """
-    if not 0 <= size_mm < math.inf or not all(0 < spacing < math.inf for spacing in spacing_mm):
-        raise ValueError(f"no kernel has {size_mm} mm on voxels of {spacing_mm} mm")
-    # Spacings come from affines with rounding noise, which must not decide between two neighbours.
-    x, y, z = (2 * math.floor(round(size_mm / spacing, 3) / 2) + 1 for spacing in spacing_mm)
-    return x, y, z
-
-
-@torch.no_grad()
-def minimum_filter(volume: Tensor, kernel: Kernel) -> Tensor:
-    """Smallest value in a box around each voxel, as scipy.ndimage.minimum_filter.
-
-    Parameters
-    ----------
-    volume : (..., x, y, z), any real type or bool
-    kernel : voxels along x, y, z, odd
-
-    Returns
-    -------
-    (..., x, y, z), same type; beyond the border nothing counts, which for a minimum is the same as
-    scipy's 'reflect'
-    """
-    _require_odd(kernel)
-    for axis, size in zip(SPATIAL_AXES, kernel, strict=True):
-        length = volume.shape[axis]
-        source, volume = volume, volume.clone()
-        for shift in range(1, min(size // 2, length - 1) + 1):
-            rest = length - shift
-            for at, other in ((0, shift), (shift, 0)):
-                target = volume.narrow(axis, at, rest)
-                torch.minimum(target, source.narrow(axis, other, rest), out=target)
-    return volume
-
-
-@torch.no_grad()
-def mean_filter(volume: Tensor, kernel: Kernel) -> Tensor:
-    """Mean in a box around each voxel, as scipy.ndimage.uniform_filter with 'reflect' borders.
-
-    Parameters
-    ----------
-    volume : (..., x, y, z) float
-    kernel : voxels along x, y, z, odd
-
-    Returns
-    -------
-    (..., x, y, z), same type
-    """
-    _require_odd(kernel)
-    return correlate(volume, [[1 / size] * size for size in kernel])
-
-
-@torch.no_grad()
-def erode(mask: Tensor, kernel: Kernel) -> Tensor:
-    """Voxels whose whole box lies in the mask, as scipy.ndimage.binary_erosion.
-
-    Parameters
-    ----------
-    mask : (..., x, y, z) bool
-    kernel : voxels along x, y, z, odd
-
-    Returns
-    -------
-    (..., x, y, z) bool; beyond the border of the volume there is no mask
-    """
-    _require_odd(kernel)
-    x, y, z = (size // 2 for size in kernel)
-    eroded = minimum_filter(F.pad(mask, (z, z, y, y, x, x), value=False), kernel)
-    for axis, radius in zip(SPATIAL_AXES, (x, y, z), strict=True):
-        eroded = eroded.narrow(axis, radius, mask.shape[axis])
-    return eroded
+from dal_auto.scoring.box_filters import erode, kernel_voxels, mean_filter, minimum_filter
+from dal_auto.scoring.guided_filter import guided_filter
 
 
 @torch.no_grad()
 def postprocess(
     score: Tensor,
+    image: Tensor,
     brain_mask: Tensor,
     *,
     spacing_mm: tuple[float, float, float],
     min_filter_mm: float,
     mean_filter_mm: float,
+    guided_mm: float,
+    guided_epsilon: float,
     erosion_mm: float,
 ) -> Tensor:
-    """Minimum filter, mean filter, then zero outside the eroded brain mask (§3.5.2, that order).
+    """Minimum filter, mean filter, guided filter, then zero outside the eroded brain mask (§3.5.2,
+    which has no guided filter).
 
     Parameters
     ----------
     score : (..., x, y, z), ≥ 0
-    brain_mask : (x, y, z) or as `score`, bool
+    image : (x, y, z) or as `score`, in which the score was found, finite within the mask
+    brain_mask : as `image`, bool
     spacing_mm : voxel size along x, y, z
-    min_filter_mm, mean_filter_mm, erosion_mm : edges of the kernels; 0 = off
+    min_filter_mm, mean_filter_mm, guided_mm, erosion_mm : edges of the kernels; 0 = off
+    guided_epsilon : see `guided_filter`
 
     Returns
     -------
@@ -132,18 +43,14 @@ def postprocess(
     ValueError
         if mask and score lie on grids of different shape, or for a size that is no size
     """
-    if score.shape[-3:] != brain_mask.shape[-3:]:
-        raise ValueError(
-            f"score {tuple(score.shape)} and brain mask {tuple(brain_mask.shape)} are not on one "
-            "grid"
-        )
+    shapes = [tuple(volume.shape) for volume in (score, image, brain_mask)]
+    if len({shape[-3:] for shape in shapes}) > 1:
+        raise ValueError("score {}, image {} and brain mask {} are not on one grid".format(*shapes))
     score = minimum_filter(score.float(), kernel_voxels(min_filter_mm, spacing_mm))
     score = mean_filter(score, kernel_voxels(mean_filter_mm, spacing_mm))
+    if guided_mm:
+        kernel = kernel_voxels(guided_mm, spacing_mm)
+        score = guided_filter(score, image, brain_mask.bool(), kernel, guided_epsilon)
     inside = erode(brain_mask.bool(), kernel_voxels(erosion_mm, spacing_mm))
     # Not a product: NaN or inf outside the brain would survive it.
     return score.masked_fill_(~inside, 0)
-
-
-def _require_odd(kernel: Kernel) -> None:
-    if any(size < 1 or size % 2 == 0 for size in kernel):
-        raise ValueError(f"kernel {kernel} is not odd along every axis")

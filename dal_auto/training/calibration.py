@@ -17,9 +17,9 @@ from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import Checkpoint, Older, threshold_key, threshold_sequence
 from dal_auto.methods.method import Method
-from dal_auto.plans import ScoringPlan
 from dal_auto.scoring.joint import joint_key, joint_score
 from dal_auto.scoring.metrics import threshold_at_false_positive_rate
+from dal_auto.scoring.plan import ScoringPlan
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.workers.bars import progress
@@ -44,12 +44,12 @@ class Thresholds:
     ----------
     scores : "sequence", or "sequence/variant" where the method has several → threshold
     joint : `joint_key` of several sequences → threshold of their joint map, in multiples of theirs
-    joint_trust : power that the joint thresholds were raised to: 1, or less for drawn heads
+    joint_trust : `joint_key` → power that its threshold was raised to: 1, or less for drawn heads
     """
 
     scores: Mapping[str, float]
     joint: Mapping[str, float]
-    joint_trust: float
+    joint_trust: Mapping[str, float]
 
 
 def calibration_records(
@@ -65,20 +65,58 @@ def calibration_records(
     return chosen
 
 
-def practical_thresholds(
-    method: Method, records: Sequence[CaseRecord], device: str, *, drawn: bool = False
-) -> Thresholds:
+@dataclass(frozen=True, eq=False)
+class HealthyCases:
+    """Healthy cases that belong together, such as those of one scanner.
+
+    Parameters
+    ----------
+    records : ideally none that was trained on; of many, `calibration_records`
+    drawn : whether they are drawn heads, whose joint thresholds are trusted half way
+    """
+
+    records: Sequence[CaseRecord]
+    drawn: bool = False
+
+    @property
+    def trust(self) -> float:
+        return _TRUST_IN_DRAWN if self.drawn else 1.0
+
+
+def practical_thresholds(method: Method, groups: Sequence[HealthyCases], device: str) -> Thresholds:
     """Score that a stated share of the brain voxels of a healthy case exceeds: of each sequence,
     and of the joint map of any of them.
 
     It is the median over the cases: of at least half of them no larger share is marked. Of all
-    voxels together one odd head would decide, which has more high scores than all others.
-
-    Parameters
-    ----------
-    records : healthy cases, ideally none that was trained on; of many, `calibration_records`
-    drawn : whether they are drawn heads, whose joint thresholds are trusted half way
+    voxels together one odd head would decide, which has more high scores than all others. Of
+    several groups the highest median counts, so that this holds in each of them.
     """
+    measured = [_measured(method, group.records, device) for group in groups]
+    thresholds: dict[str, float] = {}
+    own: dict[str, str] = {}
+    for found, keys, _ in measured:
+        own |= keys
+        for key, values in found.items():
+            thresholds[key] = max(thresholds.get(key, 0.0), median_high(values))
+    of_sequences = {sequence: thresholds[key] for sequence, key in own.items()}
+    joint: dict[str, tuple[float, float]] = {}
+    for group, (_, _, brains) in zip(groups, measured, strict=True):
+        medians = _joint_thresholds(brains, of_sequences, method.plans.scoring)
+        for name, value in medians.items():
+            one = value**group.trust, group.trust
+            joint[name] = max(joint.get(name, one), one)
+    return Thresholds(
+        thresholds,
+        {name: value for name, (value, _) in joint.items()},
+        {name: trust for name, (_, trust) in joint.items()},
+    )
+
+
+def _measured(
+    method: Method, records: Sequence[CaseRecord], device: str
+) -> tuple[Mapping[str, list[float]], Mapping[str, str], list[_Scores]]:
+    """Of healthy cases: key of a threshold → what each case asks for; sequence → the key of the
+    score that joint maps are made of; and these scores."""
     rate = method.plans.scoring.false_positive_rate
     found: dict[str, list[float]] = defaultdict(list)
     keys: dict[str, str] = {}
@@ -99,11 +137,7 @@ def practical_thresholds(
             scores[sequence] = score[case.brain_mask]
             shown[sequence] = brain[case.brain_mask]
         brains.append(_Scores(scores, shown))
-    thresholds = {key: median_high(values) for key, values in found.items()}
-    own = {sequence: thresholds[key] for sequence, key in keys.items()}
-    joint = _joint_thresholds(brains, own, method.plans.scoring)
-    trust = _TRUST_IN_DRAWN if drawn else 1.0
-    return Thresholds(thresholds, {key: value**trust for key, value in joint.items()}, trust)
+    return found, keys, brains
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +183,7 @@ def _exceeded(scores: FloatArray, rate: float) -> float:
 
 
 def recalibrated(
-    checkpoint: Checkpoint, dataset: str, records: Sequence[CaseRecord], device: str
+    checkpoint: Checkpoint, datasets: Mapping[str, Sequence[CaseRecord]], device: str
 ) -> Checkpoint:
     """The same model with the thresholds of other healthy people, such as a lab's own controls.
 
@@ -158,24 +192,24 @@ def recalibrated(
 
     Parameters
     ----------
-    records : cases of `dataset`; those with a lesion mask are no healthy ones, and left out
+    datasets : name → its cases; those with a lesion mask are no healthy ones, and left out. Of
+        several datasets, such as a lab's scanners, the highest threshold counts
 
     Raises
     ------
     UsageError
-        if no healthy case is left, or a sequence is in none of them and has no threshold to keep.
+        if a dataset has no healthy case, or a sequence is in none of them and has no threshold to
+        keep.
     """
-    healthy = [record for record in records if not record.has_lesion_mask]
     known = checkpoint.plans.sequences
-    healthy = [record for record in healthy if set(record.sequences) & set(known)]
-    if not healthy:
-        raise UsageError(f"{dataset} has no healthy case with {' or '.join(known)}")
-    chosen = calibration_records(healthy, known)
-    kept = _to_keep(checkpoint, [set(record.sequences) for record in chosen])
-    lacking = sorted(set(known).difference(*(record.sequences for record in chosen)))
+    chosen = {name: _healthy(name, records, known) for name, records in datasets.items()}
+    together = [record for records in chosen.values() for record in records]
+    names = " and ".join(chosen)
+    kept = _to_keep(checkpoint, [set(record.sequences) for record in together])
+    lacking = sorted(set(known).difference(*(record.sequences for record in together)))
     if without := [name for name in lacking if name not in kept]:
         raise UsageError(
-            f"no healthy case of {dataset} has {', '.join(without)}, and the model has no "
+            f"no healthy case of {names} has {', '.join(without)}, and the model has no "
             "threshold of it that could be kept. Add cases that have it."
         )
     sets = {key: set(key.split("+")) for key in kept}
@@ -183,22 +217,37 @@ def recalibrated(
         logger.warning(
             "no healthy case of %s has %s: the thresholds of these, and of joint maps with these, "
             "stay as they were (%s)",
-            dataset,
+            names,
             ", or ".join(key.replace("+", " and ") for key in least),
             checkpoint.sources,
         )
-    drawn = is_drawn(dataset)
-    found = practical_thresholds(checkpoint.build(device), chosen, device, drawn=drawn)
+    groups = [HealthyCases(records, is_drawn(name)) for name, records in chosen.items()]
+    found = practical_thresholds(checkpoint.build(device), groups, device)
     scores = {k: v for k, v in checkpoint.thresholds.items() if threshold_sequence(k) in kept}
     joint = {k: v for k, v in checkpoint.joint_thresholds.items() if k in kept}
+    counted = [
+        f"{len(records)} healthy case{'s' * (len(records) != 1)} of {name}"
+        for name, records in chosen.items()
+    ]
     return replace(
         checkpoint,
         thresholds=scores | dict(found.scores),
         joint_thresholds=joint | dict(found.joint),
         joint_trust=found.joint_trust,
-        threshold_source=f"{len(chosen)} healthy cases of {dataset}",
+        threshold_source=" or of ".join(counted) + (", the highest" if len(counted) > 1 else ""),
         older=kept,
     )
+
+
+def _healthy(
+    dataset: str, records: Iterable[CaseRecord], sequences: Sequence[str]
+) -> list[CaseRecord]:
+    """The cases of a dataset that thresholds are found on."""
+    healthy = [record for record in records if not record.has_lesion_mask]
+    healthy = [record for record in healthy if set(record.sequences) & set(sequences)]
+    if not healthy:
+        raise UsageError(f"{dataset} has no healthy case with {' or '.join(sequences)}")
+    return calibration_records(healthy, sequences)
 
 
 def _to_keep(checkpoint: Checkpoint, cases: Sequence[set[str]]) -> dict[str, Older]:

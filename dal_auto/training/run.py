@@ -31,7 +31,7 @@ from dal_auto.store.claim import claimed
 from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
-from dal_auto.training.calibration import calibration_records, practical_thresholds
+from dal_auto.training.calibration import HealthyCases, calibration_records, practical_thresholds
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.drawn.dataset import drawn_cohort
 from dal_auto.training.selection import choose_selection
@@ -244,9 +244,8 @@ def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, de
     logger.info("practical thresholds from %s", source)
     method.calibrate(calibration.batch([index]).to(device) for index in range(len(calibration)))
     best = replace(best, tensors=method.tensors())
-    thresholds = practical_thresholds(
-        method, calibration.records, device, drawn=is_drawn(best.plans.training_set)
-    )
+    healthy = HealthyCases(calibration.records, is_drawn(best.plans.training_set))
+    thresholds = practical_thresholds(method, [healthy], device)
     some = range(min(len(training), _FIGURE_CASES))
     figures = {}
     if isinstance(method, Illustrated):

@@ -149,9 +149,9 @@ def _scores(
     """Variant → post-processed score (x, y, z) on the configuration's grid."""
     plans = method.plans
     configuration, scoring = plans.configuration, plans.scoring
-    mask = torch.from_numpy(brain).to(device)
+    volume, mask = (torch.from_numpy(array).to(device) for array in (image, brain))
     found = method.detect(
-        torch.from_numpy(image).to(device),
+        volume,
         mask.float(),
         sequence,
         windows_of(plans, device),
@@ -159,10 +159,13 @@ def _scores(
     return {
         variant: postprocess(
             score,
+            volume,
             mask,
             spacing_mm=configuration.spacing_mm,
             min_filter_mm=scoring.min_filter_mm,
             mean_filter_mm=scoring.mean_filter_mm,
+            guided_mm=scoring.guided_mm,
+            guided_epsilon=scoring.guided_epsilon,
             erosion_mm=scoring.erosion_mm,
         )
         .float()

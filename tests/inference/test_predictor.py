@@ -15,6 +15,7 @@ from dal_auto.inference import predictor as module
 from dal_auto.inference.predictor import predict, windows_of
 from dal_auto.methods.method import Detection, Method
 from dal_auto.methods.raw_intensity import RawIntensity
+from dal_auto.scoring.guided_filter import guided_filter
 
 CUBE = np.ones((3, 3, 3))
 OFF = {"scoring__min_filter_mm": 0.0, "scoring__mean_filter_mm": 0.0, "scoring__erosion_mm": 0.0}
@@ -152,6 +153,18 @@ def test_filters_are_taken_at_1_mm_after_the_return_from_the_coarse_grid(make_pl
     deep = ndimage.binary_erosion(case.brain_mask, CUBE, iterations=4)
     expected = ndimage.uniform_filter(ndimage.minimum_filter(raw, 3), 5)
     np.testing.assert_allclose(found[deep], expected[deep], atol=1e-5)
+
+
+def test_the_score_is_guided_by_the_matched_image_of_its_sequence(make_plans, case):
+    plain = predict(RawIntensity(make_plans(**OFF)), case, "T2", "cpu")
+    keys = {"scoring__guided_mm": 5.0, "scoring__guided_epsilon": 0.01}
+    guided = predict(RawIntensity(make_plans(**OFF | keys)), case, "T2", "cpu")
+    score, image, brain = map(
+        torch.from_numpy, (plain.anomaly["bright"], plain.image, case.brain_mask)
+    )
+    expected = guided_filter(score, image, brain, (5, 5, 5), 0.01)
+    np.testing.assert_allclose(guided.anomaly["bright"], expected, atol=1e-6)
+    assert not np.allclose(guided.anomaly["bright"], plain.anomaly["bright"], atol=0.01)
 
 
 def test_a_bright_spot_raises_the_score_where_it_is(make_plans, case):

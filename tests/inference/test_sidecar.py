@@ -101,8 +101,15 @@ def test_a_threshold_of_the_user_has_no_rate(model):
 
 def test_the_filters_are_those_of_the_plans(model):
     changed = model(
-        **{"scoring.min_filter_mm": 1.5, "scoring.mean_filter_mm": 5.0, "scoring.erosion_mm": 2.0}
+        **{
+            "scoring.min_filter_mm": 1.5,
+            "scoring.mean_filter_mm": 5.0,
+            "scoring.guided_mm": 7.0,
+            "scoring.guided_epsilon": 0.01,
+            "scoring.erosion_mm": 2.0,
+        }
     )
     found = sidecar(changed, RAW, PREPARED, a_map("T1"))["post_processing"]
     assert (found["minimum_filter_mm"], found["mean_filter_mm"]) == (1.5, 5.0)
+    assert (found["guided_filter_mm"], found["guided_filter_epsilon"]) == (7.0, 0.01)
     assert found["brain_mask_erosion_mm"] == 2.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from dal_auto.errors import InputError, PlansError
 from dal_auto.methods import checkpoint as module
@@ -33,6 +35,8 @@ def whole(small_plans) -> Checkpoint:
         tensors={"mean": torch.rand(2, 16, 16, 16)},
         step=7,
         thresholds={"T1": 0.25, "T2/bright": 0.5},
+        joint_thresholds={"T1+T2": 0.75},
+        joint_trust={"T1+T2": 0.5},
         threshold_source="3 healthy validation cases",
         optimiser={"0.step": torch.tensor(7.0), "0.exp_avg": torch.rand(3)},
         progress={"best_value": None, "seed": 4, "scaler": {"scale": 2.0}},
@@ -44,12 +48,33 @@ def test_what_was_saved_comes_back(whole, tmp_path):
     save_checkpoint(path, whole)
     back = load_checkpoint(path)
     assert back.plans.flat() == whole.plans.flat()
-    for field in ("step", "thresholds", "threshold_source", "progress"):
+    joint = ("joint_thresholds", "joint_trust")
+    for field in ("step", "thresholds", "threshold_source", "progress", *joint):
         assert getattr(back, field) == getattr(whole, field)
     for field in ("tensors", "optimiser"):
         ours, theirs = getattr(whole, field), getattr(back, field)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("kept", "training_set", "trust"),
+    [({"joint_trust": 0.7}, "IXI", 0.7), ({}, "IXI", 1.0), ({}, "Simulated", 0.5)],
+)
+def test_models_of_before_have_one_trust_for_all_joint_thresholds(
+    whole, tmp_path, monkeypatch, kept, training_set, trust
+):
+    plans = whole.plans.override({"training_set": training_set}, "test")
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, replace(whole, plans=plans))
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    (key,) = metadata
+    content = json.loads(metadata[key])
+    del content["joint_trust"]
+    save_file(load_file(path), path, {key: json.dumps(content | kept)})
+    back = load_checkpoint(path)
+    assert (back.trust_of("T1+T2"), back.trust_of("FLAIR+T2")) == (trust, 1.0)
 
 
 def test_the_same_state_gives_the_same_bytes(whole, tmp_path):

@@ -373,10 +373,20 @@ def test_a_file_with_another_machines_plans_is_followed_and_noted(monkeypatch):
 
 def test_kernels_in_voxels_and_memory_stand_beside_the_plans():
     rows = {key: (value, source) for key, value, source in planned().derived()}
-    assert rows["min_filter in voxels"][0] == [3, 3, 3]
+    assert rows["min_filter in voxels"][0] == [1, 1, 1]
+    assert rows["guided in voxels"][0] == [9, 9, 9]
     assert rows["mean_filter in voxels"][0] == [9, 9, 9]
     assert rows["SSIM's σ in mm"][0] == [6.0, 6.0, 6.0]
     assert rows["memory to train"] == ("1.0 of 16.0 GB", "measured: by the test")
+
+
+def test_the_papers_filters_are_the_paper_presets_and_robust_has_its_own():
+    literal, robust = (planned(preset=name).plans for name in ("paper", "robust"))
+    assert (literal.scoring.min_filter_mm, literal.scoring.guided_mm) == (3, 0)
+    assert (robust.scoring.min_filter_mm, robust.scoring.guided_mm) == (0, 9)
+    for key in ("scoring.min_filter_mm", "scoring.guided_mm"):
+        assert literal.all_sources()[key].startswith("paper: §3.5.2")
+        assert robust.all_sources()[key].startswith("ours: ")
 
 
 def test_a_method_has_its_papers_optimiser_but_for_what_the_grid_asks_for():

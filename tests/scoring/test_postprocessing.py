@@ -3,94 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import ndimage
 
-from dal_auto.scoring.postprocessing import (
-    erode,
-    kernel_voxels,
-    mean_filter,
-    minimum_filter,
-    postprocess,
-)
+from dal_auto.scoring.box_filters import kernel_voxels
+from dal_auto.scoring.guided_filter import guided_filter
+from dal_auto.scoring.postprocessing import postprocess
 
-odd = st.sampled_from([1, 3, 5, 7, 9, 15])
-kernels = st.tuples(odd, odd, odd)
-shapes = st.tuples(*[st.integers(1, 12)] * 3)
-seeds = st.integers(0, 2**16)
-
-
-@pytest.mark.parametrize(
-    ("size_mm", "spacing_mm", "expected"),
-    [
-        (3, (1, 1, 1), (3, 3, 3)),
-        (9, (1, 1, 1), (9, 9, 9)),
-        (0, (1, 1, 1), (1, 1, 1)),
-        (9, (1.43, 1.4, 1.43), (7, 7, 7)),
-        (3, (1.43, 1.4, 1.43), (3, 3, 3)),
-        (9, (0.5, 1, 4), (19, 9, 3)),  # 18 and 2.25 voxels; of 17 and 19 the larger
-        (3, (0.5, 3, 10), (7, 1, 1)),
-        (0.4, (1, 1, 1), (1, 1, 1)),
-    ],
-)
-def test_kernels_are_the_nearest_odd_number_of_voxels(size_mm, spacing_mm, expected):
-    assert kernel_voxels(size_mm, spacing_mm) == expected
-
-
-@given(size_mm=st.floats(0, 20), spacing=st.floats(0.3, 5))
-def test_no_odd_number_is_nearer(size_mm, spacing):
-    chosen, *_ = kernel_voxels(size_mm, (spacing, 1.0, 1.0))
-    assert chosen % 2 == 1
-    distances = [abs(size_mm / spacing - number) for number in range(1, 101, 2)]
-    assert abs(size_mm / spacing - chosen) <= min(distances) + 1e-3
-
-
-def test_rounding_noise_of_an_affine_does_not_change_a_kernel():
-    sizes = {kernel_voxels(3, (1.5 * (1 + noise), 1, 1)) for noise in (-1e-6, 0, 1e-6)}
-    assert sizes == {(3, 3, 3)}
-
-
-@pytest.mark.parametrize(
-    ("size_mm", "spacing"), [(-1, 1.0), (float("nan"), 1.0), (3, 0.0), (3, -1.0), (3, float("nan"))]
-)
-def test_sizes_that_are_none_are_refused(size_mm, spacing):
-    with pytest.raises(ValueError, match="no kernel"):
-        kernel_voxels(size_mm, (1.0, spacing, 1.0))
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=seeds, shape=shapes, kernel=kernels)
-def test_minimum_filter_is_exactly_scipys(seed, shape, kernel):
-    volume = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    expected = ndimage.minimum_filter(volume, kernel, mode="reflect")
-    np.testing.assert_array_equal(minimum_filter(torch.from_numpy(volume), kernel), expected)
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=seeds, shape=shapes, kernel=kernels)
-def test_mean_filter_is_scipys(seed, shape, kernel):
-    volume = np.random.default_rng(seed).random(shape, np.float32)
-    expected = ndimage.uniform_filter(volume.astype(float), kernel, mode="reflect")
-    np.testing.assert_allclose(
-        mean_filter(torch.from_numpy(volume), kernel), expected, rtol=2e-6, atol=0
-    )
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=seeds, shape=shapes, kernel=kernels, filled=st.floats(0.5, 1))
-def test_erosion_is_scipys_with_no_mask_beyond_the_border(seed, shape, kernel, filled):
-    mask = np.random.default_rng(seed).random(shape) < filled
-    expected = ndimage.binary_erosion(mask, np.ones(kernel, bool))
-    result = erode(torch.from_numpy(mask), kernel)
-    assert result.dtype == torch.bool
-    np.testing.assert_array_equal(result, expected)
-
-
-def test_even_kernels_are_refused():
-    for function in (minimum_filter, mean_filter, erode):
-        with pytest.raises(ValueError, match="odd"):
-            function(torch.ones(5, 5, 5), (3, 2, 3))
+NOT_GUIDED = {"guided_mm": 0.0, "guided_epsilon": 0.001}
 
 
 def reference(score, mask, spacing_mm, min_filter_mm, mean_filter_mm, erosion_mm):
@@ -112,55 +31,74 @@ def test_order_is_minimum_then_mean_then_eroded_mask(sizes_mm, spacing_mm):
     names = ("min_filter_mm", "mean_filter_mm", "erosion_mm")
     result = postprocess(
         torch.from_numpy(score),
+        torch.rand(score.shape),
         torch.from_numpy(mask),
         spacing_mm=spacing_mm,
+        **NOT_GUIDED,
         **dict(zip(names, sizes_mm, strict=True)),
     )
     expected = reference(score, mask, spacing_mm, *sizes_mm)
     np.testing.assert_allclose(result, expected, rtol=2e-6, atol=0)
 
 
+def _most_of(edge: int) -> torch.Tensor:
+    return torch.rand(edge, edge, edge) > 0.3
+
+
 PAPER = {
     "spacing_mm": (1.0, 1.0, 1.0),
     "min_filter_mm": 3.0,
     "mean_filter_mm": 9.0,
+    **NOT_GUIDED,
     "erosion_mm": 3.0,
 }
 OFF = PAPER | {"min_filter_mm": 0.0, "mean_filter_mm": 0.0, "erosion_mm": 0.0}
+GUIDED = PAPER | {"guided_mm": 9.0}
 
 
-@pytest.mark.parametrize("settings_mm", [PAPER, OFF])
+@pytest.mark.parametrize("settings_mm", [PAPER, GUIDED, OFF])
 def test_inputs_are_left_alone(settings_mm):
-    score, mask = torch.rand(2, 12, 12, 12), torch.rand(12, 12, 12) > 0.3
-    before = score.clone(), mask.clone()
-    result = postprocess(score, mask, **settings_mm)
+    score, image, mask = torch.rand(2, 12, 12, 12), torch.rand(12, 12, 12), _most_of(12)
+    before = score.clone(), image.clone(), mask.clone()
+    result = postprocess(score, image, mask, **settings_mm)
     assert result.shape == score.shape
-    assert torch.equal(score, before[0])
-    assert torch.equal(mask, before[1])
+    assert all(map(torch.equal, (score, image, mask), before))
 
 
 def test_half_precision_scores_are_filtered_in_float32():
-    score, mask = torch.rand(12, 12, 12).half(), torch.ones(12, 12, 12, dtype=torch.bool)
-    result = postprocess(score, mask, **PAPER)
+    score, image, mask = torch.rand(12, 12, 12).half(), torch.rand(12, 12, 12), _most_of(12)
+    result = postprocess(score, image, mask, **GUIDED)
     assert result.dtype == torch.float32
-    assert torch.equal(result, postprocess(score.float(), mask, **PAPER))
+    assert torch.equal(result, postprocess(score.float(), image, mask, **GUIDED))
 
 
 def test_what_is_not_a_number_outside_the_brain_stays_outside():
     score, mask = torch.rand(6, 6, 6), torch.ones(6, 6, 6, dtype=torch.bool)
     score[0], mask[0] = torch.nan, False
-    result = postprocess(score, mask, **OFF)
+    result = postprocess(score, score, mask, **OFF)
     assert not result[0].any()
     assert torch.equal(result[1:], score[1:])
+    guided = postprocess(score, score, mask, **OFF | {"guided_mm": 3.0})
+    assert guided.isfinite().all()
+    assert not guided[0].any()
 
 
 def test_nothing_waits_for_the_device():
     # A meta tensor has no values: any read of one by the host would raise.
     score = torch.empty(20, 20, 20, device="meta")
     mask = torch.empty(20, 20, 20, device="meta", dtype=torch.bool)
-    assert postprocess(score, mask, **PAPER).device.type == "meta"
+    assert postprocess(score, score, mask, **GUIDED).device.type == "meta"
 
 
 def test_a_mask_on_another_grid_is_refused():
     with pytest.raises(ValueError, match="not on one grid"):
-        postprocess(torch.rand(6, 6, 6), torch.ones(6, 6, 1, dtype=torch.bool), **PAPER)
+        postprocess(torch.rand(6, 6, 6), torch.rand(6, 6, 6), _most_of(5), **PAPER)
+
+
+def test_the_guided_filter_comes_after_the_others_and_before_the_erosion():
+    score, image, mask = torch.rand(14, 14, 14), torch.rand(14, 14, 14), _most_of(14)
+    whole = torch.ones(14, 14, 14, dtype=torch.bool)
+    filtered = postprocess(score, image, whole, **PAPER | {"erosion_mm": 0.0})
+    guided = guided_filter(filtered, image, mask, (9, 9, 9), 0.001)
+    expected = postprocess(guided, image, mask, **OFF | {"erosion_mm": 3.0})
+    assert torch.equal(postprocess(score, image, mask, **GUIDED), expected)

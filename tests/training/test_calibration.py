@@ -18,6 +18,7 @@ from dal_auto.scoring.joint import joint_score
 from dal_auto.store.standard_cases import CaseRecord, read_case
 from dal_auto.training import calibration
 from dal_auto.training.calibration import (
+    HealthyCases,
     Thresholds,
     calibration_records,
     practical_thresholds,
@@ -42,7 +43,7 @@ def test_at_most_the_stated_share_of_the_median_healthy_brain_lies_above(
     method = MeanBrain(plans)
     method.load_tensors(mean_brain.tensors())
     cohort = make_cohort(plans, [3, 4, 5])
-    thresholds = practical_thresholds(method, cohort.records, "cpu").scores
+    thresholds = practical_thresholds(method, [HealthyCases(cohort.records)], "cpu").scores
     assert set(thresholds) == {"T1", "T2"}
     for sequence, threshold in thresholds.items():
         scores = []
@@ -63,7 +64,7 @@ def test_the_joint_map_of_the_median_healthy_brain_has_the_stated_share_above(
     method = MeanBrain(plans)
     method.load_tensors(mean_brain.tensors())
     cohort = make_cohort(plans, [3, 4, 5])
-    found = practical_thresholds(method, cohort.records, "cpu")
+    found = practical_thresholds(method, [HealthyCases(cohort.records)], "cpu")
     assert set(found.joint) == {"T1+T2"}
     shares = []
     for record in cohort.records:
@@ -79,10 +80,42 @@ def test_the_joint_map_of_the_median_healthy_brain_has_the_stated_share_above(
 
 def test_drawn_heads_are_trusted_half_way_for_the_joint_map(mean_brain, make_cohort):
     records = make_cohort(mean_brain.plans, [3, 4]).records
-    real = practical_thresholds(mean_brain, records, "cpu")
-    drawn = practical_thresholds(mean_brain, records, "cpu", drawn=True)
+    real = practical_thresholds(mean_brain, [HealthyCases(records)], "cpu")
+    drawn = practical_thresholds(mean_brain, [HealthyCases(records, drawn=True)], "cpu")
     assert drawn.scores == real.scores
     assert drawn.joint["T1+T2"] == pytest.approx(real.joint["T1+T2"] ** 0.5)
+
+
+def test_of_several_groups_the_highest_threshold_counts(mean_brain, make_cohort):
+    """So that no scanner's healthy people are marked more than the stated share."""
+    a, b = (HealthyCases(make_cohort(mean_brain.plans, ids).records) for ids in ([3], [4]))
+    one, other, both = (
+        practical_thresholds(mean_brain, groups, "cpu") for groups in ([a], [b], [a, b])
+    )
+    assert one.scores != other.scores
+    assert both.scores == {key: max(value, other.scores[key]) for key, value in one.scores.items()}
+    assert practical_thresholds(mean_brain, [b, a], "cpu") == both
+    # Of the joint map, too, which is made of scores over the common thresholds.
+    shares = []
+    for record in (*a.records, *b.records):
+        case, plan = read_case(record), mean_brain.plans.scoring
+        scores = {n: predict(mean_brain, case, n, "cpu").anomaly[""] for n in case.sequences}
+        score = joint_score(scores, both.scores, plan.joint, plan.joint_weights)
+        kept = score[case.brain_mask].astype(np.float16)
+        shares.append(np.mean(kept >= np.float16(both.joint["T1+T2"])))
+    assert 0 < max(shares) <= mean_brain.plans.scoring.false_positive_rate
+
+
+@pytest.mark.parametrize(("real", "expected"), [(0.4, (0.5, 0.5)), (0.6, (0.6, 1.0))])
+def test_the_joint_threshold_is_as_trusted_as_the_group_that_gave_it(
+    mean_brain, make_cohort, monkeypatch, real, expected
+):
+    medians = iter([{"T1+T2": 0.25}, {"T1+T2": real}])
+    monkeypatch.setattr(calibration, "_joint_thresholds", lambda *_: next(medians))
+    records = make_cohort(mean_brain.plans, [3]).records
+    groups = [HealthyCases(records, drawn=True), HealthyCases(records)]
+    found = practical_thresholds(mean_brain, groups, "cpu")
+    assert (found.joint["T1+T2"], found.joint_trust["T1+T2"]) == expected
 
 
 def test_each_sequence_has_the_first_cases_that_have_it(monkeypatch, mean_brain, make_cohort):
@@ -104,7 +137,7 @@ def test_of_a_method_that_marks_nothing_there_is_no_joint_threshold(mean_brain, 
     records = make_cohort(mean_brain.plans, [3, 4]).records
     silent = MeanBrain(mean_brain.plans)
     silent.detect = lambda image, *_: Detection({"": torch.zeros_like(image)})
-    found = practical_thresholds(silent, records, "cpu")
+    found = practical_thresholds(silent, [HealthyCases(records)], "cpu")
     assert found.joint == {}
     scores = {name: np.full((2, 2, 2), 0.05, np.float32) for name in found.scores}
     whole = joint_score(scores, found.scores, "roots")
@@ -128,9 +161,8 @@ def test_training_cases_stand_in_for_a_sequence_that_no_validation_case_has(
 
 def test_a_method_of_several_variants_has_a_threshold_for_each(make_cohort, make_plans):
     plans = make_plans("raw-intensity")
-    thresholds = practical_thresholds(
-        RawIntensity(plans), make_cohort(plans, [0, 1]).records, "cpu"
-    )
+    group = HealthyCases(make_cohort(plans, [0, 1]).records)
+    thresholds = practical_thresholds(RawIntensity(plans), [group], "cpu")
     assert set(thresholds.joint) == {"T1+T2"}
     assert set(thresholds.scores) == {"T1/bright", "T1/dark", "T2/bright", "T2/dark"}
 
@@ -140,46 +172,51 @@ def test_a_model_takes_over_the_thresholds_of_a_lab_s_own_controls(mean_brain, m
     before = Checkpoint(mean_brain.plans, mean_brain.tensors(), thresholds={"T1": 9.0, "T2": 9.0})
     controls = make_cohort(mean_brain.plans, [3, 4]).records
     patient = controls[0].model_copy(update={"case_id": "ill", "has_lesion_mask": True})
-    found = recalibrated(before, "Controls", [*controls, patient], "cpu")
-    expected = practical_thresholds(mean_brain, controls, "cpu")
+    found = recalibrated(before, {"Controls": [*controls, patient]}, "cpu")
+    expected = practical_thresholds(mean_brain, [HealthyCases(controls)], "cpu")
     assert (found.thresholds, found.joint_thresholds) == (expected.scores, expected.joint)
     assert found.threshold_source == "2 healthy cases of Controls"
+    two = recalibrated(before, {"Controls": controls, "Scanner2": controls[:1]}, "cpu")
+    words = "2 healthy cases of Controls or of 1 healthy case of Scanner2, the highest"
+    assert two.threshold_source == words
+    with pytest.raises(UsageError, match="Scanner2 has no healthy case with T1 or T2"):
+        recalibrated(before, {"Controls": controls, "Scanner2": [patient]}, "cpu")
     assert found.tensors is before.tensors
     with pytest.raises(UsageError, match="Controls has no healthy case with T1 or T2"):
-        recalibrated(before, "Controls", [patient], "cpu")
+        recalibrated(before, {"Controls": [patient]}, "cpu")
     only_t1 = [record.model_copy(update={"sequences": ("T1",)}) for record in controls]
     none = replace(before, thresholds={"T1": 9.0})
     with pytest.raises(UsageError, match=r"no healthy case of Controls has T2, .* be kept"):
-        recalibrated(none, "Controls", only_t1, "cpu")
+        recalibrated(none, {"Controls": only_t1}, "cpu")
 
 
 def test_what_the_controls_do_not_have_keeps_its_threshold_and_its_source(
     mean_brain, make_cohort, tmp_path, caplog, monkeypatch
 ):
-    new = Thresholds({"T1": 3.0}, {}, 1.0)
+    new = Thresholds({"T1": 3.0}, {}, {})
     monkeypatch.setattr(calibration, "practical_thresholds", lambda *_, **__: new)
     before = Checkpoint(
         mean_brain.plans,
         mean_brain.tensors(),
         thresholds={"T1": 9.0, "T2": 9.0},
         joint_thresholds={"T1+T2": 0.5},
-        joint_trust=0.5,
+        joint_trust={"T1+T2": 0.5},
         threshold_source="60 cases of Simulated",
     )
     controls = make_cohort(mean_brain.plans, [3, 4]).records
     only_t1 = [record.model_copy(update={"sequences": ("T1",)}) for record in controls]
-    found = recalibrated(before, "Controls", only_t1, "cpu")
+    found = recalibrated(before, {"Controls": only_t1}, "cpu")
     assert found.thresholds == {"T1": 3.0, "T2": 9.0}
-    assert (found.joint_thresholds, found.joint_trust) == ({"T1+T2": 0.5}, 1.0)
-    kept = Older("60 cases of Simulated", 0.5)
-    assert found.older == {"T2": kept, "T1+T2": kept}
+    assert (found.joint_thresholds, found.joint_trust) == ({"T1+T2": 0.5}, {})
+    source = "60 cases of Simulated"
+    assert found.older == {"T2": Older(source, 1.0), "T1+T2": Older(source, 0.5)}
     assert found.sources == (
         "2 healthy cases of Controls; of before, 60 cases of Simulated: T2, T1+T2"
     )
     assert "no healthy case of Controls has T2: the thresholds of these, and" in caplog.text
     save_checkpoint(tmp_path / "a.safetensors", found)
     assert load_checkpoint(tmp_path / "a.safetensors").older == found.older
-    again = recalibrated(found, "Others", only_t1, "cpu")
+    again = recalibrated(found, {"Others": only_t1}, "cpu")
     assert again.older == found.older, "they are as old as before"
-    whole = recalibrated(found, "More", controls, "cpu")
+    whole = recalibrated(found, {"More": controls}, "cpu")
     assert (whole.older, whole.thresholds, whole.joint_thresholds) == ({}, new.scores, new.joint)

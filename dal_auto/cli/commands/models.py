@@ -56,9 +56,11 @@ def _calibrate(options: argparse.Namespace) -> int:
     source = choose_model(options.m, options.r)
     before = load_checkpoint(source.checkpoint_path)
     check_atlas(before)
-    check_chain(options.d, before.plans.preprocessing)
+    for dataset in options.d:
+        check_chain(dataset, before.plans.preprocessing)
     device = Hardware.measure(options.device).device
-    found = recalibrated(before, options.d, case_records(options.d), device)
+    records = {dataset: case_records(dataset) for dataset in options.d}
+    found = recalibrated(before, records, device)
     for title, old, new in (
         ("threshold of", before.thresholds, found.thresholds),
         ("joint threshold of", before.joint_thresholds, found.joint_thresholds),

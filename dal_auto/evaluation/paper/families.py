@@ -13,12 +13,15 @@ from typing import Any
 from dal_auto.errors import DalError
 from dal_auto.methods.method import Ablations
 from dal_auto.methods.registry import find_method
-from dal_auto.plans import Plans, ScoringPlan
+from dal_auto.plans import Plans
+from dal_auto.scoring.plan import ScoringPlan, default_scoring
 from dal_auto.store.run_identity import RunGroup
 
 SETTINGS = "method.settings."
 #: The filters, of which the paper draws curves as well.
-_FILTERS = ("scoring.min_filter_mm", "scoring.mean_filter_mm", "scoring.erosion_mm")
+_FILTERS = tuple(
+    f"scoring.{name}_mm" for name in ("min_filter", "mean_filter", "guided", "erosion")
+)
 _SWEPT_SECTIONS = (SETTINGS, "scoring.", "training.")
 _FAMILY_SECTIONS = ("training_set", "sequences", "configuration.", "method.", *_SWEPT_SECTIONS[1:])
 
@@ -43,7 +46,7 @@ def family(plans: Plans, free: Collection[str]) -> str:
 
 def differences(plans: Plans) -> dict[str, Any]:
     """Settings of method and scoring that are not the preset's defaults: dotted key → value."""
-    method = plans.method
+    method, scoring = plans.method, _usual_scoring(plans)
     try:
         settings = find_method(method.name).default_settings(method.preset, plans.configuration)
     except DalError:  # not installed here: only the user's own changes tell
@@ -52,9 +55,19 @@ def differences(plans: Plans) -> dict[str, Any]:
             key: value
             for key, value in flat(plans).items()
             if key.startswith(SETTINGS) and sources.get(key, "").startswith("user")
-        } | _unlike(plans, plans.model_copy(update={"scoring": ScoringPlan()}))
+        } | _unlike(plans, plans.model_copy(update={"scoring": scoring}))
     preset = method.model_copy(update={"settings": settings.model_dump(mode="json")})
-    return _unlike(plans, plans.model_copy(update={"scoring": ScoringPlan(), "method": preset}))
+    return _unlike(plans, plans.model_copy(update={"scoring": scoring, "method": preset}))
+
+
+def _usual_scoring(plans: Plans) -> ScoringPlan:
+    """The preset's; or the paper's, which `robust` had, too, before it had filters of its own."""
+    ours = plans.scoring.model_dump()
+
+    def differing(usual: ScoringPlan) -> int:
+        return sum(ours[key] != value for key, value in usual.model_dump().items())
+
+    return min(default_scoring(plans.method.preset), ScoringPlan(), key=differing)
 
 
 def _unlike(plans: Plans, others: Plans) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from dal_auto.scoring.anomaly_score import (
     supported,
     tolerant_map,
 )
-from dal_auto.scoring.postprocessing import kernel_voxels
+from dal_auto.scoring.box_filters import kernel_voxels
 
 logger = logging.getLogger(__name__)
 

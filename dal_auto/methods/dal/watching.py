@@ -12,7 +12,7 @@ from torch import Tensor
 from dal_auto.methods.dal.sub_networks import SubNetworks
 from dal_auto.methods.method import Batch
 from dal_auto.networks.anatomy import halve
-from dal_auto.scoring.postprocessing import minimum_filter
+from dal_auto.scoring.box_filters import minimum_filter
 
 #: Least share of the brain in a tissue class; below it the anatomy has collapsed.
 _LEAST_OCCUPANCY = 0.02

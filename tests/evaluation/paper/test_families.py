@@ -23,6 +23,16 @@ def test_what_differs_from_the_preset_is_told(dal):
     assert not is_ablation(dal(scoring__score="l1"), {"scoring.score"})
 
 
+def test_robust_runs_of_before_it_had_filters_of_its_own_ablate_nothing(dal):
+    """The plans here have the paper's filters, as such a run has."""
+    now = {"scoring__min_filter_mm": 0.0, "scoring__guided_mm": 9.0}
+    assert dal().method.preset == "robust"
+    assert dal().scoring.guided_mm == 0
+    assert differences(dal()) == differences(dal(**now)) == {}
+    assert differences(dal(scoring__mean_filter_mm=5.0, **now)) == {"scoring.mean_filter_mm": 5.0}
+    assert is_ablation(dal(scoring__guided_mm=9.0))
+
+
 def test_a_method_that_is_not_installed_is_judged_by_its_sources(dal):
     content = dal(method__settings__weight_code=0.5).to_json()
     content["method"]["name"] = "Somebody's"
