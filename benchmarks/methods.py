@@ -52,20 +52,29 @@ WITHOUT_FILES = {
     **dict.fromkeys(("EfficientAD", "PatchCore", "MKD", "RD4AD", "UTRAD"), _LEARNED),
     **dict.fromkeys(("AutoDDPM", "PHANES"), _UNWEIGHED),
 }
+_IMAGENETS = {"method.settings.backbone": "efficientnet-lite2"}
+#: With `--lite2`: EfficientNet-Lite2's features, for those that can take them.
+LITE2 = {"PatchCore": _IMAGENETS, "UTRAD": _IMAGENETS}
 #: One head held out, for thresholds; validated once, at the end.
 _SAME = {"training.validation_fraction": 0.05, "training.validations": 1}
 
 
-def train(home: Path, method: str, seed: int, seconds: float, search: bool) -> dict[str, Any]:
+def train(
+    home: Path, method: str, seed: int, seconds: float, *, search: bool, lite2: bool
+) -> dict[str, Any]:
     """Train a method for CPU seconds, or find that it was; what it cost.
 
     Parameters
     ----------
     search : try some learning rates first; else the plans' is taken
+    lite2 : take `LITE2`'s features, where the method can
     """
     kept = f"{method}_{seconds:g}"
-    changes: dict[str, Any] = {**_SAME, **WITHOUT_FILES.get(method, {})}
-    preliminary, steps = _steps(home, method, changes, seconds)
+    settings = WITHOUT_FILES.get(method, {})
+    if lite2 and method in LITE2:
+        kept, settings = f"{kept}_lite2", LITE2[method]
+    changes: dict[str, Any] = {**_SAME, **settings}
+    preliminary, steps = _steps(home / "costs" / f"{kept}_steps.json", method, changes, seconds)
     changes |= dict.fromkeys(PRELIMINARY.get(method, ()), preliminary)
     if steps:
         changes["training.steps"] = steps
@@ -103,9 +112,8 @@ def train(home: Path, method: str, seed: int, seconds: float, search: bool) -> d
     return cost
 
 
-def _steps(home: Path, method: str, changes: dict[str, Any], seconds: float) -> tuple[int, int]:
+def _steps(record: Path, method: str, changes: dict[str, Any], seconds: float) -> tuple[int, int]:
     """(preliminary, proper) steps that fit the budget, measured once, so that all seeds agree."""
-    record = home / "costs" / f"{method}_{seconds:g}_steps.json"
     if not record.is_file():
         fitting = timed(DRAWN, method, changes).steps(seconds)
         write_json(record, list(fitting))
@@ -149,7 +157,10 @@ def main() -> None:
     costs = []
     for seed in seeds:
         for name in names:
-            cost = train(options.home, name, seed, options.cpu_seconds, options.search)
+            cost = train(
+                options.home, name, seed, options.cpu_seconds,
+                search=options.search, lite2=options.lite2,
+            )  # fmt: skip
             costs.append(cost)
             run = Run(options.home / "results" / costs[-1]["run"])
             in_a_child(partial(score, run, datasets))
@@ -170,6 +181,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", default="0", help="with commas (default: 0)")
     parser.add_argument("--cpu-seconds", type=float, default=60.0, help="of training (default: 60)")
     parser.add_argument("--search", action="store_true", help="each method's learning rate, first")
+    parser.add_argument(
+        "--lite2", action="store_true", help="ImageNet features by the extra efficientnet-lite2, "
+        "for PatchCore and UTRAD, in place of the cohort's",
+    )  # fmt: skip
     parser.add_argument("--heads", type=int, default=10, help="simulated ones (default: 10)")
     parser.add_argument("--groups", help="scored now, with commas (default: all); the page has all")
     parser.add_argument("--home", type=Path, default=cache / "methods", help="DAL_HOME of the runs")
