@@ -9,26 +9,19 @@ Each image is scored once on the model's grid, and every row below filters that 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from home import Home
-from preprocessing_parts.cases import test_data
-from scores import pooled_percent
-from shipped_parts import cases
+from shipped_parts.rows import parser, pooled_and_mean, print_table, wanted_cases, wanted_rows
 
 from dal_auto.case import StandardCase
 from dal_auto.inference.model import load_model
 from dal_auto.inference.predictor import filtered, on_the_grid, windows_of
 from dal_auto.methods.method import Method
-from dal_auto.plans import parse_assignment
 from dal_auto.preprocessing.configuration_grid import matched_image, to_standard
-from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.plan import ScoringPlan
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.model_files import choose_model
@@ -79,62 +72,26 @@ def count(
 
 @torch.no_grad()
 def main() -> None:
-    options = _options()
-    data = test_data()
-    if data is None:
-        raise SystemExit("no label maps and real cases; DAL_TEST_DATA names their folder")
+    options = parser(__doc__).parse_args()
     method = load_model(choose_model(name=options.model), device="cpu").method
-    rows: dict[str, Row] = {"as the model": {}} | dict(ROWS)
-    if options.set:
-        rows[" ".join(options.set)] = dict(map(parse_assignment, options.set))
     plans = {
         title: method.plans.override(changes, "benchmark").scoring
-        for title, changes in rows.items()
+        for title, changes in wanted_rows(options, ROWS).items()
     }
-    everything = (
-        cases.real_cases(data, options.home / "real")
-        if options.real
-        else cases.simulated_cases(data, Home(options.home))
-    )
     counts: dict[str, Counts] = defaultdict(lambda: defaultdict(dict))
-    for group, case in everything:
+    for group, case in wanted_cases(options):
         if case.lesion_mask is not None:
             count(case, method, plans, counts[group])
-    told = {group: _told(found) for group, found in counts.items()}
-    for group, by_row in told.items():
-        _print_table(group, by_row)
-    print(json.dumps({"benchmark": "filters", "model": options.model, "found": told}))
-
-
-def _told(found: Counts) -> dict[str, dict[str, tuple[float, float]]]:
-    """Row → sequence → (pooled AP, mean of the cases' APs) in %."""
-    return {
-        title: {
-            sequence: (
-                pooled_percent(several),
-                100 * sum(map(average_precision, several)) / len(several),
-            )
-            for sequence, several in by_sequence.items()
+    told = {
+        group: {
+            title: {name: pooled_and_mean(several) for name, several in by_sequence.items()}
+            for title, by_sequence in found.items()
         }
-        for title, by_sequence in found.items()
+        for group, found in counts.items()
     }
-
-
-def _print_table(group: str, by_row: Mapping[str, Mapping[str, tuple[float, float]]]) -> None:
-    sequences = sorted(next(iter(by_row.values())))
-    print(f"\n{group}\n\n| filters | {' | '.join(sequences)} |\n|---|{'---|' * len(sequences)}")
-    for title, values in by_row.items():
-        cells = (f"{values[name][0]:.1f} ({values[name][1]:.1f})" for name in sequences)
-        print(f"| {title} | {' | '.join(cells)} |")
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--model", default="shipped", help="a .safetensors file")
-    parser.add_argument("--home", type=Path, default=Path(__file__).parent / ".cache" / "shipped")
-    parser.add_argument("--set", nargs="*", metavar="KEY=VALUE", help="one row more, with these")
-    parser.add_argument("--real", action="store_true", help="the real cases; nothing is chosen by")
-    return parser.parse_args()
+    for group, by_row in told.items():
+        print_table(group, "filters", by_row)
+    print(json.dumps({"benchmark": "filters", "model": options.model, "found": told}))
 
 
 if __name__ == "__main__":

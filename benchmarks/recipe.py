@@ -32,7 +32,8 @@ from methods_parts.child import in_a_child
 from methods_parts.cohort import GROUPS, SIMULATED, prepare
 from recipe_parts.page import interval_table, table
 from recipe_parts.rows import BY_TITLE, INTENSITY, MEAN_BRAIN, SCORED, TRAINED, WHOLE, Row
-from scores import Restored, counts_of, pooled_percent, restored
+from scores import Restored, counts_of, restored
+from shipped_parts.rows import pooled_percent
 
 from dal_auto.case import FloatArray, StandardCase
 from dal_auto.cli import train as dal_train

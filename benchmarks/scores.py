@@ -11,21 +11,17 @@ Choose by the simulated heads (the default); `--real` is for a look.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from home import Home
-from preprocessing_parts.cases import test_data
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
-from shipped_parts import cases
+from shipped_parts.rows import parser, pooled_and_mean, print_table, wanted_cases, wanted_rows
 from torch import Tensor
 
 from dal_auto.case import StandardCase
@@ -33,14 +29,13 @@ from dal_auto.inference.model import load_model
 from dal_auto.inference.predictor import windows_of
 from dal_auto.methods.dal.model import DAL
 from dal_auto.methods.method import Method
-from dal_auto.plans import Plans, parse_assignment
+from dal_auto.plans import Plans
 from dal_auto.preprocessing.configuration_grid import (
     image_to_configuration,
     mask_to_configuration,
     matched_image,
 )
 from dal_auto.scoring.box_filters import mean_filter
-from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.model_files import choose_model
 
@@ -114,11 +109,6 @@ def counts_of(score: Tensor, one: Restored) -> ScoreCounts:
     return ScoreCounts.from_volume(filtered[0, 0].numpy(), one.lesion[0, 0].numpy() > 0)
 
 
-def pooled_percent(several: Sequence[ScoreCounts]) -> float:
-    """Average precision in % of all voxels of several cases together."""
-    return 100 * average_precision(sum(several[1:], several[0]))
-
-
 def table(images: Iterable[Restored], plans: Plans, rows: Mapping[str, Mapping[str, Any]]) -> dict:
     """Row → sequence → (pooled AP, mean of the cases' APs) in %."""
     images = list(images)
@@ -129,59 +119,30 @@ def table(images: Iterable[Restored], plans: Plans, rows: Mapping[str, Mapping[s
         for one in images:
             score = method.score(one.image, one.restored, one.brain, one.sequence)
             counts[one.sequence].append(counts_of(score, one))
-        found[title] = {
-            sequence: (
-                pooled_percent(several),
-                100 * float(np.mean([average_precision(one) for one in several])),
-            )
-            for sequence, several in counts.items()
-        }
+        found[title] = {sequence: pooled_and_mean(several) for sequence, several in counts.items()}
     return found
 
 
 @torch.no_grad()
 def main() -> None:
-    options = _options()
-    data = test_data()
-    if data is None:
-        raise SystemExit("no label maps and real cases; DAL_TEST_DATA names their folder")
+    asked = parser(__doc__)
+    asked.add_argument(
+        "--moved", type=float, default=0.0, help="degrees and mm that each case is moved by first"
+    )
+    options = asked.parse_args()
     method = load_model(choose_model(name=options.model), device="cpu").method
     if not isinstance(method, DAL):
         raise SystemExit(f"{options.model} is a model of {method.name}: its score has no such keys")
-    everything = (
-        cases.real_cases(data, options.home / "real")
-        if options.real
-        else cases.simulated_cases(data, Home(options.home))
-    )
     images: dict[str, list[Restored]] = defaultdict(list)
-    for number, (group, case) in enumerate(everything):
+    for number, (group, case) in enumerate(wanted_cases(options)):
         if case.lesion_mask is not None:
             seen = moved(case, options.moved, number) if options.moved else case
             images[group] += restored(seen, method)
-    rows = dict(ROWS)
-    if options.set:
-        rows[" ".join(options.set)] = dict(map(parse_assignment, options.set))
-    told = {}
-    for group, several in images.items():
-        told[group] = table(several, method.plans, {"as the model": {}} | rows)
-        sequences = list(dict.fromkeys(one.sequence for one in several))
-        print(f"\n{group}\n\n| score | {' | '.join(sequences)} |\n|---|{'---|' * len(sequences)}")
-        for title, values in told[group].items():
-            cells = (f"{pooled:.1f} ({mean:.1f})" for pooled, mean in values.values())
-            print(f"| {title} | {' | '.join(cells)} |")
+    rows = wanted_rows(options, ROWS)
+    told = {group: table(several, method.plans, rows) for group, several in images.items()}
+    for group, by_row in told.items():
+        print_table(group, "score", by_row)
     print(json.dumps({"benchmark": "scores", "model": options.model, "found": told}))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--model", default="shipped", help="a .safetensors file of DAL")
-    parser.add_argument("--home", type=Path, default=Path(__file__).parent / ".cache" / "shipped")
-    parser.add_argument("--set", nargs="*", metavar="KEY=VALUE", help="one row more, with these")
-    parser.add_argument(
-        "--moved", type=float, default=0.0, help="degrees and mm that each case is moved by first"
-    )
-    parser.add_argument("--real", action="store_true", help="the real cases; nothing is chosen by")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -25,14 +25,14 @@ def methods_paragraph(plans: Plans) -> str:
         )
     if plans.method.name == reference.METHOD:
         maps = f" are the {scoring.score} score,"
-    filters = (
-        f"a minimum of {scoring.min_filter_mm:g} mm and a mean of {scoring.mean_filter_mm:g} mm"
-    )
+    kernels = {"minimum": scoring.min_filter_mm, "mean": scoring.mean_filter_mm}
+    on = [f"a {name} of {size:g} mm" for name, size in kernels.items() if size]
     if scoring.guided_mm:
-        filters += (
-            f", then guided by the image in boxes of {scoring.guided_mm:g} mm (He et al. 2013, "
+        on.append(
+            f"a filter that the image guides in boxes of {scoring.guided_mm:g} mm (He et al. 2013, "
             f"ε = {scoring.guided_epsilon:g})"
         )
+    filters = f", filtered with {' and '.join(on)}" if on else ""
     return (
         "Images were corrected for bias fields with N4 (Tustison et al. 2010), registered "
         f"{registered} to {atlas} with {chain.registration}, "
@@ -42,7 +42,7 @@ def methods_paragraph(plans: Plans) -> str:
         f"{plans.training_set} (Nyúl & Udupa 1999). {plans.method.name} (dal_auto, preset "
         f"“{plans.method.preset}”) was trained on {', '.join(plans.sequences)} of "
         f"{plans.training_set} at {spacing} mm{learned}. Anomaly maps{maps or ' were'} "
-        f"brought to 1 mm, filtered with {filters}, and cut to the brain mask eroded by a kernel "
+        f"brought to 1 mm{filters}, and cut to the brain mask eroded by a kernel "
         f"of {scoring.erosion_mm:g} mm. Average precision is pooled over all voxels of a dataset; "
         "DSC is the mean over subjects at the one threshold that makes it best."
     )

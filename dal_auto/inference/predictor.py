@@ -134,20 +134,27 @@ def windows_of(plans: Plans, device: str, window: Shape | None = None) -> Tile:
     return run
 
 
-def filtered(score: Tensor, image: Tensor, brain: Tensor, scoring: ScoringPlan) -> FloatArray:
-    """The final map of a score on the standard grid, as the plans filter it.
+def filtered(
+    score: Tensor,
+    image: Tensor,
+    brain: Tensor,
+    scoring: ScoringPlan,
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> FloatArray:
+    """The final map of a score, as the plans filter it.
 
     Parameters
     ----------
-    score, image : (x, y, z) at 1 mm
+    score, image : (x, y, z), on one grid
     brain : the same, bool
+    spacing_mm : of that grid; by default the standard one's
     """
     return _array(
         postprocess(
             score,
             image,
             brain,
-            spacing_mm=(1.0, 1.0, 1.0),
+            spacing_mm=spacing_mm,
             min_filter_mm=scoring.min_filter_mm,
             mean_filter_mm=scoring.mean_filter_mm,
             guided_mm=scoring.guided_mm,

@@ -17,14 +17,13 @@ import torch
 from dal_auto import paths
 from dal_auto.datasets.overlap import find_overlap, shared_cases
 from dal_auto.errors import UsageError
-from dal_auto.inference.predictor import windows_of
+from dal_auto.inference.predictor import filtered, windows_of
 from dal_auto.methods.method import Method
 from dal_auto.plans import Plans
 from dal_auto.preprocessing.same_chain import check_chain
 from dal_auto.preprocessing.stored import case_records, folder_of
 from dal_auto.scoring.metrics import average_precision
 from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.scoring.postprocessing import postprocess
 from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.cohort import Cohort, cohort_of
 from dal_auto.training.synthetic_lesions import paste_lesions
@@ -148,28 +147,9 @@ def _scores(
 ) -> dict[str, np.ndarray]:
     """Variant → post-processed score (x, y, z) on the configuration's grid."""
     plans = method.plans
-    configuration, scoring = plans.configuration, plans.scoring
     volume, mask = (torch.from_numpy(array).to(device) for array in (image, brain))
-    found = method.detect(
-        volume,
-        mask.float(),
-        sequence,
-        windows_of(plans, device),
-    )
+    found = method.detect(volume, mask.float(), sequence, windows_of(plans, device))
     return {
-        variant: postprocess(
-            score,
-            volume,
-            mask,
-            spacing_mm=configuration.spacing_mm,
-            min_filter_mm=scoring.min_filter_mm,
-            mean_filter_mm=scoring.mean_filter_mm,
-            guided_mm=scoring.guided_mm,
-            guided_epsilon=scoring.guided_epsilon,
-            erosion_mm=scoring.erosion_mm,
-        )
-        .float()
-        .cpu()
-        .numpy()
+        variant: filtered(score, volume, mask, plans.scoring, plans.configuration.spacing_mm)
         for variant, score in found.scores.items()
     }

@@ -34,6 +34,16 @@ def test_every_value_that_is_stated_is_that_of_the_plans(make):
         assert words in text
 
 
+def test_filters_that_are_off_are_not_named(make):
+    keys = {"scoring__min_filter_mm": 0.0, "scoring__guided_mm": 9.0}
+    text = methods_paragraph(make.plans_of("DAL", **keys))
+    assert "filtered with a mean of 9 mm and a filter that the image guides in boxes of 9" in text
+    assert "minimum" not in text
+    keys |= {"scoring__mean_filter_mm": 0.0, "scoring__guided_mm": 0.0}
+    text = methods_paragraph(make.plans_of("DAL", **keys))
+    assert "brought to 1 mm, and cut to the brain mask" in text
+
+
 def test_dals_score_is_named_and_what_was_fitted_had_no_steps(make):
     text = methods_paragraph(make.plans_of("DAL", scoring__score="ssim"))
     assert "Anomaly maps are the ssim score, brought to 1 mm" in text
