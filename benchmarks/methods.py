@@ -27,7 +27,13 @@ from typing import Any
 import torch
 from home import LESIONED, Home
 from markers import write_tables
-from methods_parts.budget import PRELIMINARY, SEQUENCES, planned, seconds_of_an_image, timed
+from methods_parts.budget import (
+    SEQUENCES,
+    planned,
+    preliminary_keys,
+    seconds_of_an_image,
+    timed,
+)
 from methods_parts.child import in_a_child
 from methods_parts.cohort import GROUPS, prepare
 from methods_parts.found import found_by
@@ -54,13 +60,20 @@ WITHOUT_FILES = {
 }
 _IMAGENETS = {"method.settings.backbone": "efficientnet-lite2"}
 #: With `--lite2`: EfficientNet-Lite2's features, for those that can take them.
-LITE2 = {"PatchCore": _IMAGENETS, "UTRAD": _IMAGENETS}
+LITE2 = dict.fromkeys(("EfficientAD", "MKD", "PatchCore", "RD4AD", "UTRAD"), _IMAGENETS)
 #: One head held out, for thresholds; validated once, at the end.
 _SAME = {"training.validation_fraction": 0.05, "training.validations": 1}
 
 
 def train(
-    home: Path, method: str, seed: int, seconds: float, *, search: bool, lite2: bool
+    home: Path,
+    method: str,
+    seed: int,
+    seconds: float,
+    *,
+    search: bool,
+    lite2: bool,
+    equal_steps: int,
 ) -> dict[str, Any]:
     """Train a method for CPU seconds, or find that it was; what it cost.
 
@@ -68,6 +81,7 @@ def train(
     ----------
     search : try some learning rates first; else the plans' is taken
     lite2 : take `LITE2`'s features, where the method can
+    equal_steps : take so many steps, however long they last; 0: those that fit the CPU seconds
     """
     kept = f"{method}_{seconds:g}"
     settings = WITHOUT_FILES.get(method, {})
@@ -75,7 +89,8 @@ def train(
         kept, settings = f"{kept}_lite2", LITE2[method]
     changes: dict[str, Any] = {**_SAME, **settings}
     preliminary, steps = _steps(home / "costs" / f"{kept}_steps.json", method, changes, seconds)
-    changes |= dict.fromkeys(PRELIMINARY.get(method, ()), preliminary)
+    before = preliminary_keys(method, changes)
+    changes |= dict.fromkeys(before, preliminary)
     if steps:
         changes["training.steps"] = steps
     rate = planned(DRAWN, method, changes)[0].training.learning_rate
@@ -84,6 +99,11 @@ def train(
         if found != rate:
             rate = changes["training.learning_rate"] = found
             kept += f"_{rate:g}"
+    if equal_steps:
+        kept += f"_{equal_steps}steps"
+        preliminary, steps = preliminary and equal_steps, steps and equal_steps
+        changes |= dict.fromkeys(before, preliminary)
+        changes |= {"training.steps": steps} if steps else {}
     record = home / "costs" / f"{kept}_{seed}.json"
     if record.is_file():
         return dict(json.loads(record.read_text("utf-8")))
@@ -159,7 +179,7 @@ def main() -> None:
         for name in names:
             cost = train(
                 options.home, name, seed, options.cpu_seconds,
-                search=options.search, lite2=options.lite2,
+                search=options.search, lite2=options.lite2, equal_steps=options.steps,
             )  # fmt: skip
             costs.append(cost)
             run = Run(options.home / "results" / costs[-1]["run"])
@@ -180,10 +200,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--methods", help="some of them, with commas (default: all registered)")
     parser.add_argument("--seeds", default="0", help="with commas (default: 0)")
     parser.add_argument("--cpu-seconds", type=float, default=60.0, help="of training (default: 60)")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="the same for all, in place of those that fit the "
+        "CPU seconds",
+    )  # fmt: skip
     parser.add_argument("--search", action="store_true", help="each method's learning rate, first")
     parser.add_argument(
-        "--lite2", action="store_true", help="ImageNet features by the extra efficientnet-lite2, "
-        "for PatchCore and UTRAD, in place of the cohort's",
+        "--lite2", action="store_true", help="ImageNet features by the extra efficientnet-lite2 "
+        "in place of the cohort's, where a method can",
     )  # fmt: skip
     parser.add_argument("--heads", type=int, default=10, help="simulated ones (default: 10)")
     parser.add_argument("--groups", help="scored now, with commas (default: all); the page has all")

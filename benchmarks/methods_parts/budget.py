@@ -14,6 +14,7 @@ from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Method
 from dal_auto.methods.registry import find_method
+from dal_auto.methods.self_trained import SELF_TRAINED
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.wishes import Wishes
 from dal_auto.plans import Plans
@@ -28,12 +29,8 @@ from dal_auto.training.optimisation import Optimiser
 from dal_auto.training.run import plan_training
 
 SEQUENCES = ("T1", "T2", "FLAIR")
-#: Steps of what a method learns before its training proper, where it learns its own features.
 _TRUNK = "method.settings.self_trained.steps"
-PRELIMINARY = {
-    **dict.fromkeys(("PatchCore", "MKD", "RD4AD", "UTRAD"), (_TRUNK,)),
-    "EfficientAD": (_TRUNK, "method.settings.distillation_steps"),
-}
+_DISTILLATION = "method.settings.distillation_steps"
 #: Timed at either end of the training: some methods change on the way.
 _TIMED, _LONG_ENOUGH = 6, 2.0
 
@@ -61,6 +58,14 @@ class Timed:
         return preliminary, int(share / self.step) if self.step else 0
 
 
+def preliminary_keys(method: str, changes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of the steps of what a method learns before its training proper."""
+    keys: tuple[str, ...] = (_DISTILLATION,) if method == "EfficientAD" else ()
+    if changes.get("method.settings.features") == SELF_TRAINED:
+        keys += (_TRUNK,)
+    return keys
+
+
 def planned(
     training_set: str,
     method: str,
@@ -81,16 +86,15 @@ def timed(training_set: str, method: str, changes: Mapping[str, Any]) -> Timed:
     changes : dotted key → value of the plans
     """
     keep_freed_memory()
-    few, none = (
-        {**changes, **dict.fromkeys(PRELIMINARY.get(method, ()), number)} for number in (_TIMED, 0)
-    )
+    before = preliminary_keys(method, changes)
+    few, none = ({**changes, **dict.fromkeys(before, number)} for number in (_TIMED, 0))
     plans, _ = planned(training_set, method, none)
     records, _ = split_by_patient(case_records(training_set), plans.training.validation_fraction)
     cohort = cohort_of(folder_of(training_set), records, plans)
     cohort.fill_cache()
     fixed, made = _prepared(plans, cohort)
     preliminary = 0.0
-    if PRELIMINARY.get(method):
+    if before:
         longer, _ = _prepared(planned(training_set, method, few)[0], cohort)
         preliminary = max(0.0, longer - fixed) / _TIMED
     if not isinstance(made, GradientMethod):

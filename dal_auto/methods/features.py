@@ -190,13 +190,18 @@ class FeatureMethod(SliceMethod):
         """What the maps are called: nothing where the features are the paper's."""
         return variant_of(self.settings, self.pretrained_backbone)
 
+    @property
+    def trunk_is_given(self) -> bool:
+        """Whether the trunk's weights come from a file: nothing trains them or saves them again."""
+        return self.settings.features == "pretrained"
+
     def require_files(self) -> None:
-        if self.settings.features == "pretrained":
+        if self.trunk_is_given:
             load_pretrained(self.trunk, self.settings, self.pretrained_backbone)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Learn the features, where they are to be the cohort's."""
-        if self.settings.features == "pretrained":
+        if self.trunk_is_given:
             return
         self._train(self.trunk, self._kept_slices(batches))
 
@@ -217,13 +222,14 @@ class FeatureMethod(SliceMethod):
         return found
 
     def tensors(self) -> dict[str, Tensor]:
-        if self.settings.features == "pretrained":
+        if self.trunk_is_given:
             return super().tensors()
         trunk = {f"{_TRUNK}{name}": t for name, t in self.trunk.state_dict().items()}
         return super().tensors() | trunk
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        self.require_files()
+        if self.trunk_is_given:
+            self.require_files()
         trunk = {n.removeprefix(_TRUNK): t for n, t in tensors.items() if n.startswith(_TRUNK)}
         if trunk:
             self.trunk.load_state_dict(trunk)

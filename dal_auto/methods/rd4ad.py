@@ -3,6 +3,9 @@
 Deng, Li, "Anomaly detection via reverse distillation from one-class embedding", CVPR 2022,
 9737–9746. Sizes and numbers follow the published code, hq-deng/RD4AD (MIT; facts only).
 
+With ``backbone=efficientnet-lite2`` the student's blocks are those of ResNet-18, at the teacher's
+widths. The teacher's features have negative values, so a 1×1 convolution ends each student's stage.
+
 Deviations: slices keep their size (theirs are squares of 256); the bottleneck's 1×1 convolution,
 which the published forward pass never uses, is left out. ``loss=flattened`` compares whole maps, as
 the code does and its results need; the paper prints ``positional``.
@@ -22,7 +25,13 @@ from dal_auto.errors import PlansError
 from dal_auto.methods.features import FeatureMethod, TrunkSettings
 from dal_auto.methods.self_trained import SelfTrainedSettings
 from dal_auto.methods.slices import smoothed
-from dal_auto.networks.backbone import ARCHITECTURES, Architecture, Backbone, Block
+from dal_auto.networks.backbone import (
+    ARCHITECTURES,
+    LITE2,
+    Architecture,
+    Block,
+    PretrainedBackbone,
+)
 from dal_auto.networks.precision import at_least_single
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import paper
@@ -31,7 +40,7 @@ from dal_auto.schema import paper
 class RD4ADSettings(TrunkSettings):
     """Hyper-parameters of RD4AD."""
 
-    backbone: Backbone = paper("wide_resnet50_2", "the teacher, with pretrained features")
+    backbone: PretrainedBackbone = paper("wide_resnet50_2", "the teacher, with pretrained features")
     slices_per_step: int = paper(16, "its batch", ge=1)
     loss: Literal["flattened", "positional"] = paper("flattened", "the code's; see the module")
     smoothing_sigma: float = paper(4.0, "of the map, in pixels of the slice", ge=0)
@@ -40,12 +49,12 @@ class RD4ADSettings(TrunkSettings):
 class Bottleneck(nn.Module):
     """One-class embedding: the teacher's three maps, brought to the coarsest and halved again."""
 
-    def __init__(self, kind: Architecture, widths: Sequence[int], stem_width: int) -> None:
+    def __init__(self, kind: Architecture, widths: Sequence[int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
         self.twice = nn.Sequential(*_halving(fine, middle), *_halving(middle, coarse))
         self.once = nn.Sequential(*_halving(middle, coarse))
-        self.stage = _stage(kind, 3 * coarse, 8 * stem_width, kind.depths[3], stride=2)
+        self.stage = _stage(kind, 3 * coarse, 2 * coarse, kind.depths[3], stride=2)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         fine, middle, coarse = maps
@@ -55,23 +64,31 @@ class Bottleneck(nn.Module):
 
 
 class Student(nn.Module):
-    """The embedding, and a mirrored ResNet that doubles the grid at the start of each stage."""
+    """The embedding, and a mirrored ResNet that doubles the grid at the start of each stage.
 
-    def __init__(self, kind: Architecture, widths: Sequence[int], stem_width: int) -> None:
+    Parameters
+    ----------
+    kind : how blocks are built
+    widths : channels of the teacher's three maps, finest first
+    rectified : whether the teacher's maps are never negative, as a block's are
+    """
+
+    def __init__(self, kind: Architecture, widths: Sequence[int], rectified: bool = True) -> None:
         super().__init__()
-        self.bottleneck = Bottleneck(kind, widths, stem_width)
-        before, stages = 8 * stem_width * kind.expansion, []
-        for depth, factor in zip(kind.depths[:3], (4, 2, 1), strict=True):
-            stages.append(_stage(kind, before, factor * stem_width, depth, stride=-2))
-            before = factor * stem_width * kind.expansion
-        self.stages = nn.ModuleList(stages)
+        self.bottleneck = Bottleneck(kind, widths)
+        before, stages, ends = 2 * widths[-1], [], []
+        for depth, width in zip(kind.depths[:3], reversed(widths), strict=True):
+            stages.append(_stage(kind, before, width, depth, stride=-2))
+            ends.append(nn.Identity() if rectified else nn.Conv2d(width, width, 1))
+            before = width
+        self.stages, self.ends = nn.ModuleList(stages), nn.ModuleList(ends)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The teacher's maps, finest first → the student's, in the same order."""
         found, code = [], self.bottleneck(maps)
-        for stage in self.stages:
+        for stage, end in zip(self.stages, self.ends, strict=True):
             code = stage(code)
-            found.append(code)
+            found.append(end(code))
         return found[::-1]
 
 
@@ -81,8 +98,8 @@ def _halving(before: int, width: int) -> list[nn.Module]:
     return [convolution, nn.BatchNorm2d(width), nn.ReLU()]
 
 
-def _stage(kind: Architecture, before: int, width: int, depth: int, stride: int) -> nn.Sequential:
-    after = kind.expansion * width
+def _stage(kind: Architecture, before: int, after: int, depth: int, stride: int) -> nn.Sequential:
+    width = after // kind.expansion
     blocks = [Block(kind, before, width, stride)]
     blocks += [Block(kind, after, width, 1) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)
@@ -101,13 +118,15 @@ class RD4AD(FeatureMethod):
 
     def __init__(self, plans: Plans) -> None:
         super().__init__(plans)
-        kind = ARCHITECTURES.get(self.trunk.backbone)
+        teacher = self.trunk.backbone
+        kind = ARCHITECTURES.get("resnet18" if teacher == LITE2 else teacher)
         if kind is None:
-            where = "backbone" if not self.variant else "self_trained.backbone"
-            rule = f"it must be a ResNet: {', '.join(ARCHITECTURES)}"
+            where = "backbone" if self.trunk_is_given else "self_trained.backbone"
+            known = [*ARCHITECTURES, *([LITE2] if self.trunk_is_given else [])]
+            rule = f"it must be one of {', '.join(known)}"
             raise PlansError(f"method.settings.{where}", self.trunk.backbone, rule)
         self.multiple = 2 * self.trunk.stride
-        self.network = Student(kind, self.trunk.widths, self.trunk.widths[0] // kind.expansion)
+        self.network = Student(kind, self.trunk.widths, self.trunk.rectified)
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> RD4ADSettings:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -24,7 +24,7 @@ from dal_auto.errors import InputError
 
 Backbone = Literal["wide_resnet50_2", "resnet18", "vgg16", "vgg19"]
 #: Weights of this one come by an extra.
-LITE2 = "efficientnet-lite2"
+LITE2: Final = "efficientnet-lite2"
 PretrainedBackbone = Literal[Backbone, "efficientnet-lite2"]
 
 #: Of ImageNet's colours in [0, 1].
@@ -112,6 +112,9 @@ class FeatureTrunk(nn.Module):
     ----------
     normalise : whether slices are brought to the colours' mean and deviation in ImageNet
     """
+
+    #: Whether each stage ends in a ReLU, so that its features are never negative.
+    rectified = True
 
     def __init__(self, backbone: str, stages: int, normalise: bool = True) -> None:
         super().__init__()

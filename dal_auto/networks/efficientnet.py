@@ -77,6 +77,8 @@ class InvertedBlock(nn.Module):
 class EfficientNetLite2(FeatureTrunk):
     """The trunk, up to one of its four grids."""
 
+    rectified = False
+
     def __init__(self, stages: int) -> None:
         super().__init__(LITE2, stages)
         self._conv_stem = SameConv(3, _STEM, 3, 2)

@@ -106,3 +106,15 @@ def test_the_learning_rate_that_finds_most_is_taken_and_what_was_tried_is_kept(
     for _ in range(2):
         assert search.found_rate(record, "AE", {"training.steps": 3}) == 0.002
     assert tried == [0.002, 0.008]
+
+
+def test_what_is_learned_before_depends_on_whose_features_are_taken(parts):
+    """ImageNet's are learned by nobody; EfficientAD's teacher is distilled from either."""
+    keys = parts.budget.preliminary_keys
+    own = {"method.settings.features": "self-trained"}
+    assert [key.rsplit(".", 1)[1] for key in keys("EfficientAD", own)] == [
+        "distillation_steps", "steps",
+    ]  # fmt: skip
+    assert keys("RD4AD", own) == ("method.settings.self_trained.steps",)
+    assert keys("RD4AD", {}) == keys("DAE", {}) == ()
+    assert len(keys("EfficientAD", {})) == 1

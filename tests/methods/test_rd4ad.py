@@ -16,7 +16,7 @@ def test_the_student_is_as_large_as_the_published_code_is():
     """Convolutions, counted from its layer list without the unused one of 1×1: 83.7 million."""
     with torch.device("meta"):
         teacher = Trunk("wide_resnet50_2", 3)
-        student = rd4ad.Student(ARCHITECTURES["wide_resnet50_2"], teacher.widths, 64)
+        student = rd4ad.Student(ARCHITECTURES["wide_resnet50_2"], teacher.widths)
         maps = teacher(torch.empty(1, 1, 160, 224))
         found, code = student(maps), student.bottleneck(maps)
     assert code.shape == (1, 2048, 5, 7)

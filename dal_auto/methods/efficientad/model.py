@@ -7,24 +7,37 @@ against open-edge-platform/anomalib and nelson1425/EfficientAD (both Apache-2.0;
 Deviations: no penalty on ImageNet's pictures, which are a download; slices are grey, so saturation
 is not varied; healthy quantiles are of brain only; scores lack the constant that would make some of
 them negative; batches are larger than 1. Without the teacher's file, ``features=self-trained``
-distils one from features of the cohort: another method, and called so.
+distils one from features of the cohort, and ``backbone=efficientnet-lite2`` from ImageNet's by
+EfficientNet-Lite2, both on the cohort's slices: other methods, and called so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dal_auto.errors import PlansError
-from dal_auto.methods.efficientad.network import MARGIN, EfficientADNetwork, PatchDescriptor
-from dal_auto.methods.features import FeatureMethod, FeatureSliceSettings
+from dal_auto.methods.efficientad.network import (
+    MARGIN,
+    TEACHER,
+    EfficientADNetwork,
+    PatchDescriptor,
+)
+from dal_auto.methods.features import (
+    FeatureMethod,
+    FeatureSliceSettings,
+    load_pretrained,
+    require_pretrained,
+)
 from dal_auto.methods.method import Batch
 from dal_auto.methods.patchcore import patch_vectors
 from dal_auto.methods.self_trained import SelfTrainedSettings
+from dal_auto.networks.backbone import LITE2, FeatureTrunk
 from dal_auto.networks.trunks import make_trunk
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
@@ -33,11 +46,16 @@ from dal_auto.schema import ours, paper
 _SAMPLED = 20_000
 _LEAST_DEVIATION = 1e-6
 _PATCH = 3
+#: Stages of the trunk that a teacher is distilled from.
+_STAGES = 3
 
 
 class EfficientADSettings(FeatureSliceSettings):
     """Hyper-parameters of EfficientAD."""
 
+    backbone: Literal["pdn-small", "efficientnet-lite2"] = paper(
+        "pdn-small", "of pretrained features: a teacher by file, or what one is distilled from"
+    )
     slices_per_step: int = ours(8, "theirs: 1, for 70,000 steps", ge=1)
     input_side: int = paper(256, "slices of 256×256", ge=64)
     width: int = paper(128, "of the descriptor's first layer", ge=1)
@@ -46,7 +64,7 @@ class EfficientADSettings(FeatureSliceSettings):
     hard_share: float = paper(0.001, "of the differences that train the student", gt=0, le=1)
     jitter: float = paper(0.2, "brightness or contrast varied by up to it", ge=0, lt=1)
     quantiles: tuple[float, float] = paper((0.9, 0.995), "that healthy maps are scaled by")
-    distillation_steps: int = ours(2000, "of a self-trained teacher; theirs 60,000", ge=0)
+    distillation_steps: int = ours(2000, "of a teacher that is distilled here; theirs 60,000", ge=0)
 
 
 class EfficientAD(FeatureMethod):
@@ -73,7 +91,16 @@ class EfficientAD(FeatureMethod):
 
     @property
     def pretrained_backbone(self) -> str:
-        return "EfficientAD's small teacher"
+        return LITE2 if self.settings.backbone == LITE2 else TEACHER
+
+    @property
+    def trunk_is_given(self) -> bool:
+        return super().trunk_is_given and self.settings.backbone != LITE2
+
+    def require_files(self) -> None:
+        super().require_files()
+        if self.variant == LITE2:
+            require_pretrained(self.settings, LITE2)
 
     @classmethod
     def default_settings(cls, preset: str, configuration: ConfigurationPlan) -> EfficientADSettings:
@@ -91,7 +118,7 @@ class EfficientAD(FeatureMethod):
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Distil the teacher where there is none, and learn what it gives on average."""
         kept = self._kept_slices(batches)
-        if self.settings.features == "self-trained":
+        if not self.trunk_is_given:
             self._distil(kept)
         chunks = kept.split(self.settings.slices_per_step)
         mean, deviation = channel_statistics(self._given(some)[1] for some in chunks)
@@ -106,8 +133,7 @@ class EfficientAD(FeatureMethod):
     def _distil(self, kept: Tensor) -> None:
         """Teach the descriptor what a trunk of the cohort says of each patch, standardised."""
         own, device = self.settings.self_trained, self.network.mean.device
-        source = make_trunk(own.backbone, 3, own.stem_width).to(device)
-        self._train(source, kept)
+        source = self._described_by(kept).to(device)
 
         @torch.no_grad()
         def described(slices: Tensor) -> Tensor:
@@ -128,6 +154,17 @@ class EfficientAD(FeatureMethod):
             loss.backward()
             optimiser.step()
         teacher.requires_grad_(False)
+
+    def _described_by(self, kept: Tensor) -> FeatureTrunk:
+        """The trunk whose features a teacher learns: ImageNet's, or of the cohort, learned now."""
+        own = self.settings.self_trained
+        if self.variant == LITE2:
+            source = make_trunk(LITE2, _STAGES).eval().requires_grad_(False)
+            load_pretrained(source, self.settings, LITE2)
+        else:
+            source = make_trunk(own.backbone, _STAGES, own.stem_width)
+            self._train(source.to(self.network.mean.device), kept)
+        return source
 
     def _differences(self, slices: Tensor) -> tuple[Tensor, Tensor]:
         """Squared differences (n, C, h', w'): teacher and student, autoencoder and student."""

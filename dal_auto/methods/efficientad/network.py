@@ -10,6 +10,8 @@ from dal_auto.networks.backbone import FeatureTrunk
 
 #: Positions that the descriptor's map lacks on each side, for want of padding.
 MARGIN = 4
+#: Whose weights its file holds.
+TEACHER = "EfficientAD's small teacher"
 
 
 class PatchDescriptor(FeatureTrunk):
@@ -22,7 +24,7 @@ class PatchDescriptor(FeatureTrunk):
     """
 
     def __init__(self, width: int, channels: int) -> None:
-        super().__init__("EfficientAD's small teacher", 1)
+        super().__init__(TEACHER, 1)
         self.widths = (channels,)
         self.conv1 = nn.Conv2d(3, width, 4)
         self.conv2 = nn.Conv2d(width, 2 * width, 4)
