@@ -10,7 +10,7 @@ run.
 
     make benchmark-methods
     python benchmarks/methods.py [--methods NAME,…] [--seeds 0,1] [--cpu-seconds 60] [--search]
-        [--write PAGE]
+        [--steps 200] [--write PAGE]
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from methods_parts.budget import (
 from methods_parts.child import in_a_child
 from methods_parts.cohort import GROUPS, prepare
 from methods_parts.found import found_by
-from methods_parts.page import pages
+from methods_parts.page import pages, pages_of_steps
 from methods_parts.search import found_rate
 
 from dal_auto import methods
@@ -187,10 +187,12 @@ def main() -> None:
     costs = [with_image_seconds(options.home, cost, LESIONED) for cost in costs]
     runs = [Run(options.home / "results" / cost["run"]) for cost in costs]
     images = read_scored(runs, [name for names in GROUPS.values() for name in names]).scored
-    tables = pages(list(found_by(images, GROUPS)), images, costs)
+    found = list(found_by(images, GROUPS))
+    tables = pages_of_steps(found, costs) if options.steps else pages(found, images, costs)
     print(tables)
     if options.write:
-        write_tables(options.write, "methods.py", tables)
+        script = f"methods.py{' --steps' if options.steps else ''}"
+        write_tables(options.write, script, tables)
     print(json.dumps({"benchmark": "methods", "costs": costs}))
 
 

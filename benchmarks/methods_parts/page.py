@@ -14,6 +14,8 @@ from dal_auto.scoring.bootstrap import interval
 from methods_parts.found import Found, found_by_size
 
 TRIVIAL = ("raw-intensity", "mean-brain")
+#: What all others are compared with.
+LEADER = "DAL"
 _CLASSES = ("below 1 ml", "1 to 10 ml", "10 ml and more")
 
 
@@ -35,6 +37,18 @@ def pages(
         ("AP above the better trivial baseline, 95 % interval", gain_table(common)),
         ("Lesions found of the simulated heads, in %", size_table(common, images)),
         ("What it costs", cost_table(costs)),
+    ]
+    return "\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
+
+
+def pages_of_steps(found: Sequence[Found], costs: Sequence[Mapping[str, Any]]) -> str:
+    """The tables of equal steps: what is found, and what it costs."""
+    common = best([one for one in found if not is_own(one.variant)])
+    parts = [
+        ("AP in %, equal steps", precision_table(common)),
+        ("AP above the better trivial baseline, equal steps, 95 % interval", gain_table(common)),
+        (f"{LEADER}'s AP above each method's, equal steps, 95 % interval", lead_table(common)),
+        ("What equal steps cost", cost_table(costs)),
     ]
     return "\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
 
@@ -100,6 +114,20 @@ def gain_table(found: Sequence[Found]) -> str:
     return _markdown(["method", *(f"{g} {s}" for g, s in places)], rows) if rows else ""
 
 
+def lead_table(found: Sequence[Found]) -> str:
+    """Of groups with several cases: what AP DAL has above each other method, as `gain_table`."""
+    places = list(dict.fromkeys((o.group, o.sequence) for o in found if o.cases > 1))
+    rows = []
+    for method in (name for name in _methods(found) if name != LEADER):
+        cells = []
+        for place in places:
+            there = [one for one in found if (one.group, one.sequence) == place]
+            other = {one.seed: one for one in there if one.method == method}
+            cells.append(_gain([one for one in there if one.method == LEADER], other))
+        rows.append([method, *cells])
+    return _markdown(["method", *(f"{g} {s}" for g, s in places)], rows) if rows else ""
+
+
 def _trivial(there: Sequence[Found]) -> Mapping[int, Found]:
     """Seed → the better trivial baseline, by the mean over seeds."""
     several = [[one for one in there if one.method == name] for name in TRIVIAL]
@@ -110,8 +138,8 @@ def _trivial(there: Sequence[Found]) -> Mapping[int, Found]:
     return {one.seed: one for one in best}
 
 
-def _gain(mine: Sequence[Found], trivial: Mapping[int, Found]) -> str:
-    gains = [one.resampled - trivial[one.seed].resampled for one in mine if one.seed in trivial]
+def _gain(mine: Sequence[Found], others: Mapping[int, Found]) -> str:
+    gains = [one.resampled - others[one.seed].resampled for one in mine if one.seed in others]
     if not gains:
         return ""
     low, high = interval(np.mean(gains, axis=0))

@@ -18,9 +18,9 @@ def parts(parts_of) -> ModuleType:
 
 def made(parts: ModuleType, method: str, precision: float, **others):
     resampled = (precision + np.linspace(-1, 1, RESAMPLES)) / 100
-    values = {"group": "gliomas", "sequence": "T2", "variant": "", "seed": 0} | others
+    values = {"group": "gliomas", "sequence": "T2", "variant": "", "seed": 0, "cases": 5} | others
     return parts.found.Found(
-        method=method, cases=5, precision=precision, dice=2 * precision,
+        method=method, precision=precision, dice=2 * precision,
         resample=lambda: resampled, **values,
     )  # fmt: skip
 
@@ -118,3 +118,22 @@ def test_what_is_learned_before_depends_on_whose_features_are_taken(parts):
     assert keys("RD4AD", own) == ("method.settings.self_trained.steps",)
     assert keys("RD4AD", {}) == keys("DAE", {}) == ()
     assert len(keys("EfficientAD", {})) == 1
+
+
+def test_dals_lead_is_over_each_method_with_the_same_seed(parts):
+    """It is bold only where each seed's own interval lies on one side of 0."""
+    found = [
+        made(parts, "DAL", 12.0),
+        made(parts, "DAL", 20.0, seed=1),
+        made(parts, "DAE", 4.0),
+        made(parts, "DAE", 21.0, seed=1),
+        made(parts, "raw-intensity", 7.0),
+        made(parts, "DAE", 4.0, group="BRAINIX", cases=1),
+    ]
+    lines = parts.page.lead_table(found).splitlines()
+    assert lines[0] == "| method | gliomas T2 |"
+    # The resamples of `made` are the same but for the mean: a difference has no width.
+    assert lines[2:] == [
+        "| DAE | +3.5 to +3.5 |",
+        "| raw-intensity | **+5.0 to +5.0** |",
+    ]
