@@ -20,6 +20,7 @@ import inspect
 import json
 import os
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,7 @@ def train(
     changes: dict[str, Any] = {**_SAME, **settings}
     preliminary, steps = _steps(home / "costs" / f"{kept}_steps.json", method, changes, seconds)
     before = preliminary_keys(method, changes)
-    changes |= dict.fromkeys(before, preliminary)
-    if steps:
-        changes["training.steps"] = steps
+    changes |= _step_keys(before, preliminary, steps)
     rate = planned(DRAWN, method, changes)[0].training.learning_rate
     if search and steps:
         found = found_rate(home / "costs" / f"{kept}_rates.json", method, changes)
@@ -102,8 +101,7 @@ def train(
     if equal_steps:
         kept += f"_{equal_steps}steps"
         preliminary, steps = preliminary and equal_steps, steps and equal_steps
-        changes |= dict.fromkeys(before, preliminary)
-        changes |= {"training.steps": steps} if steps else {}
+        changes |= _step_keys(before, preliminary, steps)
     record = home / "costs" / f"{kept}_{seed}.json"
     if record.is_file():
         return dict(json.loads(record.read_text("utf-8")))
@@ -130,6 +128,11 @@ def train(
     }
     write_json(record, cost)
     return cost
+
+
+def _step_keys(before: Iterable[str], preliminary: int, steps: int) -> dict[str, int]:
+    """Keys of the plans → steps; a method that is fitted in one pass has no proper ones."""
+    return dict.fromkeys(before, preliminary) | ({"training.steps": steps} if steps else {})
 
 
 def _steps(record: Path, method: str, changes: dict[str, Any], seconds: float) -> tuple[int, int]:

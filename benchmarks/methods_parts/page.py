@@ -38,7 +38,7 @@ def pages(
         ("Lesions found of the simulated heads, in %", size_table(common, images)),
         ("What it costs", cost_table(costs)),
     ]
-    return "\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
+    return _sections(parts)
 
 
 def pages_of_steps(found: Sequence[Found], costs: Sequence[Mapping[str, Any]]) -> str:
@@ -50,6 +50,10 @@ def pages_of_steps(found: Sequence[Found], costs: Sequence[Mapping[str, Any]]) -
         (f"{LEADER}'s AP above each method's, equal steps, 95 % interval", lead_table(common)),
         ("What equal steps cost", cost_table(costs)),
     ]
+    return _sections(parts)
+
+
+def _sections(parts: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
 
 
@@ -103,27 +107,38 @@ def gain_table(found: Sequence[Found]) -> str:
 
     The interval is of the mean over seeds; in bold where each seed's own lies on one side of 0.
     """
-    places = list(dict.fromkeys((o.group, o.sequence) for o in found if o.cases > 1))
-    rows = []
-    for method in (name for name in _methods(found) if name not in TRIVIAL):
-        cells = []
-        for place in places:
-            there = [one for one in found if (one.group, one.sequence) == place]
-            cells.append(_gain([one for one in there if one.method == method], _trivial(there)))
-        rows.append([method, *cells])
-    return _markdown(["method", *(f"{g} {s}" for g, s in places)], rows) if rows else ""
+    names = [name for name in _methods(found) if name not in TRIVIAL]
+    return _interval_table(found, names, lambda mine, there: _gain(mine, _trivial(there)))
 
 
 def lead_table(found: Sequence[Found]) -> str:
     """Of groups with several cases: what AP DAL has above each other method, as `gain_table`."""
+
+    def lead(others: Sequence[Found], there: Sequence[Found]) -> str:
+        leaders = [one for one in there if one.method == LEADER]
+        return _gain(leaders, {one.seed: one for one in others})
+
+    return _interval_table(found, [name for name in _methods(found) if name != LEADER], lead)
+
+
+def _interval_table(
+    found: Sequence[Found],
+    names: Sequence[str],
+    interval_of: Callable[[Sequence[Found], Sequence[Found]], str],
+) -> str:
+    """A row a method, a column a group of several cases and a sequence.
+
+    Parameters
+    ----------
+    interval_of : of what the method found there, and of what all methods found there
+    """
     places = list(dict.fromkeys((o.group, o.sequence) for o in found if o.cases > 1))
     rows = []
-    for method in (name for name in _methods(found) if name != LEADER):
+    for method in names:
         cells = []
         for place in places:
             there = [one for one in found if (one.group, one.sequence) == place]
-            other = {one.seed: one for one in there if one.method == method}
-            cells.append(_gain([one for one in there if one.method == LEADER], other))
+            cells.append(interval_of([one for one in there if one.method == method], there))
         rows.append([method, *cells])
     return _markdown(["method", *(f"{g} {s}" for g, s in places)], rows) if rows else ""
 

@@ -195,6 +195,12 @@ class FeatureMethod(SliceMethod):
         """Whether the trunk's weights come from a file: nothing trains them or saves them again."""
         return self.settings.features == "pretrained"
 
+    @property
+    def backbone_key(self) -> str:
+        """Key of the plans that names the trunk."""
+        own = "" if self.settings.features == "pretrained" else "self_trained."
+        return f"method.settings.{own}backbone"
+
     def require_files(self) -> None:
         if self.trunk_is_given:
             load_pretrained(self.trunk, self.settings, self.pretrained_backbone)

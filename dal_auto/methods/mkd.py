@@ -98,13 +98,12 @@ class MKD(FeatureMethod):
 
     def _build_trunk(self) -> FeatureTrunk:
         s = self.settings
-        by_extra = s.features == "pretrained" and s.backbone == LITE2
+        by_extra = self.variant == LITE2
         # EfficientNet-Lite2's first map has the grid of the second pool.
         trunk = build_trunk(s, s.backbone, _COMPARED if by_extra else len(_DEPTHS))
         if not isinstance(trunk, VGG) and not by_extra:
-            where = "backbone" if s.features == "pretrained" else "self_trained.backbone"
-            rule = f"it must be a VGG{f' or {LITE2}' if where == 'backbone' else ''}"
-            raise PlansError(f"method.settings.{where}", trunk.backbone, rule)
+            rule = f"it must be a VGG{f' or {LITE2}' if self.trunk_is_given else ''}"
+            raise PlansError(self.backbone_key, trunk.backbone, rule)
         if self.settings.input_side % trunk.stride:
             rule = f"it must be a multiple of {trunk.stride}"
             raise PlansError("method.settings.input_side", self.settings.input_side, rule)

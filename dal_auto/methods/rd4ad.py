@@ -121,10 +121,9 @@ class RD4AD(FeatureMethod):
         teacher = self.trunk.backbone
         kind = ARCHITECTURES.get("resnet18" if teacher == LITE2 else teacher)
         if kind is None:
-            where = "backbone" if self.trunk_is_given else "self_trained.backbone"
             known = [*ARCHITECTURES, *([LITE2] if self.trunk_is_given else [])]
             rule = f"it must be one of {', '.join(known)}"
-            raise PlansError(f"method.settings.{where}", self.trunk.backbone, rule)
+            raise PlansError(self.backbone_key, teacher, rule)
         self.multiple = 2 * self.trunk.stride
         self.network = Student(kind, self.trunk.widths, self.trunk.rectified)
 

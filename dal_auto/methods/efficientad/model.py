@@ -31,14 +31,14 @@ from dal_auto.methods.efficientad.network import (
 from dal_auto.methods.features import (
     FeatureMethod,
     FeatureSliceSettings,
+    build_trunk,
     load_pretrained,
     require_pretrained,
 )
 from dal_auto.methods.method import Batch
 from dal_auto.methods.patchcore import patch_vectors
 from dal_auto.methods.self_trained import SelfTrainedSettings
-from dal_auto.networks.backbone import LITE2, FeatureTrunk
-from dal_auto.networks.trunks import make_trunk
+from dal_auto.networks.backbone import LITE2
 from dal_auto.plans import ConfigurationPlan, Plans
 from dal_auto.schema import ours, paper
 
@@ -131,9 +131,14 @@ class EfficientAD(FeatureMethod):
         return slices, self.features(slices)[0]
 
     def _distil(self, kept: Tensor) -> None:
-        """Teach the descriptor what a trunk of the cohort says of each patch, standardised."""
+        """Teach the descriptor what ImageNet's trunk, or one of the cohort that is trained first,
+        says of each patch, standardised."""
         own, device = self.settings.self_trained, self.network.mean.device
-        source = self._described_by(kept).to(device)
+        source = build_trunk(self.settings, LITE2, _STAGES).to(device)
+        if self.variant == LITE2:
+            load_pretrained(source, self.settings, LITE2)
+        else:
+            self._train(source, kept)
 
         @torch.no_grad()
         def described(slices: Tensor) -> Tensor:
@@ -154,17 +159,6 @@ class EfficientAD(FeatureMethod):
             loss.backward()
             optimiser.step()
         teacher.requires_grad_(False)
-
-    def _described_by(self, kept: Tensor) -> FeatureTrunk:
-        """The trunk whose features a teacher learns: ImageNet's, or of the cohort, learned now."""
-        own = self.settings.self_trained
-        if self.variant == LITE2:
-            source = make_trunk(LITE2, _STAGES).eval().requires_grad_(False)
-            load_pretrained(source, self.settings, LITE2)
-        else:
-            source = make_trunk(own.backbone, _STAGES, own.stem_width)
-            self._train(source.to(self.network.mean.device), kept)
-        return source
 
     def _differences(self, slices: Tensor) -> tuple[Tensor, Tensor]:
         """Squared differences (n, C, h', w'): teacher and student, autoencoder and student."""

@@ -23,6 +23,8 @@ class PatchDescriptor(FeatureTrunk):
     channels : that it gives
     """
 
+    rectified = False
+
     def __init__(self, width: int, channels: int) -> None:
         super().__init__(TEACHER, 1)
         self.widths = (channels,)
