@@ -4,9 +4,9 @@ Every method trains on the drawn cohort in the `demo` configuration, T1, T2 and 
 steps as fit the budget; then all score the same simulated heads with lesions and the same real
 cases. AP is pooled over each group's voxels, with DAL's filters for all ("common") and as a
 method's paper leaves its maps. With `--search` each method first tries a quarter and four times
-its learning rate, judged by lesions pasted into heads that are not scored here. What is done is
-kept: run it again to go on, with more methods, more seeds, or more heads. Another budget is another
-run.
+its learning rate, and then a quarter and half of its steps, judged by lesions pasted into heads
+that are not scored here. What is done is kept: run it again to go on, with more methods, more
+seeds, or more heads. Another budget is another run.
 
     make benchmark-methods
     python benchmarks/methods.py [--methods NAME,…] [--seeds 0,1] [--cpu-seconds 60] [--search]
@@ -39,7 +39,7 @@ from methods_parts.child import in_a_child
 from methods_parts.cohort import GROUPS, prepare
 from methods_parts.found import found_by
 from methods_parts.page import pages, pages_of_steps
-from methods_parts.search import found_rate
+from methods_parts.search import RATE, STEPS, search_plans
 
 from dal_auto import methods
 from dal_auto.cli import train as dal_train
@@ -80,7 +80,7 @@ def train(
 
     Parameters
     ----------
-    search : try some learning rates first; else the plans' is taken
+    search : try some learning rates and fewer steps first; else the plans' rate, and all steps
     lite2 : take `LITE2`'s features, where the method can
     equal_steps : take so many steps, however long they last; 0: those that fit the CPU seconds
     """
@@ -93,18 +93,24 @@ def train(
     before = preliminary_keys(method, changes)
     changes |= _step_keys(before, preliminary, steps)
     rate = planned(DRAWN, method, changes)[0].training.learning_rate
+    tried = {}
     if search and steps:
-        found = found_rate(home / "costs" / f"{kept}_rates.json", method, changes)
-        if found != rate:
-            rate = changes["training.learning_rate"] = found
-            kept += f"_{rate:g}"
+        searches = search_plans(
+            home / "costs", kept, method, changes, fewer_steps=not equal_steps
+        )  # fmt: skip
+        for key, own in ((RATE, rate), (STEPS, steps)):
+            if key in searches and searches[key].best != own:
+                changes[key] = searches[key].best
+                kept += f"_{changes[key]:g}"
+        tried = {key: one.precisions for key, one in searches.items()}
+        rate, steps = changes.get(RATE, rate), changes[STEPS]
     if equal_steps:
         kept += f"_{equal_steps}steps"
         preliminary, steps = preliminary and equal_steps, steps and equal_steps
         changes |= _step_keys(before, preliminary, steps)
     record = home / "costs" / f"{kept}_{seed}.json"
     if record.is_file():
-        return dict(json.loads(record.read_text("utf-8")))
+        return dict(json.loads(record.read_text("utf-8"))) | {"tried": tried}
     sets = [w for key, value in changes.items() for w in ("--set", f"{key}={json.dumps(value)}")]
     words = ["-d", DRAWN, "-c", "demo", "-m", method, "--device", "cpu", "--seed", str(seed)]
     words += ["--sequences", *SEQUENCES, *sets]
@@ -127,7 +133,7 @@ def train(
         "lines": lines_of(method),
     }
     write_json(record, cost)
-    return cost
+    return cost | {"tried": tried}
 
 
 def _step_keys(before: Iterable[str], preliminary: int, steps: int) -> dict[str, int]:
@@ -209,7 +215,7 @@ def _options() -> argparse.Namespace:
         "--steps", type=int, default=0, help="the same for all, in place of those that fit the "
         "CPU seconds",
     )  # fmt: skip
-    parser.add_argument("--search", action="store_true", help="each method's learning rate, first")
+    parser.add_argument("--search", action="store_true", help="each method's rate and steps, first")
     parser.add_argument(
         "--lite2", action="store_true", help="ImageNet features by the extra efficientnet-lite2 "
         "in place of the cohort's, where a method can",

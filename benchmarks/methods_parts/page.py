@@ -12,6 +12,7 @@ from dal_auto.evaluation.scores import ScoredImage
 from dal_auto.methods.checkpoint import load_checkpoint, threshold_key
 from dal_auto.scoring.bootstrap import interval
 from methods_parts.found import Found, found_by_size
+from methods_parts.search import FACTORS, RATE, SHARES, STEPS
 
 TRIVIAL = ("raw-intensity", "mean-brain")
 #: What all others are compared with.
@@ -37,6 +38,7 @@ def pages(
         ("AP above the better trivial baseline, 95 % interval", gain_table(common)),
         ("Lesions found of the simulated heads, in %", size_table(common, images)),
         ("What it costs", cost_table(costs)),
+        ("What the search tried", search_table(costs)),
     ]
     return _sections(parts)
 
@@ -217,6 +219,27 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> str:
         )
     head = ["method", "steps", "learning rate", "CPU minutes", "CPU s an image", "peak MB"]
     return _markdown([*head, "parameters", "lines"], rows)
+
+
+def search_table(costs: Sequence[Mapping[str, Any]]) -> str:
+    """AP in % of lesions pasted into heads that training leaves out; the best one is in bold."""
+    rows = {
+        str(cost["method"]): [
+            cell for key in (RATE, STEPS) for cell in _tried_cells(cost["tried"].get(key, {}))
+        ]
+        for cost in costs
+        if cost["tried"]
+    }
+    rates = [f"rate × {factor:g}" for factor in FACTORS]
+    steps = [f"steps × {share:g}" for share in (*SHARES, 1.0)]
+    table = [[name, *rows[name]] for name in sorted(rows, key=str.lower)]
+    return _markdown(["method", *rates, *steps], table) if table else ""
+
+
+def _tried_cells(precisions: Mapping[float, float]) -> list[str]:
+    best = max(precisions.values(), default=0.0)
+    shown = (f"{100 * value:.1f}" for value in precisions.values())
+    return [f"**{one}**" if one == f"{100 * best:.1f}" else one for one in shown]
 
 
 def _of_known(

@@ -1,4 +1,4 @@
-"""Which learning rate suits a method: some are tried, each for the same steps, on other heads.
+"""Which learning rate and how many steps suit a method: some are tried, on other heads.
 
 Each is judged by the average precision of lesions that are pasted into the drawn heads which the
 training leaves out: neither the simulated test heads nor a real case has a say.
@@ -7,7 +7,8 @@ training leaves out: neither the simulated test heads nor a real case has a say.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,31 +32,74 @@ from methods_parts.child import in_a_child
 
 #: Of the plans' learning rate.
 FACTORS = (0.25, 1.0, 4.0)
+#: Of the steps that fit the budget.
+SHARES = (0.25, 0.5)
 #: Three of sixteen heads are to judge by.
 _HELD_OUT = {"training.validation_fraction": 0.2}
 _SEED = 100  # of no run in the tables
+RATE, STEPS = "training.learning_rate", "training.steps"
 
 
-def found_rate(record: Path, method: str, changes: Mapping[str, Any]) -> float:
-    """The learning rate, of `FACTORS` times the plans', that finds most.
+@dataclass(frozen=True)
+class Search:
+    """Values of a key of the plans that were tried.
 
     Parameters
     ----------
-    record : file that keeps what was tried
-    changes : dotted key → value of the plans, steps included
+    tried : value as text → what it finds: "AP", 0 to 1, and more
     """
-    tried = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-    changes = {**changes, **_HELD_OUT}
+
+    tried: Mapping[str, Mapping[str, float]]
+
+    @property
+    def best(self) -> float:
+        """The value that finds most; the first of equal ones. Whole numbers are `int`."""
+        return json.loads(max(self.tried, key=lambda value: self.tried[value]["AP"]))
+
+    @property
+    def precisions(self) -> dict[float, float]:
+        """Value → AP, in ascending order of the values."""
+        return {json.loads(v): self.tried[v]["AP"] for v in sorted(self.tried, key=float)}
+
+
+def search_plans(
+    folder: Path, name: str, method: str, changes: Mapping[str, Any], *, fewer_steps: bool
+) -> dict[str, Search]:
+    """Key of the plans → values that were tried: learning rates, and then numbers of steps.
+
+    Parameters
+    ----------
+    folder, name : files that keep what was tried
+    changes : dotted key → value of the plans, steps included
+    fewer_steps : try `SHARES` of the steps, too, with the best rate
+    """
     own = planned(DRAWN, method, changes)[0].training.learning_rate
-    for rate in (factor * own for factor in FACTORS):
-        if f"{rate:g}" not in tried:
-            plans, _ = planned(DRAWN, method, {**changes, "training.learning_rate": rate})
+    rates = [factor * own for factor in FACTORS]
+    searched = {RATE: Search(_tried(folder / f"{name}_rates.json", method, changes, RATE, rates))}
+    if fewer_steps:
+        best = searched[RATE].best
+        steps = int(changes[STEPS])
+        shares = list(dict.fromkeys(max(1, int(share * steps)) for share in SHARES))
+        record = folder / f"{name}_{best:g}_shares.json"
+        fewer = _tried(record, method, {**changes, RATE: best}, STEPS, shares)
+        searched[STEPS] = Search({f"{steps}": searched[RATE].tried[f"{best:g}"], **fewer})
+    return searched
+
+
+def _tried(
+    record: Path, method: str, changes: Mapping[str, Any], key: str, values: Sequence[float]
+) -> Mapping[str, Mapping[str, float]]:
+    """What a training finds with each value of a key of the plans; kept in the record."""
+    tried = json.loads(record.read_text("utf-8")) if record.is_file() else {}
+    for value in values:
+        if f"{value:g}" not in tried:
+            plans, _ = planned(DRAWN, method, {**changes, **_HELD_OUT, key: value})
             with TemporaryDirectory(dir=record.parent) as folder:
                 judged = Path(folder) / "precision.json"
                 in_a_child(partial(_judge, plans, Path(folder), judged))
-                tried[f"{rate:g}"] = json.loads(judged.read_text("utf-8"))
+                tried[f"{value:g}"] = json.loads(judged.read_text("utf-8"))
             write_json(record, tried)
-    return float(max(tried, key=lambda rate: tried[rate]["AP"]))
+    return tried
 
 
 def _judge(plans: Plans, folder: Path, judged: Path) -> None:

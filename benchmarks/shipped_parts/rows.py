@@ -22,13 +22,21 @@ Rows = Mapping[str, Mapping[str, Any]]
 Told = Mapping[str, Mapping[str, tuple[float, float]]]
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
-    """Options that such benchmarks share; `doc` is the benchmark's docstring."""
+def parser(doc: str | None, *, rows: bool = True) -> argparse.ArgumentParser:
+    """Options that such benchmarks share; `doc` is the benchmark's docstring.
+
+    Parameters
+    ----------
+    rows : whether the benchmark has rows of changed plans
+    """
     home = Path(__file__).parents[1] / ".cache" / "shipped"
     options = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else "")
     options.add_argument("--model", default="shipped", help="a .safetensors file")
     options.add_argument("--home", type=Path, default=home)
-    options.add_argument("--set", nargs="*", metavar="KEY=VALUE", help="one row more, with these")
+    if rows:
+        options.add_argument(
+            "--set", nargs="*", metavar="KEY=VALUE", help="one row more, with these"
+        )
     options.add_argument("--real", action="store_true", help="the real cases; nothing is chosen by")
     return options
 

@@ -85,17 +85,15 @@ def test_what_fails_in_a_child_ends_the_run(parts):
     assert parts.child.in_a_child(lambda: None).megabytes > 0
 
 
-def test_the_learning_rate_that_finds_most_is_taken_and_what_was_tried_is_kept(
-    parts, monkeypatch, make_plans, tmp_path
-):
-    search, record = parts.search, tmp_path / "rates.json"
-    record.write_text('{"0.0005": {"AP": 0.1}}', encoding="utf-8")
-    precisions = {0.002: 0.3, 0.008: 0.2}
-    tried = []
+@pytest.fixture
+def tried(parts, monkeypatch, make_plans):
+    """(learning rate, steps) of each training that a search asks for; what they find is made up."""
+    search, asked = parts.search, []
+    precisions = {(0.002, 40): 0.3, (0.008, 40): 0.2, (0.002, 10): 0.1, (0.002, 20): 0.35}
 
     def judge(plans, folder, judged):
-        tried.append(plans.training.learning_rate)
-        judged.write_text(json.dumps({"AP": precisions[tried[-1]]}), encoding="utf-8")
+        asked.append((plans.training.learning_rate, plans.training.steps))
+        judged.write_text(json.dumps({"AP": precisions[asked[-1]]}), encoding="utf-8")
 
     def planned(training_set, method, changes):
         return make_plans(method).override({"training.learning_rate": 0.002} | changes, "test"), {}
@@ -103,9 +101,38 @@ def test_the_learning_rate_that_finds_most_is_taken_and_what_was_tried_is_kept(
     monkeypatch.setattr(search, "planned", planned)
     monkeypatch.setattr(search, "_judge", judge)
     monkeypatch.setattr(search, "in_a_child", lambda function: function())
+    return asked
+
+
+@pytest.mark.parametrize("fewer_steps", [False, True])
+def test_a_search_tries_rates_and_then_fewer_steps_and_keeps_what_it_tried(
+    parts, tried, tmp_path, fewer_steps
+):
+    """What the best rate finds with all steps is known, and not trained again."""
+    search = parts.search
+    record = tmp_path / "AE_rates.json"
+    record.write_text('{"0.0005": {"AP": 0.1}}', encoding="utf-8")
     for _ in range(2):
-        assert search.found_rate(record, "AE", {"training.steps": 3}) == 0.002
-    assert tried == [0.002, 0.008]
+        found = search.search_plans(
+            tmp_path, "AE", "AE", {search.STEPS: 40}, fewer_steps=fewer_steps
+        )
+        assert found[search.RATE].best == 0.002
+        if fewer_steps:
+            assert found[search.STEPS].best == 20
+            assert found[search.STEPS].precisions == {10: 0.1, 20: 0.35, 40: 0.3}
+    assert tried == [(0.002, 40), (0.008, 40), *([(0.002, 10), (0.002, 20)] if fewer_steps else [])]
+
+
+def test_the_table_of_a_search_has_rates_and_steps_and_marks_the_best(parts):
+    rates = {0.0005: 0.1, 0.002: 0.3, 0.008: 0.2}
+    steps = {10: 0.1, 20: 0.35, 40: 0.3}
+    costs = [
+        {"method": "mean-brain", "tried": {}},
+        {"method": "AE", "tried": {parts.search.RATE: rates, parts.search.STEPS: steps}},
+    ]
+    lines = parts.page.search_table(costs).splitlines()
+    assert lines[0].startswith("| method | rate × 0.25 | rate × 1 | rate × 4 | steps × 0.25 |")
+    assert lines[2:] == ["| AE | 10.0 | **30.0** | 20.0 | 10.0 | **35.0** | 30.0 |"]
 
 
 def test_what_is_learned_before_depends_on_whose_features_are_taken(parts):
