@@ -157,14 +157,20 @@ def _with_the_images_header(raw: RawCase, folder: Path) -> RawCase:
     return replace(raw, lesion_mask=path)
 
 
-def simulated_cases(data: Path, home: Home) -> Iterator[tuple[str, StandardCase]]:
-    """(group, case) of heads that the last training left out, with tumours, strokes and plaques."""
+def held_out_heads(data: Path, home: Home) -> Path:
+    """A folder with links to the label maps that the last training left out."""
     heads = home.path / "heads"
     heads.mkdir(exist_ok=True)
     for name in HELD_OUT:
         link = heads / f"{name}.nii.gz"
         if not link.exists():
             link.symlink_to(data / "label_maps" / link.name)
+    return heads
+
+
+def simulated_cases(data: Path, home: Home) -> Iterator[tuple[str, StandardCase]]:
+    """(group, case) of heads that the last training left out, with tumours, strokes and plaques."""
+    heads = held_out_heads(data, home)
     home.run(
         "dal_datasets",
         "simulate",
