@@ -166,6 +166,10 @@ class AnoDDPM(RestoringMethod):
         loss = F.mse_loss(self.network(noisy, moments), noise)
         return {"loss": loss, "unpredicted": loss / noise.square().mean()}
 
+    def watch(self, batch: Batch) -> dict[str, Tensor]:
+        """Nothing: to restore takes dozens of passes, and "unpredicted" says what is learned."""
+        return {}
+
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
         share = figures.get("unpredicted", 0.0)
         if share <= _MOST_UNPREDICTED:

@@ -166,19 +166,22 @@ class VAE(AE):
 
     @torch.no_grad()
     def watch(self, batch: Batch) -> dict[str, Tensor]:
-        """Share of the code's dimensions that say nothing."""
+        """Share of the code's dimensions that say nothing, beside what every restoration has."""
+        figures = super().watch(batch)
         slices, _ = drawn_slices(batch, self.settings.slices_per_step)
         mean, log_sigma = self.network.codes(self._sized(slices))
         per_dimension = kl_per_dimension(mean, log_sigma).mean(dim=0)
-        return {"dead_dimensions": (per_dimension < _DEAD_KL).float().mean()}
+        return figures | {"dead_dimensions": (per_dimension < _DEAD_KL).float().mean()}
 
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
+        known = super().warnings(figures)
         dead = figures.get("dead_dimensions", 0.0)
         if dead <= _MOST_DEAD:
-            return []
+            return known
         return [
+            *known,
             f"the posterior has collapsed: {dead:.0%} of the code's dimensions say nothing. Try a "
-            "lower method.settings.weight_kl"
+            "lower method.settings.weight_kl",
         ]
 
 

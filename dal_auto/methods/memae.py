@@ -102,13 +102,15 @@ class MemAE(RestoringMethod):
 
     @torch.no_grad()
     def watch(self, batch: Batch) -> dict[str, Tensor]:
-        """Share of the memory's items that any code vector uses."""
+        """Share of the memory's items that any code vector uses, beside what every restoration
+        has."""
+        figures = super().watch(batch)
         slices, _ = drawn_slices(batch, self.settings.slices_per_step)
         _, weights = self.network(2 * self._sized(slices) - 1)
-        return items_used(weights)
+        return figures | items_used(weights)
 
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
-        return warnings_of_memory(figures)
+        return super().warnings(figures) + warnings_of_memory(figures)
 
 
 def items_used(weights: Tensor) -> dict[str, Tensor]:

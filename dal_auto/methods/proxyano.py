@@ -131,11 +131,12 @@ class ProxyAno(RestoringMethod):
 
     @torch.no_grad()
     def watch(self, batch: Batch) -> dict[str, Tensor]:
+        figures = super().watch(batch)
         slices, _ = drawn_slices(batch, self.settings.slices_per_step)
-        return items_used(self.network(self._sized(slices))[1])
+        return figures | items_used(self.network(self._sized(slices))[1])
 
     def warnings(self, figures: Mapping[str, float]) -> list[str]:
-        return warnings_of_memory(figures)
+        return super().warnings(figures) + warnings_of_memory(figures)
 
 
 def pasted(

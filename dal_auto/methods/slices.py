@@ -20,6 +20,8 @@ from dal_auto.scoring.separable import correlate, gaussian_kernel
 
 _LEAST_BRAIN = 0.01
 _RESTORED = "restored"
+#: Below this share of the scans' contrast, a restoration shows no anatomy.
+_CONTRAST, _LEAST_CONTRAST = "restored_contrast", 0.1
 _TRUNCATE = 4.0  # of Gaussian filters, scipy's
 
 
@@ -181,6 +183,29 @@ class RestoringMethod(SliceMethod):
         self, slices: Tensor, brain: Tensor, numbers: range
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         return self.restore(slices, brain), {}
+
+    @torch.no_grad()
+    def watch(self, batch: Batch) -> dict[str, Tensor]:
+        """Figures of some slices' brain: ``restoration_error`` is the mean |x̂ − x|,
+        ``restored_contrast`` the standard deviation of x̂ as a share of that of x."""
+        slices, brain = map(self._sized, drawn_slices(batch, self.settings.slices_per_step))
+        restored = self.restore(slices, brain).clamp(0, 1)
+        inside = brain > 0.5
+        spreads = [image[inside].float().std() for image in (restored, slices)]
+        return {
+            "restoration_error": (restored - slices)[inside].abs().mean(),
+            _CONTRAST: spreads[0] / spreads[1].clamp(min=1e-6),
+        }
+
+    def warnings(self, figures: Mapping[str, float]) -> list[str]:
+        contrast = figures.get(_CONTRAST, 1.0)
+        if contrast >= _LEAST_CONTRAST:
+            return []
+        return [
+            f"restored images are almost uniform ({contrast:.1%} of the scans' contrast), so the "
+            "map is the scan itself. If that stays, lower training.learning_rate, or take another "
+            "seed"
+        ]
 
 
 def axial_slices(volume: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from torch.distributions import Normal, kl_divergence
 from dal_auto.errors import PlansError
 from dal_auto.methods import autoencoder, dae, memae, riad, slices
 from dal_auto.methods.method import Batch
+from dal_auto.methods.registry import find_method
+from dal_auto.methods.slices import drawn_slices
 from dal_auto.networks.memory import MemoryUnit, entropy, shrunk
 
 
@@ -115,10 +117,32 @@ def test_a_vae_asked_twice_says_the_same_and_its_training_draws(small_plans, pha
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_a_dead_code_is_warned_of():
-    vae_warnings = autoencoder.VAE.warnings
-    assert "collapsed" in vae_warnings(None, {"dead_dimensions": 0.95})[0]
-    assert vae_warnings(None, {"dead_dimensions": 0.5}) == []
+def test_a_dead_code_is_warned_of(small_plans):
+    warnings = autoencoder.VAE(small_plans("VAE")).warnings
+    assert "collapsed" in warnings({"dead_dimensions": 0.95})[0]
+    assert warnings({"dead_dimensions": 0.5}) == []
+
+
+@pytest.mark.parametrize("name", ["AE", "VAE", "MemAE", "DAE", "ProxyAno", "RIAD"])
+def test_the_error_of_what_is_restored_is_watched_and_a_black_one_warned_of(
+    small_plans, phantom_batch, monkeypatch, name
+):
+    method = find_method(name)(small_plans(name))
+    batch = phantom_batch(0, 1)
+    torch.manual_seed(0)
+    slices, brain = map(method._sized, drawn_slices(batch, method.settings.slices_per_step))
+    inside = brain > 0.5
+
+    monkeypatch.setattr(method, "restore", lambda slices, brain: 0.5 * slices)
+    torch.manual_seed(0)
+    figures = {key: float(value) for key, value in method.watch(batch).items()}
+    assert figures["restoration_error"] == pytest.approx(float(slices[inside].mean()) / 2, rel=1e-5)
+    assert figures["restored_contrast"] == pytest.approx(0.5, rel=1e-5)
+    assert not any("uniform" in words for words in method.warnings(figures))
+
+    monkeypatch.setattr(method, "restore", lambda slices, brain: torch.zeros_like(slices))
+    black = {key: float(value) for key, value in method.watch(batch).items()}
+    assert any("almost uniform" in words for words in method.warnings(black))
 
 
 def test_an_input_that_the_code_does_not_divide_is_refused(small_plans):
