@@ -68,9 +68,9 @@ def pooled_and_mean(several: Sequence[ScoreCounts]) -> tuple[float, float]:
 
 
 def print_table(group: str, what: str, told: Told) -> None:
-    """A group's rows; `what` they are heads their column."""
-    sequences = list(next(iter(told.values())))
-    print(f"\n{group}\n\n| {what} | {' | '.join(sequences)} |\n|---|{'---|' * len(sequences)}")
+    """A group's rows; `what` they are heads their column. A row may lack some sequences."""
+    columns = list(dict.fromkeys(name for values in told.values() for name in values))
+    print(f"\n{group}\n\n| {what} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for title, values in told.items():
-        cells = (f"{pooled:.1f} ({mean:.1f})" for pooled, mean in values.values())
+        cells = ("{:.1f} ({:.1f})".format(*values[n]) if n in values else "" for n in columns)
         print(f"| {title} | {' | '.join(cells)} |")
