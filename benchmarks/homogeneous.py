@@ -27,8 +27,8 @@ from shipped_parts.cases import held_out_heads
 from shipped_parts.rows import pooled_percent
 
 from dal_auto.case import BoolArray, FloatArray, StandardCase
-from dal_auto.inference.model import load_model
 from dal_auto.inference.predictor import filtered, on_the_grid, windows_of
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Method
 from dal_auto.preprocessing.configuration_grid import matched_image, to_standard
 from dal_auto.scoring.pooled_curve import ScoreCounts
@@ -94,7 +94,8 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     methods = {
-        name: load_model(choose_model(name=name), device="cpu").method for name in options.models
+        name: load_checkpoint(choose_model(name=name).checkpoint_path).build("cpu")
+        for name in options.models
     }
     counts: dict[tuple[str, float, str], list[ScoreCounts]] = defaultdict(list)
     volumes: dict[float, list[float]] = defaultdict(list)
