@@ -6,7 +6,7 @@ alone cannot tell the lesion. Average precision in %, pooled over the heads, wit
 first model for all.
 
     make benchmark-homogeneous
-    python benchmarks/homogeneous.py --models shipped FILE.safetensors RUN_FOLDER
+    python benchmarks/homogeneous.py [--heads 6] --models shipped FILE.safetensors RUN_FOLDER
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from dal_auto.store.standard_cases import read_case, read_record
 RADII_MM = (6.0, 12.0, 20.0, 28.0)
 #: Sequence → quantile of the brain's intensities that the lesion takes.
 _QUANTILES: Mapping[str, float] = {"T1": 0.2, "T2": 0.8, "FLAIR": 0.8}
-_HEADS, _SEED = 12, 23
+_SEED = 23
 _ROUGHNESS = 0.25  # standard deviation of the radius, as a share of it
 _EDGE_MM = 1.0
 _INTENSITY = "intensity"
@@ -99,7 +99,7 @@ def main() -> None:
     }
     counts: dict[tuple[str, float, str], list[ScoreCounts]] = defaultdict(list)
     volumes: dict[float, list[float]] = defaultdict(list)
-    for seed, healthy in enumerate(_healthy(options.home)):
+    for seed, healthy in enumerate(_healthy(options.home, options.heads)):
         for radius in RADII_MM:
             case = with_lesion(healthy, radius, seed)
             volumes[radius].append(case.lesion_mask.sum() / 1000)
@@ -118,14 +118,14 @@ def main() -> None:
     print(json.dumps({"benchmark": "homogeneous", "found": told}))
 
 
-def _healthy(path: Path) -> Iterator[StandardCase]:
+def _healthy(path: Path, heads: int) -> Iterator[StandardCase]:
     """Healthy simulated heads of people that no training saw, through the whole chain."""
     data = test_data()
     if data is None:
         raise SystemExit("no label maps; DAL_TEST_DATA names their folder")
     home = Home(path)
     home.run(
-        "dal_datasets", "simulate", "--healthy", _HEADS, "--lesioned", 0, "--seed", _SEED,
+        "dal_datasets", "simulate", "--healthy", heads, "--lesioned", 0, "--seed", _SEED,
         "--heads", held_out_heads(data, home), "--sequences", *_QUANTILES,
     )  # fmt: skip
     home.run("dal_plan_and_preprocess", "-d", "SimHealthy")
@@ -137,6 +137,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument(
         "--models", nargs="+", default=["shipped"], help="as `dal_predict -r`: names, files, runs"
+    )
+    parser.add_argument(
+        "--heads", type=int, default=12, help="healthy simulated ones (default: 12)"
     )
     home = Path(__file__).parent / ".cache" / "homogeneous"
     parser.add_argument("--home", type=Path, default=home)
