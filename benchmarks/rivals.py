@@ -78,6 +78,8 @@ def score(method: Method, scoring: ScoringPlan, cases: Cases) -> list[dict]:
 
 def _found(group: str, sequence: str, variant: str, by_case: dict[str, ScoreCounts]) -> dict:
     packed = CaseCounts.pack(iter(by_case.values()))
+    # One case has no resamples, and no interval.
+    resampled = resampled_average_precision(packed, list(by_case)) if len(by_case) > 1 else []
     return {
         "group": group,
         "sequence": sequence,
@@ -85,7 +87,7 @@ def _found(group: str, sequence: str, variant: str, by_case: dict[str, ScoreCoun
         "cases": len(by_case),
         "precision": 100 * average_precision(packed.pooled()),
         "dice": 100 * best_mean_dice(packed)[0],
-        "resampled": [float(v) for v in resampled_average_precision(packed, list(by_case))],
+        "resampled": [float(v) for v in resampled],
     }
 
 
