@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from shipped_parts.rows import parser, pooled_and_mean, print_table, wanted_cases, wanted_rows
+from shipped_parts.rows import Counts, parser, print_groups, wanted_cases, wanted_rows
+from shipped_parts.scores import unfiltered
 
 from dal_auto.case import StandardCase
 from dal_auto.inference.model import load_model
-from dal_auto.inference.predictor import filtered, on_the_grid, windows_of
+from dal_auto.inference.predictor import filtered
 from dal_auto.methods.method import Method
-from dal_auto.preprocessing.configuration_grid import matched_image, to_standard
 from dal_auto.scoring.plan import ScoringPlan
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.model_files import choose_model
@@ -50,9 +50,6 @@ ROWS: Mapping[str, Row] = {
     "guided 9 mm": _guided(9.0, 1e-3, mean_filter_mm=0.0),
 }
 
-#: Row → sequence → counts of each case.
-Counts = dict[str, dict[str, list[ScoreCounts]]]
-
 
 def count(
     case: StandardCase, method: Method, plans: Mapping[str, ScoringPlan], into: Counts
@@ -60,12 +57,10 @@ def count(
     """Add what every row finds of every sequence of the case that the model knows."""
     assert case.lesion_mask is not None
     for sequence in (name for name in case.sequences if name in method.plans.sequences):
-        image, shown = matched_image(case, sequence, method.plans), case.brain_of(sequence)
-        given = on_the_grid(image, shown, method.plans, "cpu")
-        found = method.detect(*given, sequence, windows_of(method.plans, "cpu"))
-        score = to_standard(next(iter(found.scores.values())), method.plans)
+        found = unfiltered(method, case, sequence)
+        score = next(iter(found.scores.values()))
         for title, plan in plans.items():
-            map_ = filtered(score, image, torch.from_numpy(shown), plan)
+            map_ = filtered(score, found.image, found.brain, plan)
             one = ScoreCounts.from_volume(map_, case.lesion_mask)
             into[title].setdefault(sequence, []).append(one)
 
@@ -82,15 +77,7 @@ def main() -> None:
     for group, case in wanted_cases(options):
         if case.lesion_mask is not None:
             count(case, method, plans, counts[group])
-    told = {
-        group: {
-            title: {name: pooled_and_mean(several) for name, several in by_sequence.items()}
-            for title, by_sequence in found.items()
-        }
-        for group, found in counts.items()
-    }
-    for group, by_row in told.items():
-        print_table(group, "filters", by_row)
+    told = print_groups("filters", counts)
     print(json.dumps({"benchmark": "filters", "model": options.model, "found": told}))
 
 

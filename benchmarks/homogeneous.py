@@ -25,12 +25,13 @@ from preprocessing_parts.cases import test_data
 from scipy import ndimage
 from shipped_parts.cases import held_out_heads
 from shipped_parts.rows import pooled_percent
+from shipped_parts.scores import unfiltered
 
 from dal_auto.case import BoolArray, FloatArray, StandardCase
-from dal_auto.inference.predictor import filtered, on_the_grid, windows_of
+from dal_auto.inference.predictor import filtered
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import Method
-from dal_auto.preprocessing.configuration_grid import matched_image, to_standard
+from dal_auto.preprocessing.configuration_grid import matched_image
 from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.model_files import choose_model
 from dal_auto.store.standard_cases import read_case, read_record
@@ -76,17 +77,14 @@ def with_lesion(case: StandardCase, radius: float, seed: int) -> StandardCase:
 def maps_of(case: StandardCase, sequence: str, methods: Mapping[str, Method]) -> Iterator:
     """(name, map) of every method, and of the intensity in its better polarity for the sequence."""
     first = next(iter(methods.values())).plans
-    brain = case.brain_of(sequence)
-    seen = torch.from_numpy(brain)
+    scoring = first.scoring
     for name, method in methods.items():
-        image = matched_image(case, sequence, method.plans)
-        given = on_the_grid(image, brain, method.plans, "cpu")
-        found = method.detect(*given, sequence, windows_of(method.plans, "cpu"))
-        score = to_standard(next(iter(found.scores.values())), method.plans)
-        yield name, filtered(score, image, seen, first.scoring)
-    image = matched_image(case, sequence, first)
+        found = unfiltered(method, case, sequence)
+        score = next(iter(found.scores.values()))
+        yield name, filtered(score, found.image, found.brain, scoring)
+    image, seen = matched_image(case, sequence, first), torch.from_numpy(case.brain_of(sequence))
     shown = (1 - image) * seen if sequence == "T1" else image
-    yield _INTENSITY, filtered(shown, image, seen, first.scoring)
+    yield _INTENSITY, filtered(shown, image, seen, scoring)
 
 
 @torch.no_grad()

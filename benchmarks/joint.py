@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 import torch
-from shipped_parts.rows import parser, pooled_and_mean, print_table, wanted_cases
+from shipped_parts.rows import Counts, parser, print_groups, wanted_cases
 
 from dal_auto.case import FloatArray, StandardCase
 from dal_auto.inference.model import Model, load_model
@@ -54,8 +54,7 @@ def main() -> None:
     options = parser(__doc__, rows=False).parse_args()
     model = load_model(choose_model(name=options.model), device="cpu")
     torch.set_num_threads(1)
-    # group → row → sequences together → counts of each case
-    counts: dict[str, dict[str, dict[str, list[ScoreCounts]]]] = {}
+    counts: dict[str, Counts] = {}
     for group, case in wanted_cases(options):
         if case.lesion_mask is None:
             continue
@@ -70,15 +69,7 @@ def main() -> None:
                 given = {name: maps[name] for name in several}
                 joint = joint_score(given, thresholds, rule, weights, case.shown)
                 rows[title][key].append(ScoreCounts.from_volume(joint, case.lesion_mask))
-    told = {
-        group: {
-            title: {key: pooled_and_mean(several) for key, several in row.items()}
-            for title, row in rows.items()
-        }
-        for group, rows in counts.items()
-    }
-    for group, by_row in told.items():
-        print_table(group, "rule, T1 : T2 : FLAIR", by_row)
+    told = print_groups("rule, T1 : T2 : FLAIR", counts)
     print(json.dumps({"benchmark": "joint", "model": options.model, "found": told}))
 
 

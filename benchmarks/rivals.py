@@ -24,14 +24,14 @@ from markers import write_tables
 from methods_parts.found import Found
 from methods_parts.page import LEADER, TRIVIAL, best, lead_table, precision_table
 from shipped_parts.rows import parser, wanted_cases
+from shipped_parts.scores import unfiltered
 
 from dal_auto.case import StandardCase
 from dal_auto.inference.model import load_model
-from dal_auto.inference.predictor import filtered, on_the_grid, windows_of
+from dal_auto.inference.predictor import filtered
 from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.method import GradientMethod, Method
 from dal_auto.methods.registry import find_method
-from dal_auto.preprocessing.configuration_grid import matched_image, to_standard
 from dal_auto.scoring.bootstrap import resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
 from dal_auto.scoring.metrics import average_precision, best_mean_dice
@@ -62,12 +62,9 @@ def score(method: Method, scoring: ScoringPlan, cases: Cases) -> list[dict]:
         if case.lesion_mask is None:
             continue
         for sequence in (name for name in case.sequences if name in method.plans.sequences):
-            image, shown = matched_image(case, sequence, method.plans), case.brain_of(sequence)
-            given = on_the_grid(image, shown, method.plans, "cpu")
-            found = method.detect(*given, sequence, windows_of(method.plans, "cpu"))
-            brain = torch.from_numpy(shown)
-            for variant, coarse in found.scores.items():
-                map_ = filtered(to_standard(coarse, method.plans), image, brain, scoring)
+            found = unfiltered(method, case, sequence)
+            for variant, plain in found.scores.items():
+                map_ = filtered(plain, found.image, found.brain, scoring)
                 one = ScoreCounts.from_volume(map_, case.lesion_mask)
                 counts[group, sequence, variant][case.case_id] = one
     return [

@@ -18,6 +18,8 @@ from shipped_parts import cases
 
 #: What a row is called → what it changes in the model's plans.
 Rows = Mapping[str, Mapping[str, Any]]
+#: Row → sequence, or several by `joint_key` → counts of each case.
+Counts = dict[str, dict[str, list[ScoreCounts]]]
 #: Row → sequence → (pooled AP, mean of the cases' APs) in %.
 Told = Mapping[str, Mapping[str, tuple[float, float]]]
 
@@ -74,3 +76,17 @@ def print_table(group: str, what: str, told: Told) -> None:
     for title, values in told.items():
         cells = ("{:.1f} ({:.1f})".format(*values[n]) if n in values else "" for n in columns)
         print(f"| {title} | {' | '.join(cells)} |")
+
+
+def print_groups(what: str, counts: Mapping[str, Counts]) -> dict[str, Told]:
+    """Print each group's table, and return them: group → row → sequence → (pooled, mean) in %."""
+    told: dict[str, Told] = {
+        group: {
+            title: {name: pooled_and_mean(several) for name, several in by_sequence.items()}
+            for title, by_sequence in rows.items()
+        }
+        for group, rows in counts.items()
+    }
+    for group, by_row in told.items():
+        print_table(group, what, by_row)
+    return told

@@ -9,8 +9,15 @@ import numpy as np
 import torch
 
 from dal_auto.case import FloatArray, StandardCase
-from dal_auto.inference.predictor import Prediction, filtered, predict
+from dal_auto.inference.predictor import (
+    Prediction,
+    filtered,
+    on_the_grid,
+    predict,
+    windows_of,
+)
 from dal_auto.methods.method import Method
+from dal_auto.preprocessing.configuration_grid import matched_image, to_standard
 from dal_auto.scoring.bootstrap import interval, resampled_average_precision
 from dal_auto.scoring.case_counts import CaseCounts
 from dal_auto.scoring.metrics import average_precision, dice_at, false_positive_voxels
@@ -60,6 +67,32 @@ def scored(
         error=float(np.abs(prediction.pseudo_healthy - image)[normal].mean()),
     )
     return found, prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Unfiltered:
+    """What a method says of one sequence of a case, on the standard grid, before the filters.
+
+    Parameters
+    ----------
+    image : (x, y, z), matched
+    brain : the same, bool, as far as the sequence shows it
+    scores : variant → (x, y, z)
+    """
+
+    image: torch.Tensor
+    brain: torch.Tensor
+    scores: Mapping[str, torch.Tensor]
+
+
+def unfiltered(method: Method, case: StandardCase, sequence: str) -> Unfiltered:
+    """Scores that are to be filtered in several ways, or as another model's plans say."""
+    plans = method.plans
+    image, shown = matched_image(case, sequence, plans), case.brain_of(sequence)
+    given = on_the_grid(image, shown, plans, "cpu")
+    found = method.detect(*given, sequence, windows_of(plans, "cpu"))
+    scores = {name: to_standard(score, plans) for name, score in found.scores.items()}
+    return Unfiltered(image, torch.from_numpy(shown), scores)
 
 
 def marked_ml(found: Found, threshold: float) -> float:

@@ -20,6 +20,8 @@ from dal_auto.schema import Section
 
 #: Runs a network over a volume (1, C, x, y, z) in the windows of the plans.
 Tile = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+#: What `watch` calls the mean |x̂ − x| of the brain: trainings compare it with the mean brain's.
+RESTORATION_ERROR = "restoration_error"
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dal_auto.methods.method import Batch, Detection, GradientMethod, Tile
+from dal_auto.methods.method import RESTORATION_ERROR, Batch, Detection, GradientMethod, Tile
 from dal_auto.schema import Section, ours
 from dal_auto.scoring.separable import correlate, gaussian_kernel
 
@@ -193,7 +193,7 @@ class RestoringMethod(SliceMethod):
         inside = brain > 0.5
         spreads = [image[inside].float().std() for image in (restored, slices)]
         return {
-            "restoration_error": (restored - slices)[inside].abs().mean(),
+            RESTORATION_ERROR: (restored - slices)[inside].abs().mean(),
             _CONTRAST: spreads[0] / spreads[1].clamp(min=1e-6),
         }
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from dal_auto.methods.method import Batch, GradientMethod, mean_images
+from dal_auto.methods.method import RESTORATION_ERROR, Batch, GradientMethod, mean_images
 from dal_auto.training.cohort import Cohort
 
-#: Keys of figures: the method's own, and the mean brain's.
-RESTORATION_ERROR, MEAN_BRAIN_ERROR = "restoration_error", "mean_brain_error"
+#: Key of the mean brain's figure, beside the method's own `RESTORATION_ERROR`.
+MEAN_BRAIN_ERROR = "mean_brain_error"
 #: More cases would hardly move a mean.
 _MOST_CASES = 32
 

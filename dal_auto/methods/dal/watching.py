@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dal_auto.methods.dal.sub_networks import SubNetworks
-from dal_auto.methods.method import Batch
+from dal_auto.methods.method import RESTORATION_ERROR, Batch
 from dal_auto.networks.anatomy import halve
 from dal_auto.scoring.box_filters import minimum_filter
 
@@ -71,7 +71,7 @@ def figures_of(networks: SubNetworks, batch: Batch, sequences: Sequence[str]) ->
         restored_code = networks.run("R_E", seen, brain=mask)
         code = restored_code if code is None else code
         restored = networks.run("R_D", restored_code, modality, brain=mask)
-        figures["restoration_error"] = _share((restored.clamp(0, 1) - images).abs(), inside)
+        figures[RESTORATION_ERROR] = _share((restored.clamp(0, 1) - images).abs(), inside)
         checked.append(restored)
     assert code is not None, "the settings leave at least one encoder"
     spread = code.flatten(2).float().std(dim=2).mean(dim=1)
