@@ -176,7 +176,8 @@ def rows_of(
         if _whole(_read(kept), row.title):
             continue
         if row in TRAINED:
-            other = trained("DAL", same | dict(row.changes), seed, sequences)
+            longer = {"training.steps": round(steps * row.steps)}
+            other = trained("DAL", longer | dict(row.changes), seed, sequences)
             assert isinstance(other, DAL)
         else:
             other = DAL(model.plans.override(row.changes, "benchmark"))
@@ -208,8 +209,9 @@ def main() -> None:
     titles = options.rows.split(",") if options.rows else list(BY_TITLE)
     if unknown := set(titles) - set(BY_TITLE):
         raise SystemExit(f"no such row: {', '.join(sorted(unknown))}")
-    rows = [BY_TITLE[title] for title in titles if title != WHOLE.title]
     sequences = options.sequences.split(",")
+    rows = [row for row in map(BY_TITLE.__getitem__, titles) if row is not WHOLE]
+    rows = [row for row in rows if row.needs in (None, *sequences)]
     folder = options.home / "recipe" / f"{options.steps}_{'_'.join(sequences)}"
     seeds = [int(seed) for seed in options.seeds.split(",")]
     found = {

@@ -18,7 +18,7 @@ def test_each_row_changes_the_plans_of_the_recipe(parts, make_plans):
     whole = [(key, value) for key, value, _ in plans.flat()]
     for row in (*rows.TRAINED, *rows.RESTORED, *rows.SCORED):
         other = [(key, value) for key, value, _ in plans.override(row.changes, "test").flat()]
-        assert other != whole, row.title
+        assert other != whole or row.steps != 1, row.title
 
 
 def test_the_papers_gains_are_beside_its_rows(parts):

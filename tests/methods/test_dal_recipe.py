@@ -204,3 +204,14 @@ def test_the_contrast_is_fitted_without_waiting_for_the_device():
     # A meta tensor has no values: whatever asks for one, or a shape that depends on one, raises.
     volumes = (torch.zeros(1, 1, 6, 6, 6, device="meta") for _ in range(3))
     assert fitted_contrast(*volumes).shape == (1, 1, 6, 6, 6)
+
+
+def test_the_outputs_bias_starts_where_the_plans_say_and_nothing_else_does(plain_plans):
+    def weights(bias):
+        torch.manual_seed(0)
+        return DAL(plain_plans(output_bias=bias)).tensors()
+
+    drawn, given = weights(None), weights(0.49)
+    changed = [name for name in drawn if not torch.equal(drawn[name], given[name])]
+    assert len(changed) == 1 and changed[0].endswith("R_D.output.bias")
+    assert given[changed[0]].item() == pytest.approx(0.49)

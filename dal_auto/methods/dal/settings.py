@@ -31,6 +31,10 @@ class DalSettings(Section):
     code_channels: int = ours(32, "the paper gives no widths", ge=1)
     context_widths: tuple[int, ...] = ours((32, 64, 128), "the restorer sees some 5 cm around")
     downsamplings: int = ours(2, "code's grid at about 6 mm or finer", ge=0)
+    output_bias: float | None = ours(
+        None,
+        "what the bias of R_D's last layer starts from; null: drawn, as torch does",
+    )
 
     margin_anatomy: float = paper(0.2, "Eq. 7, α_A")
     margin_modality: float = paper(0.5, "Eq. 8, α_M")

@@ -65,6 +65,8 @@ class SubNetworks(nn.Module):
         if settings.sees_atlas:
             self.register_buffer("tissue_prior", torch.zeros(1, settings.classes, *shape))
         self.R_D = RepresentationCombiner(settings.code_channels, settings.downsamplings, length)
+        if settings.output_bias is not None and self.R_D.output.bias is not None:
+            nn.init.constant_(self.R_D.output.bias, settings.output_bias)
         if settings.remembers_modality:
             self.register_buffer("mean_modality", torch.zeros(sequences, length))
             self.register_buffer("mean_updates", torch.zeros(sequences))
