@@ -67,7 +67,7 @@ TRAINED = (
     Row("all combinations of i and j", {f"{_DAL}combinations": "all"}),
     Row("18 % more steps: the time of all combinations", steps=1.18),
     Row(
-        "E_M large, R_E small",
+        "E_M large and R_E small",
         {f"{_DAL}modality_pooled": [2, 3, 2], f"{_DAL}context_widths": [8, 16, 32]},
     ),
     Row("R_E's context twice as wide", {f"{_DAL}context_widths": [32, 64, 128]}),
@@ -90,7 +90,7 @@ RESTORED = (
 #: The whole recipe's restored images; they are scored in another way. The last two are Table 5's.
 SCORED = (
     Row("both sides count", {f"{_DAL}polarity": {}}),
-    Row("FLAIR by Eq. 15, too", {f"{_DAL}tolerant": []}, needs="FLAIR"),
+    Row("FLAIR also by Eq. 15", {f"{_DAL}tolerant": []}, needs="FLAIR"),
     Row("Eq. 15", {f"{_DAL}difference_power": 1.0, f"{_DAL}neighbourhood_mm": 0.0}),
     Row("score: SSIM", {"scoring.score": "ssim"}, _more(TABLE_5["ssim"], TABLE_5["hybrid"])),
     Row("score: L1", {"scoring.score": "l1"}, _more(TABLE_5["l1"], TABLE_5["hybrid"])),
