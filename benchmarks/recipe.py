@@ -1,15 +1,15 @@
 """DAL with one thing taken away at a time: the steps of our recipe, and the paper's Tables 5 to 7.
 
-Every run trains DAL on the drawn cohort (16 label maps, `demo`, T1 and T2) for the same steps, and
-is scored on ten simulated heads with lesions, of four other people, and on the real cases at hand,
-for a look. Average precision is on the model's own grid, with a mean over 3 voxels in place of the
-filters of 1 mm. Rows that act at
-prediction alone take the whole recipe's weights. Beside them stand the mean brain and the plain
-intensity. What is done is kept, a run and a row at a time: run it again to go on. Several calls can
-run side by side, each with seeds or rows of its own.
+Every run trains DAL on the drawn cohort (16 label maps, `demo`) for the same steps, and is scored
+on ten simulated heads with lesions, of four other people, and on the real cases at hand, for a
+look. Average precision is on the model's own grid, with a mean over 3 voxels in place of the
+filters of 1 mm. Rows that act at prediction alone take the whole recipe's weights. Beside them
+stand the mean brain and the plain intensity. What is done is kept, a run and a row at a time: run
+it again to go on. Several calls can run side by side, each with seeds or rows of its own.
 
     make benchmark-recipe
-    python benchmarks/recipe.py --steps 250 --seeds 0,1 [--rows "no corruption,…"] [--write PAGE]
+    python benchmarks/recipe.py [--seeds 0,1] [--sequences T1,T2,FLAIR] [--rows "no corruption,…"]
+                                [--write PAGE]
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def main() -> None:
     lines = f"{table(found, sequences)}\n\n{more}\n\n{interval_table(found, sequences)}"
     print(lines)
     if options.write:
-        write_tables(options.write, "recipe.py", lines)
+        write_tables(options.write, f"recipe.py --sequences {options.sequences}", lines)
     print(json.dumps({"benchmark": "recipe", "steps": options.steps, "rows": found}))
 
 
