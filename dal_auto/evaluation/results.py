@@ -91,7 +91,8 @@ def read_results(
         run = members[0].run
         others = healthy.get((run, sequence), [])
         info, apart = infos[run], shared.get(dataset)
-        key = key_of(members, others, [info.model, _sorted(info.selection_cases), _sorted(apart)])
+        chose = info.selected_on.get(dataset.lower())
+        key = key_of(members, others, [info.model, _sorted(chose), _sorted(apart)])
         result = kept_result(run, dataset, sequence, key)
         if result is None:
             found: list[str] = []
@@ -163,18 +164,14 @@ def _result(
             v.name: PartResult(cases=len(v.members), ap=100 * v.ap, dsc=100 * v.dice)
             for v in variants
         },
-        subsets=_subsets(best, {SHARED: shared, SELECTION: _selected_on(first.dataset, info)}),
+        subsets=_subsets(
+            best, {SHARED: shared, SELECTION: info.selected_on.get(first.dataset.lower())}
+        ),
         lesions=lesions,
         recall=recall,
         precision=precision,
         resampled=resampled,
     )
-
-
-def _selected_on(dataset: str, info: RunInfo) -> frozenset[str] | None:
-    """Its cases that chose the weights; case ids of another dataset may be the same."""
-    same = dataset.lower() == info.plans.training.select_on.lower()
-    return info.selection_cases if same and info.selection_cases else None
 
 
 def _lesions(one: ScoredImage, variant: str) -> list[LesionScore]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dal_auto.errors import DalError, InputError
-from dal_auto.methods.checkpoint import load_checkpoint
+from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
 from dal_auto.store.runs import Run
@@ -20,7 +20,8 @@ class RunInfo:
     ----------
     thresholds : "sequence" or "sequence/variant" → practical threshold
     threshold_source : which cases gave the thresholds, in words
-    selection_cases : annotated cases that chose among the run's checkpoints, where it names some
+    selected_on : dataset, in small letters → annotated cases that chose among the checkpoints of
+        the run, or of the models that it started from
     model : hash of the checkpoint
     versions : of the tools that trained it
     """
@@ -28,7 +29,7 @@ class RunInfo:
     plans: Plans
     thresholds: Mapping[str, float]
     threshold_source: str
-    selection_cases: frozenset[str]
+    selected_on: Mapping[str, frozenset[str]]
     model: str
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,11 +56,21 @@ def read_run_info(runs: Sequence[Run]) -> tuple[dict[Run, RunInfo], list[str]]:
             plans=checkpoint.plans,
             thresholds=checkpoint.thresholds,
             threshold_source=checkpoint.sources,
-            selection_cases=frozenset(checkpoint.progress.get("selection_cases", ())),
+            selected_on=_selected_on(checkpoint),
             model=run.checkpoint_sha256(),
             versions=_versions(run, problems),
         )
     return found, problems
+
+
+def _selected_on(checkpoint: Checkpoint) -> dict[str, frozenset[str]]:
+    progress, found = checkpoint.progress, dict[str, frozenset[str]]()
+    own = {checkpoint.plans.training.select_on: progress.get("selection_cases", ())}
+    for several in (progress.get("selected_before", {}), own):
+        for dataset, cases in several.items():
+            name = dataset.lower()
+            found[name] = found.get(name, frozenset()) | set(cases)
+    return {name: cases for name, cases in found.items() if cases}
 
 
 def _versions(run: Run, problems: list[str]) -> dict[str, str]:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: Half precision is "equal" where it moves the score by no more than this share of its mean.
 _EQUAL = 0.01
+#: What of a training's progress goes with a model.
+_OF_SELECTION = ("selection_cases", "selected_before")
 
 
 def pack(source: Run | ModelFile, target: Path, *, name: str | None = None) -> ModelFile:
@@ -65,7 +67,7 @@ def write_model(whole: Checkpoint, target: Path, name: str) -> ModelFile:
     if not whole.thresholds:
         raise UsageError(f"{name} has no practical thresholds: resume its training first")
     plans = _without_folders(whole.plans)
-    chose = {k: v for k, v in whole.progress.items() if k == "selection_cases"}
+    chose = {k: v for k, v in whole.progress.items() if k in _OF_SELECTION}
     lean = replace(whole, plans=plans, optimiser={}, progress=chose, figures={})
     halved = replace(lean, tensors={n: _halved(tensor) for n, tensor in lean.tensors.items()})
     # They are stored in half precision, and read into single: computed with as such.

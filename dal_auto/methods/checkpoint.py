@@ -124,13 +124,19 @@ class Checkpoint:
 
 
 def require_same_architecture(
-    method: GradientMethod, checkpoint: Checkpoint, *, besides: Collection[str] = ()
+    method: GradientMethod,
+    checkpoint: Checkpoint,
+    *,
+    besides: Collection[str] = (),
+    remedy: str = "Use the plans and the version of dal_auto that it was trained with, or train "
+    "again in another folder.",
 ) -> None:
     """Refuse weights of another architecture, naming the first that differs.
 
     Parameters
     ----------
     besides : tensors that may differ
+    remedy : what the message ends with
 
     Raises
     ------
@@ -146,8 +152,7 @@ def require_same_architecture(
                 checkpoint.path or "the checkpoint",
                 f"its weights are of another architecture: {name} is {there} in it, and {here} in "
                 f"{method.name} by these plans",
-                "Use the plans and the version of dal_auto that it was trained with, or train "
-                "again in another folder.",
+                remedy,
             )
 
 

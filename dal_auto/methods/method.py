@@ -250,6 +250,8 @@ class GradientMethod(Method):
     #: Tensors that `learn_atlas` sets, on the configuration's grid: weights of another grid do for
     #: a start all the same.
     learned_of_atlas: ClassVar[tuple[str, ...]] = ()
+    #: Tensors with a row for each of the plans' sequences, in their order.
+    by_sequence: ClassVar[tuple[str, ...]] = ()
 
     network: nn.Module
 

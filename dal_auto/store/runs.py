@@ -50,6 +50,11 @@ class Run:
         return self.identity.seed
 
     @property
+    def begun(self) -> bool:
+        """Whether there are weights of it."""
+        return self.checkpoint_path.is_file() or (self.folder / "last.safetensors").is_file()
+
+    @property
     def complete(self) -> bool:
         """Whether training ended; the file is written last."""
         return (self.folder / "complete.json").is_file() and self.checkpoint_path.is_file()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import median_high
@@ -55,12 +55,14 @@ class Thresholds:
 def calibration_records(
     records: Iterable[CaseRecord], sequences: Iterable[str]
 ) -> list[CaseRecord]:
-    """Of each sequence the first `CALIBRATION_CASES` that have it, in their order."""
-    names, counts, chosen = tuple(sequences), Counter[str](), []
+    """Of each sequence, and of each set of them that has a joint map, the first
+    `CALIBRATION_CASES` that have it, in their order."""
+    names, counts, chosen = tuple(sequences), Counter[tuple[str, ...]](), []
     for record in records:
         there = [name for name in names if name in record.sequences]
-        if any(counts[name] < CALIBRATION_CASES for name in there):
-            counts.update(there)
+        sets = [one for size in range(len(there)) for one in combinations(there, size + 1)]
+        if any(counts[one] < CALIBRATION_CASES for one in sets):
+            counts.update(sets)
             chosen.append(record)
     return chosen
 
@@ -73,10 +75,13 @@ class HealthyCases:
     ----------
     records : ideally none that was trained on; of many, `calibration_records`
     drawn : whether they are drawn heads, whose joint thresholds are trusted half way
+    only : the sequences that they give thresholds of, and of joint maps with one of these; None for
+        all
     """
 
     records: Sequence[CaseRecord]
     drawn: bool = False
+    only: Collection[str] | None = None
 
     @property
     def trust(self) -> float:
@@ -91,7 +96,7 @@ def practical_thresholds(method: Method, groups: Sequence[HealthyCases], device:
     voxels together one odd head would decide, which has more high scores than all others. Of
     several groups the highest median counts, so that this holds in each of them.
     """
-    measured = [_measured(method, group.records, device) for group in groups]
+    measured = [_measured(method, group, device) for group in groups]
     thresholds: dict[str, float] = {}
     own: dict[str, str] = {}
     for found, keys, _ in measured:
@@ -101,7 +106,7 @@ def practical_thresholds(method: Method, groups: Sequence[HealthyCases], device:
     of_sequences = {sequence: thresholds[key] for sequence, key in own.items()}
     joint: dict[str, tuple[float, float]] = {}
     for group, (_, _, brains) in zip(groups, measured, strict=True):
-        medians = _joint_thresholds(brains, of_sequences, method.plans.scoring)
+        medians = _joint_thresholds(brains, of_sequences, method.plans.scoring, group.only)
         for name, value in medians.items():
             one = value**group.trust, group.trust
             joint[name] = max(joint.get(name, one), one)
@@ -113,7 +118,7 @@ def practical_thresholds(method: Method, groups: Sequence[HealthyCases], device:
 
 
 def _measured(
-    method: Method, records: Sequence[CaseRecord], device: str
+    method: Method, group: HealthyCases, device: str
 ) -> tuple[Mapping[str, list[float]], Mapping[str, str], list[_Scores]]:
     """Of healthy cases: key of a threshold → what each case asks for; sequence → the key of the
     score that joint maps are made of; and these scores."""
@@ -121,19 +126,20 @@ def _measured(
     found: dict[str, list[float]] = defaultdict(list)
     keys: dict[str, str] = {}
     brains: list[_Scores] = []
-    chosen = calibration_records(records, method.plans.sequences)
+    chosen = calibration_records(group.records, method.plans.sequences)
     for record in progress("practical thresholds", "case", chosen):
         case = read_case(record)
         scores, shown = {}, {}
         for sequence in (name for name in method.plans.sequences if name in case.sequences):
             prediction = predict(method, case, sequence, device, compare=True)
             brain = case.brain_of(sequence)
-            for variant, score in prediction.anomaly.items():
-                key = threshold_key(sequence, variant)
-                found[key].append(_exceeded(score[brain], rate))
             # The first score of a method is the one that joint maps are made of.
-            variant, score = next(iter(prediction.anomaly.items()))
-            keys[sequence] = threshold_key(sequence, variant)
+            first, score = next(iter(prediction.anomaly.items()))
+            if group.only is None or sequence in group.only:
+                keys[sequence] = threshold_key(sequence, first)
+                for variant, one in prediction.anomaly.items():
+                    key = threshold_key(sequence, variant)
+                    found[key].append(_exceeded(one[brain], rate))
             scores[sequence] = score[case.brain_mask]
             shown[sequence] = brain[case.brain_mask]
         brains.append(_Scores(scores, shown))
@@ -149,14 +155,24 @@ class _Scores:
 
 
 def _joint_thresholds(
-    brains: Sequence[_Scores], thresholds: Mapping[str, float], plan: ScoringPlan
+    brains: Sequence[_Scores],
+    thresholds: Mapping[str, float],
+    plan: ScoringPlan,
+    only: Collection[str] | None,
 ) -> dict[str, float]:
-    """The same of the joint map of every two or more sequences, over the cases that have them."""
+    """The same of the joint map of every two or more sequences, over the cases that have them.
+
+    Parameters
+    ----------
+    only : see `HealthyCases`
+    """
     found: dict[str, float] = {}
     # Of a method that marks nothing in healthy brains nothing can be said.
     marking = [name for name, threshold in thresholds.items() if threshold > _LEAST]
     for count in range(2, len(marking) + 1):
         for sequences in combinations(marking, count):
+            if only is not None and not set(sequences) & set(only):
+                continue
             values = [
                 _exceeded(
                     joint_score(

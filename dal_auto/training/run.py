@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ import torch
 from dal_auto import distributed
 from dal_auto.datasets.drawn import is_drawn
 from dal_auto.datasets.registry import load_records
-from dal_auto.errors import InputError, UsageError
+from dal_auto.errors import UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Illustrated, Method
 from dal_auto.methods.registry import find_method
@@ -28,12 +27,16 @@ from dal_auto.plans import Plans, stored_plans
 from dal_auto.preprocessing.stored import case_records, folder_of, load_decisions
 from dal_auto.store.atomic import write_json
 from dal_auto.store.claim import claimed
-from dal_auto.store.model_files import ModelFile
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import CaseRecord
 from dal_auto.training.calibration import HealthyCases, calibration_records, practical_thresholds
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.drawn.dataset import drawn_cohort
+from dal_auto.training.pretrained import (
+    pretrained_model,
+    say_what_is_new,
+    weights_taken_over,
+)
 from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
 from dal_auto.workers.bars import progress
@@ -94,7 +97,10 @@ def train(plans: Plans, *, overrides: Mapping[str, Any], seed: int, device: str)
 
 def _train(run: Run, plans: Plans, seed: int, device: str, first: bool) -> None:
     """As `train`; `first` is the process that writes files."""
-    if first and not (path := run.folder / "plans.json").is_file():
+    if first and not run.begun:
+        _require_start(plans)
+    path = run.folder / "plans.json"
+    if first and not (run.begun and path.is_file()):
         write_json(path, plans.to_json())  # else it stays, with the sources of then
     distributed.barrier()
     training_records, validation_records = split_by_patient(
@@ -141,29 +147,6 @@ def _train(run: Run, plans: Plans, seed: int, device: str, first: bool) -> None:
         _finish(run, best, training, validation, device)
 
 
-def pretrained_model(plans: Plans) -> Checkpoint | None:
-    """The model whose weights training starts from, where the plans name one.
-
-    Raises
-    ------
-    InputError
-        if it is not there, is no checkpoint, or has another hash than the plans say.
-    """
-    training = plans.training
-    if not training.pretrained:
-        return None
-    file = ModelFile(Path(training.pretrained))
-    found = load_checkpoint(file.checkpoint_path)
-    if training.pretrained_sha256 and file.checkpoint_sha256() != training.pretrained_sha256:
-        raise InputError(
-            file.checkpoint_path,
-            f"its SHA-256 is {file.checkpoint_sha256()}, and the plans want "
-            f"{training.pretrained_sha256}",
-            "Name the model again with --pretrained.",
-        )
-    return found
-
-
 def _usable(plans: Plans) -> list[CaseRecord]:
     """Healthy cases with one of the sequences at least."""
     usable, lacking = [], Counter[str]()
@@ -190,10 +173,19 @@ def _usable(plans: Plans) -> list[CaseRecord]:
     return usable
 
 
+def _require_start(plans: Plans) -> None:
+    """See that the weights to start from fit, before anything is written."""
+    if (pretrained := pretrained_model(plans)) is not None:
+        method = find_method(plans.method.name)(plans)
+        weights_taken_over(method, pretrained, on_drawn=is_drawn(plans.training_set))
+        say_what_is_new(plans, pretrained)
+
+
 def _require_same_plans(run: Run, plans: Plans) -> None:
     """See that ``plans.json``, where there is one, is the same."""
     path = run.folder / "plans.json"
-    if path.is_file():
+    # Plans alone, of an attempt that failed before its first step, bind nobody.
+    if path.is_file() and run.begun:
         there = stored_plans(json.loads(path.read_text(encoding="utf-8")))
         old, new = ({key: value for key, value, _ in p.flat()} for p in (there, plans))
         changed = [key for key in new if old.get(key) != new[key]]
@@ -214,8 +206,14 @@ def _one_by_one(cohort: Cohort) -> Any:
         yield batch
 
 
-def calibration_cases(method: Method, training: Cohort, validation: Cohort) -> tuple[Cohort, str]:
-    """Healthy cases for the practical thresholds, and what they are, in words."""
+def calibration_cases(
+    method: Method, training: Cohort, validation: Cohort
+) -> tuple[list[HealthyCases], str]:
+    """Healthy cases for the practical thresholds, and what they are, in words.
+
+    Training cases stand in for the sequences alone that no validation case has: on what a model was
+    trained on its scores are lower.
+    """
     plans = training.plans
     if is_drawn(plans.training_set) and isinstance(method, GradientMethod):
         # It was trained on images that are drawn at each step, and not on those that are stored.
@@ -223,29 +221,33 @@ def calibration_cases(method: Method, training: Cohort, validation: Cohort) -> t
         records = calibration_records([*validation.records, *training.records], plans.sequences)
         others = sum(record in validation.records for record in records)
         words = f"{len(records)} healthy drawn cases, {others} of them of other heads"
-    else:
-        new = calibration_records(validation.records, plans.sequences)
-        known = {name for record in new for name in record.sequences}
-        lacking = [name for name in plans.sequences if name not in known]
-        trained = calibration_records(training.records, lacking)
-        records = [*new, *trained]
-        parts = [f"{len(new)} healthy validation cases"] if new else []
-        if trained:
-            which = f" (of {', '.join(lacking)})" if new else ""
-            parts.append(f"{len(trained)} healthy TRAINING cases{which}")
-        words = " and ".join(parts)
-    return cohort_of(folder_of(plans.training_set), records, plans), words
+        return [HealthyCases(records, drawn=True)], words
+    drawn = is_drawn(plans.training_set)
+    new = calibration_records(validation.records, plans.sequences)
+    known = {name for record in new for name in record.sequences}
+    lacking = [name for name in plans.sequences if name not in known]
+    trained = calibration_records(training.records, lacking)
+    groups, parts = [], []
+    if new:
+        groups.append(HealthyCases(new, drawn))
+        parts.append(f"{len(new)} healthy validation cases")
+    if trained:
+        groups.append(HealthyCases(trained, drawn, only=lacking))
+        which = f" (of {', '.join(lacking)})" if new else ""
+        parts.append(f"{len(trained)} healthy TRAINING cases{which}")
+    return groups, " and ".join(parts)
 
 
 def _finish(run: Run, best: Checkpoint, training: Cohort, validation: Cohort, device: str) -> None:
     """Find the practical thresholds, write them into the checkpoint, and mark the run complete."""
     method = best.build(device)
-    calibration, source = calibration_cases(method, training, validation)
+    healthy, source = calibration_cases(method, training, validation)
+    records = [record for group in healthy for record in group.records]
+    calibration = cohort_of(folder_of(best.plans.training_set), records, best.plans)
     logger.info("practical thresholds from %s", source)
     method.calibrate(calibration.batch([index]).to(device) for index in range(len(calibration)))
     best = replace(best, tensors=method.tensors())
-    healthy = HealthyCases(calibration.records, is_drawn(best.plans.training_set))
-    thresholds = practical_thresholds(method, [healthy], device)
+    thresholds = practical_thresholds(method, healthy, device)
     some = range(min(len(training), _FIGURE_CASES))
     figures = {}
     if isinstance(method, Illustrated):

@@ -1,9 +1,8 @@
 """The one trainer for all methods with gradients: steps, checkpoints, exact resume.
 
-What a step does is a function of (plans, seed, step, weights, optimiser): random numbers are seeded
-at every step and batches are drawn from (seed, step). A run that is killed and started again ends
-with the weights of one that was not. Of several processes (``torchrun``) all take steps, and the
-first alone validates and writes.
+What a step does follows from (plans, seed, step, weights, optimiser) alone. So a run that is killed
+and started again ends with the weights of one that was not. Of several processes (``torchrun``) all
+take steps, and the first alone validates and writes.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from dal_auto.training.loading import Share, batches
 from dal_auto.training.log import Log
 from dal_auto.training.malloc import keep_freed_memory
 from dal_auto.training.optimisation import Optimiser
+from dal_auto.training.pretrained import selected_before, weights_taken_over
 from dal_auto.training.selection import Selection, selection_precision
 from dal_auto.training.tensorboard import Board
 from dal_auto.training.validation import (
@@ -68,6 +68,7 @@ class Trainer:
     folder : where checkpoints and log go
     selection : images with lesions that choose among the checkpoints; without, the losses do
     drawn : draws the batches of every step, where they do not come from `training`
+    selected_before : dataset → cases that chose the weights that it started from
     """
 
     method: GradientMethod
@@ -80,6 +81,7 @@ class Trainer:
     drawn: DrawnCohort | None = None
     step: int = 0
     standing: Standing = field(default_factory=Standing)
+    selected_before: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plans = self.method.plans
@@ -127,6 +129,7 @@ class Trainer:
         self.optimiser.restore(checkpoint.optimiser, checkpoint.progress["scaler"])
         self.step = checkpoint.step
         self.standing = Standing.from_json(checkpoint.progress)
+        self.selected_before = checkpoint.progress.get("selected_before", {})
         before, now = checkpoint.progress.get("processes", 1), distributed.world_size()
         if before != now:
             logger.warning(
@@ -155,11 +158,9 @@ class Trainer:
             if they are of another architecture.
         """
         if pretrained is not None:
-            # What is learned of the cohort anew may be of another grid, a coarser one say.
-            anew = self.method.learned_of_atlas if self.drawn is not None else ()
-            require_same_architecture(self.method, pretrained, besides=anew)
-            taken = {n: t.to(self.device) for n, t in pretrained.tensors.items() if n not in anew}
-            self.method.load_tensors(self.method.tensors() | taken)
+            taken = weights_taken_over(self.method, pretrained, on_drawn=self.drawn is not None)
+            self.method.load_tensors(taken)
+            self.selected_before = selected_before(pretrained)
         if distributed.rank() == 0:
             with distributed.solo():
                 torch.manual_seed(self.seed)
@@ -321,6 +322,7 @@ class Trainer:
             progress={
                 **self.standing.to_json(),
                 **({"selection_cases": chose} if chose else {}),
+                **({"selected_before": self.selected_before} if self.selected_before else {}),
                 "seed": self.seed,
                 "processes": distributed.processes_in_all(),
                 "scaler": self.optimiser.scaler_state(),

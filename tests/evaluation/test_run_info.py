@@ -12,14 +12,19 @@ from dal_auto.store.runs import Run
 
 
 def test_all_that_tables_ask_for_is_read(home, make):
-    run = make.train("raw-intensity", 1, progress={"selection_cases": ["b", "a", "b"]})
+    run = make.train(
+        "raw-intensity",
+        1,
+        progress={"selection_cases": ["b", "a", "b"]},
+        training__select_on="MSLUB",
+    )
     infos, problems = read_run_info([run])
     assert list(infos) == [run] and problems == []
     found = infos[run]
     assert found.plans.method.name == "raw-intensity" and found.plans.training_set == "IXI"
     assert found.thresholds == {f"{s}/{v}": 0.5 for s in ("T1", "T2") for v in ("bright", "dark")}
     assert found.threshold_source == "2 healthy validation cases"
-    assert found.selection_cases == {"a", "b"}
+    assert found.selected_on == {"mslub": {"a", "b"}}
     assert found.model == hashlib.sha256(run.checkpoint_path.read_bytes()).hexdigest()
     assert found.versions == {"dal_auto": "0", "torch": "0"}
 
@@ -28,7 +33,7 @@ def test_what_is_not_said_is_empty(home, make):
     run = make.train("mean-brain", 0)
     (run.folder / "complete.json").unlink()
     found, problems = read_run_info([run])
-    assert found[run].selection_cases == frozenset() and found[run].versions == {}
+    assert found[run].selected_on == {} and found[run].versions == {}
     assert problems == [] and read_run_info([]) == ({}, [])
 
 
@@ -53,7 +58,7 @@ def test_a_damaged_record_of_the_training_costs_its_versions_alone(home, make, c
 
 def test_only_methods_that_say_so_know_nothing_of_anatomy(make):
     def info(method: str) -> RunInfo:
-        return RunInfo(make.plans_of(method), {}, "", frozenset(), "")
+        return RunInfo(make.plans_of(method), {}, "", {}, "")
 
     assert info("mean-brain").trivial and info("raw-intensity").trivial
     assert not info("DAL").trivial

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dal_auto.case import StandardCase
 from dal_auto.errors import UsageError
 from dal_auto.inference.predictor import predict
 from dal_auto.methods.checkpoint import Checkpoint, Older, load_checkpoint, save_checkpoint
@@ -145,18 +146,47 @@ def test_of_a_method_that_marks_nothing_there_is_no_joint_threshold(mean_brain, 
 
 
 def test_training_cases_stand_in_for_a_sequence_that_no_validation_case_has(
-    mean_brain, make_cohort
+    mean_brain, make_cohort, monkeypatch
 ):
     training, validation = (make_cohort(mean_brain.plans, ids) for ids in ([0, 1], [3, 4]))
     only_t1 = tuple(one.model_copy(update={"sequences": ("T1",)}) for one in validation.records)
-    found, words = calibration_cases(mean_brain, training, validation)
-    assert (found.records, words) == (validation.records, "2 healthy validation cases")
+    (group,), words = calibration_cases(mean_brain, training, validation)
+    assert (tuple(group.records), words) == (validation.records, "2 healthy validation cases")
     without_t2 = replace(validation, records=only_t1)
-    found, words = calibration_cases(mean_brain, training, without_t2)
-    assert found.records == (*only_t1, *training.records)
+    groups, words = calibration_cases(mean_brain, training, without_t2)
+    assert [tuple(group.records) for group in groups] == [only_t1, training.records]
     assert words == "2 healthy validation cases and 2 healthy TRAINING cases (of T2)"
-    found, words = calibration_cases(mean_brain, training, replace(validation, records=()))
-    assert (found.records, words) == (training.records, "2 healthy TRAINING cases")
+    whole = {record.case_id: record for record in (*validation.records, *training.records)}
+
+    def without_absent(record: CaseRecord) -> StandardCase:
+        case = read_case(whole[record.case_id])
+        images = case.images[: len(record.sequences)]
+        return replace(case, sequences=record.sequences, images=images)
+
+    monkeypatch.setattr(calibration, "read_case", without_absent)
+    found = practical_thresholds(mean_brain, groups, "cpu")
+    new, trained = (
+        practical_thresholds(mean_brain, [HealthyCases(g.records)], "cpu") for g in groups
+    )
+    assert found.scores == {"T1": new.scores["T1"], "T2": trained.scores["T2"]}
+    assert found.scores["T1"] != trained.scores["T1"] and "T1+T2" in found.joint
+    (group,), words = calibration_cases(mean_brain, training, replace(validation, records=()))
+    assert (tuple(group.records), words) == (training.records, "2 healthy TRAINING cases")
+
+
+def test_cases_with_several_sequences_are_chosen_after_those_with_one(
+    monkeypatch, mean_brain, make_cohort
+):
+    """Else the joint map would have no threshold, though there are cases for it."""
+    monkeypatch.setattr(calibration, "CALIBRATION_CASES", 1)
+    one, *_ = make_cohort(mean_brain.plans, [3]).records
+    sequences = {"a": ("T1",), "b": ("T2",), "c": ("T1", "T2"), "d": ("T1", "T2"), "e": ("T1",)}
+    records = [
+        one.model_copy(update={"case_id": name, "sequences": there})
+        for name, there in sequences.items()
+    ]
+    chosen = calibration_records(records, ["T1", "T2"])
+    assert [record.case_id for record in chosen] == ["a", "b", "c"]
 
 
 def test_a_method_of_several_variants_has_a_threshold_for_each(make_cohort, make_plans):

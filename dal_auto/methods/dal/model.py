@@ -53,6 +53,7 @@ class DAL(Illustrated, GradientMethod):
     memory_saver = "checkpoint_activations"
     preliminary_loss = "warm_start"
     learned_of_atlas = ("tissue_prior",)
+    by_sequence = ("mean_modality", "mean_updates")
     ablations = ABLATIONS
     robust_training = MappingProxyType(
         {"corruption": (0.6, "lesions that are pasted in, and not wanted in the restored image")}
