@@ -40,25 +40,38 @@ def current_cases(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Case id → hash of each standard case, for the datasets that are preprocessed here."""
     found = {}
     for name in names:
-        with suppress(UsageError):
+        with suppress(DalError):  # what is wrong with it is said where it is evaluated
             found[name] = {record.case_id: record.hash for record in case_records(name)}
     return found
 
 
-def annotated_datasets(names: Sequence[str] | None) -> dict[str, list[CaseRecord]]:
+def annotated_datasets(
+    names: Sequence[str] | None,
+) -> tuple[dict[str, list[CaseRecord]], list[str]]:
     """Preprocessed cases that have a lesion mask, by dataset; None takes every dataset there is.
+
+    Returns
+    -------
+    (dataset → cases, failures): where no dataset is named, one that cannot be read is a failure,
+    and stops no other
 
     Raises
     ------
     UsageError
         if a named dataset is not preprocessed, or nothing can be evaluated.
     """
-    if names is None:
-        names = _preprocessed()
     found: dict[str, list[CaseRecord]] = {}
-    for name in names:
+    failures: list[str] = []
+    for name in _preprocessed() if names is None else names:
         folder = _folder_name(name)
-        annotated = [record for record in case_records(folder) if record.has_lesion_mask]
+        try:
+            annotated = [record for record in case_records(folder) if record.has_lesion_mask]
+        except DalError as error:
+            if names is not None:
+                raise
+            failures.append(f"{folder}: {error}")
+            logger.error(failures[-1])
+            continue
         if annotated:
             found[folder] = annotated
         else:
@@ -68,7 +81,7 @@ def annotated_datasets(names: Sequence[str] | None) -> dict[str, list[CaseRecord
             f"no preprocessed dataset with lesion masks in {paths.preprocessed()}. "
             "Run `dal_plan_and_preprocess -d` on one first."
         )
-    return found
+    return found, failures
 
 
 def absent_datasets() -> list[Absent]:

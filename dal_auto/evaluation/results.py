@@ -92,7 +92,8 @@ def read_results(
         others = healthy.get((run, sequence), [])
         info, apart = infos[run], shared.get(dataset)
         chose = info.selected_on.get(dataset.lower())
-        key = key_of(members, others, [info.model, _sorted(chose), _sorted(apart)])
+        place = [dataset, sequence, str(run)]
+        key = key_of(members, others, [*place, info.model, _sorted(chose), _sorted(apart)])
         result = kept_result(run, dataset, sequence, key)
         if result is None:
             found: list[str] = []

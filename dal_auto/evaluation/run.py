@@ -140,6 +140,9 @@ def _evaluate_run(
     check_atlas(checkpoint)
     method, model = checkpoint.build(device), run.checkpoint_sha256()
     failures: list[str] = []
+    known = checkpoint.plans.sequences
+    if datasets and not any(_usable(name, cases, known) for name, cases in datasets.items()):
+        failures.append(f"{run}: no case of {', '.join(datasets)} has {' or '.join(known)}")
     for dataset, records in {**datasets, HELD_OUT: held_out_cases(run)}.items():
         ids = [record.case_id for record in records]
         pictured = ids if pictures else []
@@ -157,11 +160,13 @@ def _evaluate_run(
         )
         title = f"{run.method} on {run.training_set if dataset == HELD_OUT else dataset}"
         failed: list[str] = []
-        if dataset != HELD_OUT and records:
+        if records:
+            name = run.training_set if dataset == HELD_OUT else dataset
             try:
-                check_chain(dataset, checkpoint.plans.preprocessing)
+                check_chain(name, checkpoint.plans.preprocessing)
             except UsageError as error:
-                failures.append(f"{run}, {dataset}: {error}")
+                failures.append(f"{run}, {name}: {error}")
+                write_failures(work.folder, failures[-1:])
                 continue
         try:
             for record in progress(title, "case", records):
@@ -171,6 +176,22 @@ def _evaluate_run(
                 write_failures(work.folder, failed)
         failures += failed
     return failures
+
+
+def _usable(dataset: str, records: Sequence[CaseRecord], known: Sequence[str]) -> int:
+    """How many cases have a sequence that the model knows; those that have none are told."""
+    without = [record for record in records if not set(record.sequences) & set(known)]
+    if without:
+        there = sorted({name for record in without for name in record.sequences})
+        logger.warning(
+            "%s: %d of %d cases are not scored: they have %s, and the model knows %s",
+            dataset,
+            len(without),
+            len(records),
+            ", ".join(there),
+            ", ".join(known),
+        )
+    return len(records) - len(without)
 
 
 def held_out_cases(run: Run) -> list[CaseRecord]:
@@ -184,6 +205,9 @@ def held_out_cases(run: Run) -> list[CaseRecord]:
         records = case_records(run.training_set) if wanted else []
     except UsageError:
         logger.info("%s: its training set is not here; healthy cases are not scored", run)
+        return []
+    except InputError as error:
+        logger.warning("%s: %s; healthy cases are not scored", run, error)
         return []
     return [r for r in records if r.case_id in wanted and not r.has_lesion_mask]
 
@@ -231,7 +255,10 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
 def keep_case(
     work: RunOnDataset, case: StandardCase, sequence: str, prediction: Prediction, case_hash: str
 ) -> ScoreRecord:
-    """Write counts, pictures, and last the record that makes them count; returns the record."""
+    """Write counts, pictures, and last the record that makes them count; returns the record.
+
+    A picture that fails costs no score.
+    """
     stem = f"{case.case_id}_{sequence}"
     brain = case.brain_of(sequence)
     lesion = np.zeros_like(brain) if case.lesion_mask is None else case.lesion_mask
@@ -251,13 +278,12 @@ def keep_case(
             if threshold is None
             else false_positives(score, lesion, threshold),
         )
-    if work.drawn and prediction.pseudo_healthy is not None:
-        _draw(work.folder / f"{stem}.png", case, sequence, prediction, work.run.method)
-    if case.case_id in work.shown:
-        closer = figure_volumes(work.method, case, sequence, work.device)
-        keep_slices(work.folder / slices_name(stem), case, prediction, closer)
-    if case.case_id in work.embedded:
-        keep_vectors(work.folder / vectors_name(stem), prediction)
+    try:
+        _keep_pictures(work, case, sequence, prediction)
+    except DiskFull:
+        raise
+    except Exception as error:
+        logger.warning("%s: there are no pictures of it: %s", stem, error)
     inside = brain & lesion
     voxels = int(lesion.sum())
     record = ScoreRecord(
@@ -274,6 +300,20 @@ def keep_case(
     )
     record.write(work.folder / f"{stem}.json")
     return record
+
+
+def _keep_pictures(
+    work: RunOnDataset, case: StandardCase, sequence: str, prediction: Prediction
+) -> None:
+    """What figures are made of."""
+    stem = f"{case.case_id}_{sequence}"
+    if work.drawn and prediction.pseudo_healthy is not None:
+        _draw(work.folder / f"{stem}.png", case, sequence, prediction, work.run.method)
+    if case.case_id in work.shown:
+        closer = figure_volumes(work.method, case, sequence, work.device)
+        keep_slices(work.folder / slices_name(stem), case, prediction, closer)
+    if case.case_id in work.embedded:
+        keep_vectors(work.folder / vectors_name(stem), prediction)
 
 
 def _draw(

@@ -9,6 +9,7 @@ made from (their hashes are in it); any other is made again.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
 from dal_auto.store.kept import Kept, Origin
 from dal_auto.store.runs import Run
+
+logger = logging.getLogger(__name__)
 
 #: In place of a dataset's name: patients of the training set that the run was not trained on.
 HELD_OUT = "_held-out"
@@ -257,15 +260,23 @@ def read_scored(
             folder = evaluation_folder(run, dataset)
             records.problems.extend(_failures(folder))
             found = records.held_out if dataset == HELD_OUT else records.scored
+            gone = 0
             for path in sorted(folder.glob("[!.]*.json")):
                 if path.name == _FAILURES:
                     continue
                 try:
                     record = _read(path, model)
-                    _require_current(record, (cases or {}).get(dataset))
+                    now = (cases or {}).get(dataset)
+                    if now is not None and record.case not in now:
+                        gone += 1
+                        continue
+                    _require_current(record, now)
                     found.append(ScoredImage(run, dataset, folder, record))
                 except DalError as error:
                     records.problems.append(f"{run}, {dataset}, {path.stem}: {error}")
+            if gone:
+                words = "%s: %d scores do not count: %s no longer has these cases"
+                logger.info(words, run, gone, dataset)
     return records
 
 
@@ -284,14 +295,8 @@ def _read(path: Path, model: str) -> ScoreRecord:
 
 
 def _require_current(record: ScoreRecord, cases: Mapping[str, str] | None) -> None:
-    if cases is None or cases.get(record.case) == record.made_from.case:
-        return
-    gone = record.case not in cases
-    raise DalError(
-        "the case is no longer in the dataset; its score does not count"
-        if gone
-        else "the case was preprocessed again since; evaluate again"
-    )
+    if cases is not None and cases[record.case] != record.made_from.case:
+        raise DalError("the case was preprocessed again since; evaluate again")
 
 
 def _failures(folder: Path) -> Iterator[str]:

@@ -14,7 +14,7 @@ from dal_auto.evaluation.averages import by_group
 from dal_auto.evaluation.result import Result
 from dal_auto.evaluation.results import ALL_CASES
 from dal_auto.evaluation.scores import ScoredImage
-from dal_auto.scoring.bootstrap import interval
+from dal_auto.scoring.bootstrap import FEWEST_PATIENTS, interval
 from dal_auto.scoring.lesionwise import sensitivity_by_volume
 
 _ORDER = ["dataset", "sequence"]
@@ -200,8 +200,9 @@ def _said(percent: float) -> str:
 def verdicts(results: Sequence[Result], trivial: Collection[str]) -> list[str]:
     """For every dataset and sequence: is each method above the best trivial baseline in AP?
 
-    Where the 95 % interval of the difference holds 0, the comparison is not resolved, and the
-    sentence says so. Where nothing can be compared, the one sentence says why.
+    Where the 95 % interval of the difference holds 0, or there are fewer than `FEWEST_PATIENTS`,
+    the comparison is not resolved, and the sentence says so. Where nothing can be compared, the one
+    sentence says why.
 
     Parameters
     ----------
@@ -242,12 +243,15 @@ def _verdict(result: Result, best: Result) -> str:
     place = f"on {result.dataset} {result.sequence}, in {patients} patient{'s'[: patients != 1]}"
     return (
         f"{name} is {relation} {best.method}, the best trivial baseline, {place}"
-        f"{_resolution(result, best)}. AP {ap:.1f} against {its:.1f}{_difference(result, best)}."
+        f"{_resolution(result, best, patients)}. AP {ap:.1f} against {its:.1f}"
+        f"{_difference(result, best)}."
     )
 
 
-def _resolution(result: Result, best: Result) -> str:
+def _resolution(result: Result, best: Result, patients: int) -> str:
     low, high = _interval(result, best)
+    if patients < FEWEST_PATIENTS and not np.isnan(low):
+        return f", but not resolved: that takes {FEWEST_PATIENTS} patients or more"
     return ", but not resolved: other patients may say the opposite" if low <= 0 <= high else ""
 
 

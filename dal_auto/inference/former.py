@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,8 @@ from dal_auto.inference.record import PredictionRecord, Scan, read_record, recor
 OLD = "old"
 #: Of a record of another version, which does not say of which scans it is.
 _UNKNOWN = "earlier"
+#: Of a run that was killed while it wrote.
+_UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,26 @@ def set_aside(output: Path, case_id: str) -> tuple[Former, ...]:
         if left or folder == just_now:
             found.append(former)
     return tuple(found)
+
+
+def set_aside_unfinished(output: Path, names: Iterable[str]) -> bool:
+    """Move files that no record has into `OLD`, such as those of a run that was killed; whether
+    there were any.
+
+    Parameters
+    ----------
+    names : of files below the output folder
+    """
+    there = [name for name in names if (output / name).is_file()]
+    for name in there:
+        _move(output / name, output / OLD / _UNFINISHED / name)
+    return bool(there)
+
+
+def forget_unfinished(output: Path, names: Iterable[str]) -> None:
+    """Remove what `set_aside_unfinished` moved, once the case is whole."""
+    for name in names:
+        (output / OLD / _UNFINISHED / name).unlink(missing_ok=True)
 
 
 def settle(output: Path, case_id: str) -> None:

@@ -34,7 +34,7 @@ class NativeMap:
     score : (x, y, z) float32 on `grid`, ≥ 0; of "joint" in multiples of its threshold
     threshold : the score from which on a voxel is in `mask`
     components : see `measure.components`
-    brain : (x, y, z) bool, the brain mask on `grid`
+    brain : (x, y, z) bool, the brain mask on `grid`, as far as the sequence shows it
     prediction : the same on the standard grid
     variant : of the method's scores
     """
@@ -80,18 +80,20 @@ def map_makers(
     """As `native_maps`, what makes each of them: they may be made side by side."""
 
     @cache
-    def brain(on: str) -> BoolArray:
-        return to_native(case.brain_mask.astype(np.float32), case.geometry, on, model.plans) >= 0.5
+    def brain(on: str, *, whole: bool) -> BoolArray:
+        mask = case.brain_mask if whole else case.brain_of(on)
+        return to_native(mask.astype(np.float32), case.geometry, on, model.plans) >= 0.5
 
     def of_sequence(name: str) -> NativeMap:
         variant = next(iter(predictions[name].anomaly))
         threshold = model.threshold(name, variant)
-        return _brought_home(model, case, name, predictions[name], variant, threshold, brain(name))
+        seen = brain(name, whole=name not in case.shown)
+        return _brought_home(model, case, name, predictions[name], variant, threshold, seen)
 
     def of_all() -> NativeMap:
         on = reference_of({name: case.geometry.native[name] for name in predictions})
         joint = joint_prediction(model, case, predictions, predictions[on])
-        found = _brought_home(model, case, on, joint, "", 1.0, brain(on))
+        found = _brought_home(model, case, on, joint, "", 1.0, brain(on, whole=True))
         return replace(found, name=JOINT)
 
     makers: list[Callable[[], NativeMap]] = [partial(of_sequence, name) for name in predictions]

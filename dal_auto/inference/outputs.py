@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from dal_auto.images import write_image
 from dal_auto.images.dicom_seg import Found, write_segmentation
 from dal_auto.inference.case_page import write_case_page
 from dal_auto.inference.export import standard_grid, to_native
-from dal_auto.inference.former import OLD, set_aside, settle
+from dal_auto.inference.former import OLD, forget_unfinished, set_aside, settle
 from dal_auto.inference.layout import (
     KINDS,
     picture_name,
@@ -105,9 +105,11 @@ def write_outputs(export: Export) -> None:
     makers = map_makers(model, export.prepared.case, export.predictions)
     done = side_by_side(lambda make: _write_map(export, make), makers, export.at_once)
     written = _write_transforms(export).union(*(names for _, names in done))
-    possible = _possible(model.request.layout, case_id, raw.sequences)
-    for name in set(possible) - written:  # of a run that was killed while it wrote
+    sequences = {*raw.sequences, *model.plans.sequences}
+    possible = possible_names(model.request.layout, case_id, sequences)
+    for name in possible - written:  # of a run that was killed while it wrote
         (output / name).unlink(missing_ok=True)
+    forget_unfinished(output, possible)
     with export.timed("hash of the outputs"):
         files = {name: sha256_of(output / name) for name in sorted(written)}
     prepared = export.prepared
@@ -139,12 +141,23 @@ def write_outputs(export: Export) -> None:
     settle(output, case_id)
 
 
-def _possible(layout: LayoutName, case_id: str, sequences: Mapping[str, Path]) -> Iterator[str]:
-    joint = [(JOINT, on) for on in sequences]
-    for name, on in [*((name, name) for name in sequences), *joint]:
-        for kind in KINDS:
-            for atlas in (False, True):
-                yield volume_name(layout, case_id, name, on, kind, atlas=atlas)
+def possible_names(layout: LayoutName, case_id: str, sequences: Iterable[str]) -> set[str]:
+    """The files below the output folder that maps of these sequences, and their joint map, may
+    have."""
+    found = set()
+    for sequence in sequences:
+        found |= {transform_name(layout, case_id, sequence, end) for end in (".tfm", ".txt")}
+        for name in (sequence, JOINT):
+            found |= {
+                sidecar_name(layout, case_id, name, sequence),
+                picture_name(layout, case_id, name),
+                *(
+                    volume_name(layout, case_id, name, sequence, kind, atlas=atlas)
+                    for kind in KINDS
+                    for atlas in (False, True)
+                ),
+            }
+    return found
 
 
 def _write_map(export: Export, make: Callable[[], NativeMap]) -> tuple[MapRecord, set[str]]:

@@ -103,13 +103,23 @@ def figure_volumes(
     method: Method, case: StandardCase, sequence: str, device: str
 ) -> dict[str, FloatArray]:
     """Volumes that only figures want, by name, as `Prediction.extras`; of a method that learned
-    nothing for them, none."""
+    nothing for them, none.
+
+    Raises
+    ------
+    OutOfMemory
+        if no memory suffices, see `within_memory`.
+    """
     if not isinstance(method, Illustrated) or not method.figure_tensors:
         return {}
-    plans = method.plans
+    plans, illustrated = method.plans, method
     image = matched_image(case, sequence, plans)
-    given = on_the_grid(image, case.brain_of(sequence), plans, device)
-    found = method.figure_volumes(*given, sequence, windows_of(plans, device))
+
+    def volumes(where: str, window: Shape) -> dict[str, Tensor]:
+        given = on_the_grid(image, case.brain_of(sequence), plans, where)
+        return illustrated.figure_volumes(*given, sequence, windows_of(plans, where, window))
+
+    found = within_memory(method, device, volumes)
     return {name: _array(to_standard(volume, plans)) for name, volume in found.items()}
 
 

@@ -21,10 +21,16 @@ from dal_auto.errors import (
     MissingDependency,
 )
 from dal_auto.inference.background import Background
-from dal_auto.inference.former import OLD, remove_empty, set_aside, settle
+from dal_auto.inference.former import (
+    OLD,
+    remove_empty,
+    set_aside,
+    set_aside_unfinished,
+    settle,
+)
 from dal_auto.inference.layout import claim_layout
 from dal_auto.inference.model import Model, load_model
-from dal_auto.inference.outputs import Export, write_outputs
+from dal_auto.inference.outputs import Export, possible_names, write_outputs
 from dal_auto.inference.page import write_page
 from dal_auto.inference.predictor import Prediction
 from dal_auto.inference.prepare import (
@@ -118,7 +124,7 @@ def predict_cases(
         try:
             taken, left_out[case.case_id] = usable(case, model.plans.sequences)
         except DalError as error:
-            _put_away(output, case.case_id)
+            _put_away(output, case, model)
             summary.fail(case.case_id, case_error(case.case_id, "choice of sequences", error))
             continue
         tasks[case.case_id] = PrepareTask(taken, model.request, workforce.threads)
@@ -159,7 +165,7 @@ def _predict_all(
             summary.done.append(case_id)
             return
         if not isinstance(error, MissingDependency):  # which says nothing of what is there
-            _put_away(output, case_id)
+            _put_away(output, tasks[case_id].case, model)
         summary.fail(case_id, error)
 
     missing = _say_once()
@@ -190,11 +196,14 @@ def _predict_all(
             note(*finished)
 
 
-def _put_away(output: Path, case_id: str) -> None:
+def _put_away(output: Path, case: RawCase, model: Model) -> None:
     """The maps of before belong to other inputs: they must not be taken for this case's."""
-    if set_aside(output, case_id):
+    former = set_aside(output, case.case_id)
+    sequences = {*case.sequences, *model.plans.sequences}
+    half = possible_names(model.request.layout, case.case_id, sequences)
+    if set_aside_unfinished(output, half) or former:
         logger.warning(
-            "%s: it has no maps now; those of an earlier run lie in %s", case_id, output / OLD
+            "%s: it has no maps now; those of an earlier run lie in %s", case.case_id, output / OLD
         )
 
 

@@ -92,6 +92,10 @@ def _overlap(dice: float | None) -> str:
     return "not stripped in the atlas's box" if dice is None else f"{dice:.2f}"
 
 
+#: Of what lies on the atlas already, as drawn heads do.
+NO_STEPS = CaseSteps(bias_correct=False, coregister=False, register_to_atlas=False, strip=False)
+
+
 class DatasetDecisions(Section):
     """`preprocessing.json`: the chain, and per case the steps that it needs.
 

@@ -72,9 +72,9 @@ def _say_what_is_not_there(dataset: str, left_over: int, missing: int) -> None:
 
 def _remedy(dataset: str) -> str:
     """What to do where a dataset is not preprocessed, or its name not quite right."""
-    there = (path.parent.name for path in paths.preprocessed().glob("*/preprocessing.json"))
+    there = {path.parent.name for path in paths.preprocessed().glob("*/preprocessing.json")}
     first = f"Run `dal_plan_and_preprocess -d {dataset}` first."
-    return f"{did_you_mean(dataset, there)} {first}".lstrip()
+    return f"{did_you_mean(dataset, there - {dataset})} {first}".lstrip()
 
 
 def load_decisions(dataset: str) -> DatasetDecisions:

@@ -14,6 +14,10 @@ import numpy.typing as npt
 from dal_auto.scoring.case_counts import CaseCounts
 
 RESAMPLES = 1000
+#: Of fewer, no difference is called resolved. With five, all have the same sign by chance in one of
+#: sixteen cohorts, and intervals are too narrow: of two equal methods they excluded 0 in 18 % of
+#: cohorts of 5, 14 % of 6, 10 % of 10 and of 20, and 8 % of 40.
+FEWEST_PATIENTS = 6
 _LEVEL = 0.95
 
 FloatArray = npt.NDArray[np.float64]

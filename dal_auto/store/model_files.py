@@ -144,6 +144,15 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
         return model
     if name is not None and Path(name).suffix == ".safetensors":
         named = ModelFile(Path(name).resolve())
+        folder = named.checkpoint_path.parent
+        if (folder / "plans.json").is_file() and not named.card_path.is_file():
+            # The weights of a run, where they lie: the run is meant.
+            if Run(folder).complete:
+                return choose_run(method, str(folder))
+            raise UsageError(
+                f"{name} is of a training that is not complete: resume it with dal_train, and name "
+                f"its folder, {folder}"
+            )
         _require_method(named, method)
         return named
     if method is None and name is None:

@@ -132,6 +132,9 @@ def choose_runs(
         and (name is None or name in str(run))
         and (seeds is None or run.seed in seeds)
     ]
+    # A name that is whole is no part of others: seed_1 means no seed_10.
+    if exact := [run for run in found if str(run) == name]:
+        return exact
     if found:
         return found
     wanted = " ".join(
@@ -143,7 +146,8 @@ def choose_runs(
         f"{paths.results()}:{there}\n"
         "Train one with `dal_train -d IXI` (after `dal_plan_and_preprocess -d IXI`): the paper "
         "used two GPUs of 24 GB; `-c demo` takes minutes on a CPU, and only shows that it works.\n"
-        "`dal_predict -r shipped` takes the model in the package."
+        "`dal_predict -r shipped` takes the model in the package; `dal_models install FILE` puts a "
+        "model's file among the runs, for every command."
     )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dal_auto.errors import UsageError
-from dal_auto.evaluation.datasets import absent_datasets, annotated_datasets
+from dal_auto.errors import InputError, UsageError
+from dal_auto.evaluation.datasets import absent_datasets, annotated_datasets, current_cases
 from dal_auto.evaluation.paper.reference import DATASETS
 
 
@@ -38,13 +38,28 @@ def preprocessed(home: Path, name: str, **masks: bool) -> None:
 def test_all_datasets_with_lesion_masks_are_evaluated(home):
     preprocessed(home, "MSLUB", a=True, b=False)
     preprocessed(home, "IXI", c=False)
-    found = annotated_datasets(None)
+    found, _ = annotated_datasets(None)
     assert {name: [r.case_id for r in records] for name, records in found.items()} == {
         "MSLUB": ["a"]
     }
-    assert list(annotated_datasets(["mslub"])) == ["MSLUB"], "in any case of letters"
+    assert list(annotated_datasets(["mslub"])[0]) == ["MSLUB"], "in any case of letters"
     with pytest.raises(UsageError, match="no preprocessed case of ATLAS"):
         annotated_datasets(["ATLAS"])
+
+
+def test_a_dataset_that_cannot_be_read_stops_no_other(home):
+    preprocessed(home, "MSLUB", a=True)
+    preprocessed(home, "Stopped")
+    preprocessed(home, "Torn", t=True)
+    torn = home / "preprocessed" / "Torn" / "cases" / "t.json"
+    torn.write_text(torn.read_text()[:40])
+    found, (stopped, torn_words) = annotated_datasets(None)
+    assert list(found) == ["MSLUB"]
+    assert stopped.startswith("Stopped: no preprocessed case of Stopped")
+    assert "Did you mean" not in stopped and "t.json" in torn_words
+    with pytest.raises(InputError):
+        annotated_datasets(["MSLUB", "Torn"])
+    assert set(current_cases(["MSLUB", "Torn"])) == {"MSLUB"}
 
 
 def test_nothing_to_evaluate_is_an_error(home):

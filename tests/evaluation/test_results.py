@@ -29,9 +29,10 @@ def info(make):
     """What is known of a run, with thresholds of T1 as given."""
 
     def of(selection=(), *, selected_on="MSLUB", **thresholds) -> RunInfo:
-        plans = make.plans_of("DAL", training__select_on=selected_on if selection else "")
+        plans = make.plans_of("DAL")
+        chose = {selected_on.lower(): frozenset(selection)} if selection else {}
         known = {key.replace("__", "/"): value for key, value in thresholds.items()}
-        return RunInfo(plans, known or {"T1": PRACTICAL}, "", frozenset(selection), "model")
+        return RunInfo(plans, known or {"T1": PRACTICAL}, "", chose, "model")
 
     return of
 

@@ -265,18 +265,64 @@ def test_scores_of_cases_that_are_gone_or_were_made_again_do_not_count(run):
     gone = {"Lesions": {"b": now["Lesions"]["b"]}}
     records = read_scored([run], ["Lesions"], gone)
     assert [one.case_id for one in records.scored] == ["b", "b"]
-    assert "no longer in the dataset" in records.problems[0]
+    assert records.problems == [], "nothing can be done about it, and nothing has to be"
 
 
 def test_a_dataset_of_another_chain_is_a_failure_and_is_not_scored(run, monkeypatch):
     def other(dataset, ours):
-        raise UsageError(f"{dataset} was preprocessed with another atlas")
+        if dataset == "Lesions":
+            raise UsageError(f"{dataset} was preprocessed with another atlas")
 
     monkeypatch.setattr(evaluation_run, "check_chain", other)
     (failure,) = score(run)
     assert "Lesions was preprocessed with another atlas" in failure
     records = read_scored([run], ["Lesions"])
     assert records.scored == [] and records.held_out, "the healthy cases are the run's own"
+    assert records.problems == [failure], "a report that is built later tells it, too"
+
+
+def test_held_out_cases_of_another_chain_are_a_failure(run, monkeypatch):
+    """Preprocessed again since the training, with other percentiles."""
+
+    def other(dataset, ours):
+        if dataset == "Healthy":
+            raise UsageError(f"{dataset} was preprocessed with other percentiles")
+
+    monkeypatch.setattr(evaluation_run, "check_chain", other)
+    (failure,) = score(run)
+    assert "Healthy was preprocessed with other percentiles" in failure
+    records = read_scored([run], ["Lesions"])
+    assert records.scored and not records.held_out
+
+
+def test_a_damaged_held_out_case_costs_no_score(run, home, caplog):
+    (home / "preprocessed" / "Healthy" / "cases" / "h2.json").write_text("{")
+    assert score(run) == []
+    records = read_scored([run], ["Lesions"])
+    assert len(records.scored) == 4 and not records.held_out
+    assert "healthy cases are not scored" in caplog.text
+
+
+def test_cases_without_a_sequence_of_the_model_are_told(run, caplog):
+    foreign = {"sequences": ("FLAIR",)}
+    cases = [record.model_copy(update=foreign) for record in case_records("Lesions")]
+    (failure,) = evaluate([run], {"Lesions": cases}, device="cpu")
+    assert failure == f"{run}: no case of Lesions has T1 or T2"
+    assert "2 of 2 cases are not scored: they have FLAIR, and the model knows T1, T2" in caplog.text
+    caplog.clear()
+    some = [case_records("Lesions")[0], cases[1]]
+    assert evaluate([run], {"Lesions": some}, device="cpu") == []
+    assert "1 of 2 cases are not scored" in caplog.text
+
+
+def test_a_picture_that_fails_costs_no_score(run, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(evaluation_run, "keep_slices", broken)
+    assert score(run) == []
+    assert len(read_scored([run], ["Lesions"]).scored) == 4
+    assert "there are no pictures of it: no ink" in caplog.text
 
 
 def test_a_full_disk_stops_the_work_and_is_no_failure_of_a_case(run, monkeypatch):

@@ -25,6 +25,14 @@ def test_all_that_tables_ask_for_is_read(home, make):
     assert found.thresholds == {f"{s}/{v}": 0.5 for s in ("T1", "T2") for v in ("bright", "dark")}
     assert found.threshold_source == "2 healthy validation cases"
     assert found.selected_on == {"mslub": {"a", "b"}}
+
+
+def test_cases_that_chose_the_models_before_it_count_too(home, make):
+    """Fine-tuned without `--select-on`, from a model that was chosen by annotated cases."""
+    progress = {"selected_before": {"MSLUB": ["c"], "ATLAS": ["d"]}, "selection_cases": ["a"]}
+    run = make.train("raw-intensity", 1, progress=progress, training__select_on="MSLUB")
+    found = read_run_info([run])[0][run]
+    assert found.selected_on == {"mslub": {"a", "c"}, "atlas": {"d"}}
     assert found.model == hashlib.sha256(run.checkpoint_path.read_bytes()).hexdigest()
     assert found.versions == {"dal_auto": "0", "torch": "0"}
 

@@ -172,16 +172,19 @@ UNRESOLVED = ", but not resolved: other patients may say the opposite"
 def test_a_verdict_compares_with_the_best_baseline_and_says_what_is_resolved(
     make, ap, drawn, relation, resolution, interval
 ):
-    results = [
-        make.result(10.0, method="raw-intensity", variant="dark", resampled=[0.1, 0.1]),
-        make.result(30.0, method="mean-brain", resampled=[0.3, 0.3]),
-        make.result(ap, seed=1, resampled=drawn),
-    ]
-    assert verdicts(results, TRIVIAL) == [
-        f"DAL (seed 1) is {relation} mean-brain, the best trivial baseline, on MSLUB T1, "
-        f"in 2 patients{resolution}. AP {ap} against 30.0 "
-        f"(difference, 95 % by patient: {interval})."
-    ]
+    few = ", but not resolved: that takes 6 patients or more"
+    for count, said in ((6, resolution), (5, few)):
+        cases = dict.fromkeys("abcdef"[:count], 1.0)
+        results = [
+            make.result(10.0, method="raw-intensity", variant="dark", cases=cases),
+            make.result(30.0, method="mean-brain", resampled=[0.3, 0.3], cases=cases),
+            make.result(ap, seed=1, resampled=drawn, cases=cases),
+        ]
+        assert verdicts(results, TRIVIAL) == [
+            f"DAL (seed 1) is {relation} mean-brain, the best trivial baseline, on MSLUB T1, "
+            f"in {count} patients{said}. AP {ap} against 30.0 "
+            f"(difference, 95 % by patient: {interval})."
+        ]
 
 
 def test_a_verdict_without_an_interval_says_why(make):

@@ -80,6 +80,24 @@ def test_the_brain_mask_lies_on_the_scan_and_the_window_puts_the_threshold_in_it
     assert (float(header["cal_min"]), float(header["cal_max"])) == (0.0, 0.5)
 
 
+def test_the_brain_mask_of_a_slab_is_the_part_that_it_shows(
+    predicting, prepared, scans, tmp_path, case
+):
+    """The same in the scan's space and in the atlas's; the other sequence's mask is whole."""
+    part = case.brain_mask.copy()
+    part[..., :20] = False
+
+    def prepare(task):
+        found = prepared(task)
+        return replace(found, case=replace(found.case, shown={"T2": part}))
+
+    predicting(scans("a"), prepare, save=frozenset({"atlas-space"}))
+    maps = tmp_path / "maps"
+    for name, mask in (("T1", case.brain_mask), ("T2", part)):
+        np.testing.assert_array_equal(volume(maps, f"a_{name}_brain-mask") > 0, mask)
+        np.testing.assert_array_equal(volume(maps, f"a_{name}_brain-mask_space-atlas") > 0, mask)
+
+
 def test_both_transforms_bring_the_scan_to_the_atlas(predicting, prepared, scans, plans, tmp_path):
     """SimpleITK with the .tfm and ours with the text give one image, of a turned, shifted scan."""
     (case,) = scans("a", sequences=("T1",))

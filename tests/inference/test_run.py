@@ -228,6 +228,27 @@ def test_what_a_failed_case_had_before_goes_when_it_is_next_written(
     assert not (maps / "old").exists()
 
 
+@pytest.mark.parametrize("layout", ["flat", "bids"])
+def test_half_a_case_of_a_killed_run_is_not_left_among_the_maps(
+    predicting, scans, tmp_path, caplog, layout
+):
+    """A script that collects all masks would take it for the result of the scan that failed."""
+    maps = tmp_path / "maps"
+    predicting(scans("a"), layout=layout)
+    (maps / "records" / "a.json").unlink()  # what is written last
+
+    def fail(task):
+        raise CaseFailed("a", "N4", "it did not end")
+
+    predicting(scans("a"), fail, layout=layout)
+    kinds = (".nii.gz", ".png", ".tfm", "anomaly.json")
+    left = [path for path in maps.rglob("*") if path.name.endswith(kinds)]
+    assert left and all(path.is_relative_to(maps / "old" / "unfinished") for path in left)
+    assert "a: it has no maps now" in caplog.text
+    predicting(scans("a"), layout=layout)
+    assert list(maps.rglob("*mask.nii.gz")) and not (maps / "old").exists()
+
+
 def test_maps_of_other_scans_of_the_same_name_are_kept_and_named(
     predicting, scans, tmp_path, caplog
 ):

@@ -90,6 +90,15 @@ def test_a_file_is_a_model_wherever_it_lies(model, none_shipped):
     assert str(model) == "some"
 
 
+def test_the_weights_of_a_run_are_the_run(trained):
+    run = trained("DAL__demo__robust")
+    (run.folder / "plans.json").touch()
+    assert choose_model(name=str(run.checkpoint_path)) == run
+    (run.folder / "complete.json").unlink()
+    with pytest.raises(UsageError, match=r"is of a training that is not complete.*resume it"):
+        choose_model(name=str(run.checkpoint_path))
+
+
 def test_a_model_of_another_method_than_asked_for_is_refused(trained, shipped, model):
     run = trained("mean-brain__demo__robust")
     for name, own in (

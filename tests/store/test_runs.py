@@ -71,6 +71,14 @@ def test_a_part_of_its_name_or_its_method_in_any_case_chooses_a_run(trained, met
     assert choose_run(method, name) == wanted
 
 
+def test_a_whole_name_is_no_part_of_longer_ones(trained):
+    wanted = trained("DAL__demo__robust", seed=1)
+    trained("DAL__demo__robust", seed=10)
+    trained("DAL__demo__robust", training_set="MyIXI", seed=1)
+    assert choose_run(None, "IXI/DAL__demo__robust/seed_1") == wanted
+    assert len(choose_runs(name="DAL__demo__robust/seed_1")) == 3, "a part is one of all"
+
+
 def test_a_run_can_be_named_by_its_folder_wherever_it_lies(trained, tmp_path, monkeypatch):
     run = trained("DAL__demo__robust", complete=False)
     monkeypatch.setenv("DAL_RESULTS", str(tmp_path / "elsewhere"))

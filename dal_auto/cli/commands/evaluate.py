@@ -41,7 +41,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         wanted = kept_datasets(runs, names)
         ids = case_ids(read_scored(runs, wanted)) if options.exclude_overlap else {}
     else:
-        datasets = annotated_datasets(names)
+        datasets, failures = annotated_datasets(names)
         wanted = list(datasets)
         ids = {name: [record.case_id for record in found] for name, found in datasets.items()}
     left_out = overlapping(ids, paths.raw()) if options.exclude_overlap else LeftOut()

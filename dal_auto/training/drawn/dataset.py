@@ -15,7 +15,7 @@ from dal_auto.errors import DalError, InputError, UsageError
 from dal_auto.plans import Plans, PreprocessingPlan
 from dal_auto.preprocessing.registration.backends import backend_settings
 from dal_auto.preprocessing.run import Summary
-from dal_auto.preprocessing.steps import DatasetDecisions
+from dal_auto.preprocessing.steps import NO_STEPS, DatasetDecisions
 from dal_auto.preprocessing.stored import folder_of
 from dal_auto.store.atomic import remove_leftovers, write_json
 from dal_auto.store.standard_cases import read_case, read_record, write_case
@@ -80,7 +80,11 @@ def prepare_simulated(raw: Path, plan: PreprocessingPlan, *, workforce: Workforc
     maps = label_maps(raw)
     for part in ("heads", "cases"):
         remove_leftovers(folder / part)
-    decisions = DatasetDecisions(dataset=SIMULATED, preprocessing=plan, steps={})
+    # Its cases are those of these label maps. One that was taken out is no longer trained on.
+    cases = [f"{head_name(path)}_{n}" for path in maps for n in range(_CASES_PER_HEAD)]
+    decisions = DatasetDecisions(
+        dataset=SIMULATED, preprocessing=plan, steps=dict.fromkeys(cases, NO_STEPS)
+    )
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
     summary = Summary(SIMULATED)
     outcomes = run_tasks(

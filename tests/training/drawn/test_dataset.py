@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from dal_auto.errors import UsageError
+from dal_auto.plans import PreprocessingPlan
+from dal_auto.preprocessing.stored import load_decisions
+from dal_auto.training.drawn import dataset
 from dal_auto.training.drawn.dataset import label_maps
 from dal_auto.training.drawn.heads import head_name
+from dal_auto.workers import Workforce
 
 
 @pytest.fixture
@@ -38,3 +42,17 @@ def test_two_maps_of_one_name_are_refused(maps):
 def test_fewer_than_two_are_refused(maps):
     with pytest.raises(UsageError, match="holds 1"):
         label_maps(maps("a.nii.gz"))
+
+
+def test_a_map_that_was_taken_out_is_no_longer_trained_on(maps, monkeypatch, tmp_path):
+    """Its cases lie there still, and do not count."""
+    monkeypatch.setenv("DAL_PREPROCESSED", str(tmp_path / "preprocessed"))
+    monkeypatch.setattr(dataset, "run_tasks", lambda *_, **__: [])
+    raw = maps("a.nii", "b.nii", "c.nii.gz")
+    known = []
+    for taken_out in (None, "b.nii"):
+        if taken_out:
+            (raw / "Simulated" / taken_out).unlink()
+        dataset.prepare_simulated(raw, PreprocessingPlan(), workforce=Workforce())
+        known.append({name.split("_")[0] for name in load_decisions("Simulated").steps})
+    assert known == [{"a", "b", "c"}, {"a", "c"}]
