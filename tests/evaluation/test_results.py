@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,3 +239,15 @@ def test_a_result_that_was_kept_needs_no_counts(run, two_cases, info, monkeypatc
     assert first.model_dump_json() == second.model_dump_json()
     ((third,), _) = read(run, two_cases, [], info(["a"]))
     assert SELECTION in third.subsets, "what follows from something else is made again"
+
+
+def test_a_run_that_was_copied_has_results_of_its_own(run, two_cases, info):
+    """The result that was kept with it names the run that it was."""
+    read(run, two_cases, [], info())
+    other = Run(run.folder.with_name("seed_7"))
+    shutil.copytree(run.folder, other.folder)
+    copies = [
+        replace(one, run=other, folder=other.folder / "evaluation" / "MSLUB") for one in two_cases
+    ]
+    ((found,), _) = read(other, copies, [], info())
+    assert found.run == other.identity and found.run.seed == 7

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from dal_auto.case import Shape
 from dal_auto.inference import within_memory as module
-from dal_auto.inference.predictor import predict
+from dal_auto.inference.predictor import figure_volumes, predict
 from dal_auto.inference.sliding_window import in_windows
 from dal_auto.inference.within_memory import within_memory
-from dal_auto.methods.method import Detection
+from dal_auto.methods.method import Detection, Illustrated
 from dal_auto.methods.raw_intensity import RawIntensity
 from dal_auto.planning.advice import OutOfMemory
 
@@ -111,3 +111,26 @@ def test_other_errors_are_left_alone(make_plans):
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         within_memory(Moved(make_plans()), "cpu", work)
+
+
+class Drawing(Illustrated, Convolving):
+    """Its figures show the same convolution."""
+
+    figure_tensors = {"some": torch.zeros(1)}  # noqa: RUF012
+
+    def fit_figures(self, batches) -> dict[str, Tensor]:
+        return {}
+
+    def figure_volumes(self, image, brain_mask, sequence, tile) -> dict[str, Tensor]:
+        return {"closer": self.detect(image, brain_mask, sequence, tile).scores[""]}
+
+
+def test_figures_too_are_drawn_in_the_windows_that_fit(make_plans, case, monkeypatch, windows):
+    monkeypatch.setattr(module, "_SMALLEST", 4)
+    method = Drawing(make_plans(configuration__window=[24, 24, 24]))
+    whole = figure_volumes(method, case, "T1", "cpu")["closer"]
+    asked = windows(8)
+    np.testing.assert_allclose(
+        figure_volumes(method, case, "T1", "cpu")["closer"], whole, atol=1e-5
+    )
+    assert asked[-1] == (6,) * 3
