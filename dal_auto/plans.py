@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dal_auto.case import Shape
 from dal_auto.choices import SkullStripper
@@ -82,6 +82,13 @@ class IntensityPlan(Section):
         (0.05, 0.9), "first and last landmark; room above for bright lesions, brain above 0"
     )
     landmarks: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+
+    @field_validator("standard_range")
+    @classmethod
+    def _is_a_range(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= ends[0] < ends[1] <= 1:
+            raise ValueError("two values in [0, 1] are wanted, the smaller first")
+        return ends
 
 
 class ConfigurationPlan(Section):

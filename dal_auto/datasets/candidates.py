@@ -89,7 +89,7 @@ def _case_folders(record: DatasetRecord, root: Path, attempt: Attempt) -> None:
             continue
         for name in list(names):
             match = regex.fullmatch(name)
-            if match is None:
+            if match is None or match["case"] is None:
                 continue
             folder, case_id = parent / name, match["case"]
             sequences = {
@@ -158,7 +158,8 @@ def _case_files(record: DatasetRecord, root: Path, attempt: Attempt) -> None:
             match = regex.fullmatch(stem)
             if match is None or (sequence := sequence_of.get(match["seq"])) is None:
                 continue
-            case_id = match["case"]
+            if (case_id := match["case"]) is None:
+                continue
             found = images.setdefault(case_id, {})
             if sequence in found:
                 attempt.fault = attempt.fault or InputError(

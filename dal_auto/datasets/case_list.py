@@ -156,7 +156,9 @@ def _sequence_of_image(
     match = _ENDING.search(stem_of(Path(str(file))) or "")
     named = sequence_of(match[1]) if match else None
     if named is None and number in entry.channels:
-        return sequence_of(entry.channels[number])
+        # A list may name its only channel "MRI": then it is what the user says.
+        alone = sequence if len(entry.channels) == 1 else None
+        return sequence_of(entry.channels[number]) or alone
     found = named or sequence
     if found is None:
         raise _error(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dal_auto.case import ClaimedState, RawCase
+from dal_auto.datasets.bids import tell_without_masks
 from dal_auto.datasets.entries import image_entries
 from dal_auto.datasets.filenames import ENDINGS, sequence_of
 from dal_auto.errors import InputError
@@ -61,7 +62,7 @@ def find_cases(root: Path, dataset: str, *, lesions: bool = True) -> list[RawCas
     else:
         images, masks = _listed_files(listed, channels, description)
     claims = ClaimedState(coregistered=True)
-    return [
+    cases = [
         RawCase(
             dataset,
             case,
@@ -72,6 +73,9 @@ def find_cases(root: Path, dataset: str, *, lesions: bool = True) -> list[RawCas
         )
         for case in sorted(images)
     ]
+    if lesions:
+        tell_without_masks(cases)
+    return cases
 
 
 def channels_of(root: Path) -> dict[int, str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from dal_auto.datasets.filenames import sequence_of
 from dal_auto.errors import InputError, PlansError
 from dal_auto.schema import Section
 
@@ -110,6 +111,26 @@ class Layout(Section):
     shape: tuple[int, int, int] | None = None
     spacing_mm: tuple[float, float, float] | None = None
     coarsest_mm: float | None = None
+
+    @field_validator("sequences")
+    @classmethod
+    def _are_known_names(cls, sequences: dict[str, Patterns]) -> dict[str, Patterns]:
+        for name in sequences:
+            if (known := sequence_of(name)) not in (None, name):
+                raise ValueError(f"{name!r} is called {known!r} here")
+        return sequences
+
+    @model_validator(mode="after")
+    def _is_of_its_kind(self) -> Self:
+        """Files that share an id have no folder that masks could lie in."""
+        folders = ("lesion_masks", "automated_masks", "brain_masks", "overrides")
+        if self.case.kind == "file":
+            for key in folders:
+                if getattr(self, key):
+                    raise ValueError(
+                        f"with cases of kind 'file' {key} is of no effect: leave it out"
+                    )
+        return self
 
     @field_validator("mask_labels", "tolerated_labels")
     @classmethod

@@ -168,6 +168,21 @@ def _is_dataset(folder: Path) -> bool:
     )
 
 
+def role_of(name: str, raw: Path) -> tuple[str, str] | None:
+    """(role, title) of a dataset: by its own record where its folder is at hand, else by ours; None
+    where there is neither.
+
+    Raises
+    ------
+    InputError
+        if its own record cannot be read.
+    """
+    own = dataset_root(name, raw) / OWN_RECORD
+    known = _known_name(name)
+    record = read_record(own) if own.is_file() else load_records()[known] if known else None
+    return None if record is None else (record.role, record.title)
+
+
 def is_simulated(name: str, raw: Path) -> bool:
     """Whether dal_auto simulated a dataset: its description says so, or it is drawn in training."""
     if is_drawn(name):

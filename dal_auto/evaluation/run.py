@@ -9,52 +9,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import torch
-
-from dal_auto.case import STANDARD_VOXEL_ML, BoolArray, StandardCase
 from dal_auto.errors import DalError, DiskFull, InputError, UsageError
+from dal_auto.evaluation.keeping import RunOnDataset, keep_case
 from dal_auto.evaluation.pictures.slices import (
     EMBEDDED,
     SHOWN,
     chosen_cases,
-    keep_slices,
-    keep_vectors,
 )
 from dal_auto.evaluation.pictures.viewed_cases import ViewedCases, shown_runs
 from dal_auto.evaluation.run_info import read_run_info
 from dal_auto.evaluation.scores import (
-    GRID,
     HELD_OUT,
-    REGIONS,
     ScoredImage,
-    ScoreRecord,
-    Similarity,
-    VariantScore,
-    counts_name,
     evaluation_folder,
     is_scored,
     log_path,
-    slices_name,
-    vectors_name,
+    picture_name,
+    picture_names,
     write_failures,
 )
-from dal_auto.figures.panels import three_view_panel
-from dal_auto.figures.png import save_png
 from dal_auto.inference.model import check_atlas
-from dal_auto.inference.outputs import panel_volumes
-from dal_auto.inference.predictor import Prediction, figure_volumes, predict
-from dal_auto.methods.checkpoint import load_checkpoint, threshold_key
-from dal_auto.methods.method import Method
+from dal_auto.inference.predictor import predict
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.preprocessing.same_chain import check_chain
 from dal_auto.preprocessing.stored import case_records
-from dal_auto.scoring.anomaly_score import ssim_map
-from dal_auto.scoring.lesionwise import false_positives, score_lesions
-from dal_auto.scoring.metrics import average_precision
-from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.atomic import write_json
 from dal_auto.store.failures import case_error, case_line
 from dal_auto.store.kept import Origin
@@ -64,31 +43,6 @@ from dal_auto.workers.bars import progress
 from dal_auto.workers.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class RunOnDataset:
-    """One run that scores one dataset.
-
-    Parameters
-    ----------
-    model : hash of the checkpoint
-    thresholds : the run's practical thresholds
-    shown, embedded : cases of which slices, and vectors, are kept
-    viewed : keeps the volumes of the worst and best cases, where the report shows the run's cases
-    drawn : keep a picture of each image
-    """
-
-    run: Run
-    method: Method
-    model: str
-    thresholds: Mapping[str, float]
-    device: str
-    folder: Path
-    shown: frozenset[str]
-    embedded: frozenset[str]
-    viewed: ViewedCases | None = None
-    drawn: bool = True
 
 
 def evaluate(
@@ -212,17 +166,20 @@ def held_out_cases(run: Run) -> list[CaseRecord]:
     return [r for r in records if r.case_id in wanted and not r.has_lesion_mask]
 
 
+def _is_done(work: RunOnDataset, record: CaseRecord, sequence: str) -> bool:
+    """Whether it is scored, and has its picture where pictures are wanted."""
+    stem = f"{record.case_id}_{sequence}"
+    made_from = Origin(model=work.model, case=record.hash)
+    pictured = not work.drawn or (work.folder / picture_name(stem)).is_file()
+    return pictured and is_scored(work.folder, stem, made_from)
+
+
 def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[str]:
     """Score the sequences of a case that lack a record; the failure as a line, if there is one."""
     missing = [
         sequence
         for sequence in record.sequences
-        if sequence in work.method.plans.sequences
-        and not is_scored(
-            work.folder,
-            f"{record.case_id}_{sequence}",
-            Origin(model=work.model, case=record.hash),
-        )
+        if sequence in work.method.plans.sequences and not _is_done(work, record, sequence)
     ]
     if not missing:
         return []
@@ -232,7 +189,8 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
             watch = Stopwatch()
             stem = f"{case.case_id}_{sequence}"
             # From here to the end the case is not there: an old record would be trusted.
-            (work.folder / f"{stem}.json").unlink(missing_ok=True)
+            for old in (f"{stem}.json", *picture_names(stem)):
+                (work.folder / old).unlink(missing_ok=True)
             with watch.step("predict"):
                 prediction = predict(work.method, case, sequence, work.device, compare=True)
             with watch.step("keep"):
@@ -250,98 +208,3 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
         failure = f"{work.run}, {dataset}, {case_line(record.case_id, found)}"
         logger.error(failure)
         return [failure]
-
-
-def keep_case(
-    work: RunOnDataset, case: StandardCase, sequence: str, prediction: Prediction, case_hash: str
-) -> ScoreRecord:
-    """Write counts, pictures, and last the record that makes them count; returns the record.
-
-    A picture that fails costs no score.
-    """
-    stem = f"{case.case_id}_{sequence}"
-    brain = case.brain_of(sequence)
-    lesion = np.zeros_like(brain) if case.lesion_mask is None else case.lesion_mask
-    variants: dict[str, VariantScore] = {}
-    for variant, score in prediction.anomaly.items():
-        counts = {
-            region: ScoreCounts.from_volume(score, lesion, within=within)
-            for region, within in zip(REGIONS, (None, brain), strict=True)
-        }
-        for region, found in counts.items():
-            found.save(work.folder / counts_name(stem, variant, region))
-        threshold = work.thresholds.get(threshold_key(sequence, variant))
-        variants[variant] = VariantScore(
-            average_precision=average_precision(counts[GRID]) if lesion.any() else None,
-            lesions=score_lesions(score, lesion, brain, STANDARD_VOXEL_ML),
-            false_positives=None
-            if threshold is None
-            else false_positives(score, lesion, threshold),
-        )
-    try:
-        _keep_pictures(work, case, sequence, prediction)
-    except DiskFull:
-        raise
-    except Exception as error:
-        logger.warning("%s: there are no pictures of it: %s", stem, error)
-    inside = brain & lesion
-    voxels = int(lesion.sum())
-    record = ScoreRecord(
-        case=case.case_id,
-        patient=case.patient_id,
-        sequence=sequence,
-        variants=variants,
-        lesion_ml=voxels * STANDARD_VOXEL_ML,
-        lesion_outside_brain=1 - int(inside.sum()) / voxels if voxels else 0.0,
-        error_normal=_error(prediction, brain & ~lesion),
-        error_lesion=_error(prediction, inside),
-        similarity=None if voxels else _similarity(work, prediction, brain),
-        made_from=Origin(model=work.model, case=case_hash),
-    )
-    record.write(work.folder / f"{stem}.json")
-    return record
-
-
-def _keep_pictures(
-    work: RunOnDataset, case: StandardCase, sequence: str, prediction: Prediction
-) -> None:
-    """What figures are made of."""
-    stem = f"{case.case_id}_{sequence}"
-    if work.drawn and prediction.pseudo_healthy is not None:
-        _draw(work.folder / f"{stem}.png", case, sequence, prediction, work.run.method)
-    if case.case_id in work.shown:
-        closer = figure_volumes(work.method, case, sequence, work.device)
-        keep_slices(work.folder / slices_name(stem), case, prediction, closer)
-    if case.case_id in work.embedded:
-        keep_vectors(work.folder / vectors_name(stem), prediction)
-
-
-def _draw(
-    path: Path, case: StandardCase, sequence: str, prediction: Prediction, method: str
-) -> None:
-    """The case's picture, with the anomaly map of the first variant."""
-    figure = three_view_panel(
-        panel_volumes(prediction, next(iter(prediction.anomaly.values()))),
-        spacing_mm=(1.0, 1.0, 1.0),
-        mask=case.lesion_mask,
-        title=f"{case.case_id} {sequence}: {method}",
-    )
-    save_png(figure, path)
-
-
-def _error(prediction: Prediction, where: BoolArray) -> float | None:
-    """Mean |x − x_r| over voxels (l1-RE of Table 4); None where there is nothing to compare."""
-    if prediction.pseudo_healthy is None or not where.any():
-        return None
-    return float(np.abs(prediction.image - prediction.pseudo_healthy)[where].mean())
-
-
-def _similarity(work: RunOnDataset, prediction: Prediction, brain: BoolArray) -> Similarity | None:
-    """Of a healthy image and its restoration; None where the method restores nothing."""
-    if prediction.pseudo_healthy is None:
-        return None
-    images = (prediction.image, prediction.pseudo_healthy)
-    sigma = work.method.plans.scoring.ssim_sigma_voxels
-    image, restored = (torch.from_numpy(array).to(work.device) for array in images)
-    similarity = ssim_map(image, restored, sigma_voxels=sigma).cpu().numpy()
-    return Similarity(grid=float(similarity.mean()), brain=float(similarity[brain].mean()))

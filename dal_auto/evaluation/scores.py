@@ -113,7 +113,7 @@ class ScoredImage:
 
     @property
     def picture(self) -> Path | None:
-        path = self.folder / f"{self._stem}.png"
+        path = self.folder / picture_name(self._stem)
         return path if path.is_file() else None
 
     @property
@@ -176,12 +176,21 @@ def counts_name(stem: str, variant: str, region: str) -> str:
     return "_".join([stem, *([variant] if variant else []), region]) + ".npz"
 
 
+def picture_name(stem: str) -> str:
+    return f"{stem}.png"
+
+
 def slices_name(stem: str) -> str:
     return f"{stem}_slices.npz"
 
 
 def vectors_name(stem: str) -> str:
     return f"{stem}_vectors.npz"
+
+
+def picture_names(stem: str) -> tuple[str, ...]:
+    """What figures and pages show of an image: no older one stays beside a new score."""
+    return picture_name(stem), slices_name(stem), vectors_name(stem)
 
 
 def log_path(folder: Path, stem: str) -> Path:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # a new one each time that colours are used up
-_FILLS = (1.0, 0.0, 0.35)  # opacity inside the marker
+_FILLS = (1.0, 0.0, 0.35, 0.65)  # opacity inside the marker
 _PERPLEXITY = 30.0
 _EXACT = 1000  # vectors; with more, the exact method takes minutes
 _FEWEST = 20  # vectors; with fewer, neighbourhoods mean nothing

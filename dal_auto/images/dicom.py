@@ -7,10 +7,10 @@ identifiers of people are not read at all, and a study is known by a hash of its
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ import SimpleITK as sitk
 
 from dal_auto.case import FloatArray, Grid
 from dal_auto.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 _PREAMBLE = 128
 #: Distances between slices may differ by this share of their mean, as rounding makes them differ.
@@ -92,30 +94,54 @@ def is_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
-    except OSError:
+    except OSError as error:
+        logger.warning("%s cannot be read (%s): it is left out", path, error.strerror)
         return False
 
 
 def dicom_files(folder: Path) -> Iterator[Path]:
     """Every DICOM file at or below `folder`, sorted by folder and name."""
-    for place, names, files in os.walk(folder):
+    seen: set[Path] = set()  # links are followed, and no folder is entered twice
+    for place, names, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+        real = Path(place).resolve()
+        if real in seen:
+            names.clear()
+            continue
+        seen.add(real)
         names.sort()
         for name in sorted(files):
             if is_dicom(path := Path(place) / name):
                 yield path
 
 
+def _unreadable(error: OSError) -> None:
+    where = Path(error.filename or "")
+    raise InputError(where, f"the folder cannot be listed ({error.strerror})", "Check its rights.")
+
+
 def find_series(files: Iterable[Path]) -> list[Series]:
-    """The series of images among DICOM files; what holds no image (a DICOMDIR) is passed over.
+    """The series of images among DICOM files. What holds no image that can be read (a DICOMDIR, a
+    report, a file that was cut off) is left out, which is said.
 
     Files are of one series if they share its number, orientation, grid, echo and kind of image, as
     dcm2niix splits them.
     """
     grouped: dict[tuple[str, ...], list[Header]] = defaultdict(list)
+    without = []
     for path in files:
-        with suppress(RuntimeError):  # ITK's word for a file without an image
+        try:
             header = read_header(path)
-            grouped[header.series].append(header)
+        except RuntimeError:  # ITK's word for a file without an image
+            without.append(path)
+            continue
+        grouped[header.series].append(header)
+    if without := [path for path in without if path.name.upper() != "DICOMDIR"]:
+        names = ", ".join(map(str, without[:3])) + (", …" if len(without) > 3 else "")
+        logger.warning(
+            "%d DICOM files hold no image that can be read (reports, or damaged): %s",
+            len(without),
+            names,
+        )
     return [
         Series(tuple(sorted(headers, key=lambda h: (h.position_mm, h.file))))
         for headers in grouped.values()

@@ -15,6 +15,7 @@ The variant "feature", a distance at each position without a backward pass, is o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,7 @@ class MKD(FeatureMethod):
     name = "MKD"
     Settings = MKDSettings
     settings: MKDSettings
+    own_training = MappingProxyType({"learning_rate": (1e-3, "the published code")})
     network: Clone
 
     def __init__(self, plans: Plans) -> None:

@@ -26,9 +26,18 @@ from dal_auto.planning.wishes import PlannedRun, Wishes
 from dal_auto.plans import ConfigurationPlan, IntensityPlan, Plans, PreprocessingPlan
 from dal_auto.preprocessing.histogram_matching import learn_landmarks
 from dal_auto.scoring.plan import default_scoring, preset_sources
-from dal_auto.store.standard_cases import CaseRecord
+from dal_auto.store.standard_cases import CaseRecord, healthy_records
 
 _SETTINGS = "method.settings."
+#: Values that the planner chooses others by → the option that asks for them.
+_BY_OPTION = {
+    "training_set": "-d",
+    "sequences": "--sequences",
+    "configuration.name": "-c",
+    "method.name": "-m",
+    "method.preset": "--preset",
+}
+_SECTIONS = {*Plans.model_fields, _SETTINGS.rstrip(".")} - _BY_OPTION.keys()
 
 
 def plan_run(
@@ -54,6 +63,8 @@ def plan_run(
         for unknown keys or wrong values, also within the method's own settings.
     """
     wishes = wishes or Wishes()
+    for key, value in wishes.assignments.items():
+        _require_single_value(key, value)
     for key, value in wishes.values.items():
         _require_same_chain(key, value, preprocessing, training_set)
     usable = _usable(training_set, records, wishes.sequences)
@@ -114,6 +125,16 @@ def _remedy(run: PlannedRun) -> str:
     return f"-c {run.plans.configuration.name} fits{need}"
 
 
+def _require_single_value(key: str, value: Any) -> None:
+    """What other values follow from is asked for by its option; a section by its values."""
+    if key in _BY_OPTION:
+        raise PlansError(
+            key, value, f"other values follow from it: use the option {_BY_OPTION[key]}"
+        )
+    if key in _SECTIONS or key.startswith("value_sources"):
+        raise PlansError(key, value, "name one value at a time, such as training.steps=500")
+
+
 def _require_same_chain(
     key: str, value: Any, preprocessing: PreprocessingPlan, training_set: str
 ) -> None:
@@ -133,7 +154,7 @@ def _usable(
     training_set: str, records: Iterable[CaseRecord], sequences: Sequence[str]
 ) -> list[CaseRecord]:
     """Healthy cases with one of the sequences at least."""
-    healthy = [record for record in records if not record.has_lesion_mask]
+    healthy = healthy_records(records)
     counts = Counter(name for record in healthy for name in record.sequences)
     if missing := [name for name in sequences if not counts[name]]:
         there = ", ".join(f"{count} have {name}" for name, count in sorted(counts.items()))
@@ -172,10 +193,11 @@ def _assembled(
     saver = kind.memory_saver if again else None
     if saver is not None:
         settings = settings.model_copy(update={saver: True})
-    low_high = IntensityPlan().standard_range
+    low_high = wishes.values.get("intensity.standard_range", IntensityPlan().standard_range)
+    low, high = IntensityPlan.parse({"standard_range": low_high}, "intensity").standard_range
     landmarks = {
         name: learn_landmarks(
-            (r.percentiles[name] for r in usable if name in r.sequences), low_high
+            (r.percentiles[name] for r in usable if name in r.sequences), (low, high)
         )
         for name in wishes.sequences
     }

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from dal_auto import paths
+from dal_auto.datasets.drawn import is_drawn
 from dal_auto.errors import DalError, UsageError, did_you_mean
 from dal_auto.preprocessing.steps import DatasetDecisions
 from dal_auto.store.standard_cases import CaseRecord, case_ids, read_records
@@ -48,7 +49,8 @@ def _known_cases(dataset: str) -> Collection[str] | None:
     """The cases that the dataset had when it was last preprocessed; None where that is not said, as
     of drawn heads, which go through no chain."""
     with suppress(DalError, ValueError):
-        return load_decisions(dataset).steps or None
+        steps = load_decisions(dataset).steps
+        return None if is_drawn(dataset) and not steps else steps
     return None
 
 

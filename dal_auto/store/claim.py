@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import unicodedata
 from collections.abc import Iterator
@@ -104,6 +105,12 @@ def require_good_name(case: RawCase) -> None:
             first,
             f"the case's name, '{legible(case.case_id)}', holds signs that end a line or the like",
             "Give it a plain name.",
+        )
+    if not re.fullmatch(r"[^./\\][^/\\]*", case.case_id):
+        raise InputError(
+            first,
+            f"the case's name, '{legible(case.case_id)}', names another folder or a hidden file",
+            "Give it a plain name, without / and not beginning with a dot.",
         )
     size = len(case.case_id.encode())
     if size > _MOST_BYTES:

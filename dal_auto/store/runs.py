@@ -123,6 +123,8 @@ def choose_runs(
             raise UsageError(
                 f"-r {name} is a run of {named.method}, and -m says {method}: leave one out"
             )
+        if (named.folder / "last.safetensors").is_file() and not named.complete:
+            raise UsageError(f"the training of {name} is not complete: resume it with dal_train")
         return [named]
     known = complete_runs()
     found = [

@@ -9,7 +9,7 @@ to run (seconds, dates) is never in either, so that results compare byte for byt
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -152,6 +152,14 @@ def read_records(folder: Path, wanted: Collection[str] | None = None) -> list[Ca
     """
     paths = sorted(folder.glob("[!.]*.json"))
     return [read_record(path) for path in paths if wanted is None or path.stem in wanted]
+
+
+def healthy_records(records: Iterable[CaseRecord]) -> list[CaseRecord]:
+    """Cases of patients none of whose cases has a lesion mask: a visit before a lesion was drawn is
+    not healthy."""
+    several = list(records)
+    ill = {record.patient_id for record in several if record.has_lesion_mask}
+    return [record for record in several if record.patient_id not in ill]
 
 
 def read_case(record: CaseRecord) -> StandardCase:

@@ -21,7 +21,7 @@ from dal_auto.scoring.joint import joint_key, joint_score
 from dal_auto.scoring.metrics import threshold_at_false_positive_rate
 from dal_auto.scoring.plan import ScoringPlan
 from dal_auto.scoring.pooled_curve import ScoreCounts
-from dal_auto.store.standard_cases import CaseRecord, read_case
+from dal_auto.store.standard_cases import CaseRecord, healthy_records, read_case
 from dal_auto.workers.bars import progress
 
 logger = logging.getLogger(__name__)
@@ -259,7 +259,7 @@ def _healthy(
     dataset: str, records: Iterable[CaseRecord], sequences: Sequence[str]
 ) -> list[CaseRecord]:
     """The cases of a dataset that thresholds are found on."""
-    healthy = [record for record in records if not record.has_lesion_mask]
+    healthy = healthy_records(records)
     healthy = [record for record in healthy if set(record.sequences) & set(sequences)]
     if not healthy:
         raise UsageError(f"{dataset} has no healthy case with {' or '.join(sequences)}")

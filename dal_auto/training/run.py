@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from dal_auto import distributed
+from dal_auto import distributed, paths
 from dal_auto.datasets.drawn import is_drawn
-from dal_auto.datasets.registry import load_records
+from dal_auto.datasets.registry import role_of
 from dal_auto.errors import UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Illustrated, Method
@@ -28,7 +28,7 @@ from dal_auto.preprocessing.stored import case_records, folder_of, load_decision
 from dal_auto.store.atomic import write_json
 from dal_auto.store.claim import claimed
 from dal_auto.store.runs import Run, run_of
-from dal_auto.store.standard_cases import CaseRecord
+from dal_auto.store.standard_cases import CaseRecord, healthy_records
 from dal_auto.training.calibration import HealthyCases, calibration_records, practical_thresholds
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.drawn.dataset import drawn_cohort
@@ -55,9 +55,8 @@ def plan_training(training_set: str, *, wishes: Wishes, hardware: Hardware) -> P
     UsageError
         if the dataset is known to hold lesions, or is not preprocessed.
     """
-    record = next((r for r in load_records().values() if r.name == training_set), None)
-    if record is not None and record.role == "test":
-        raise UsageError(f"{training_set} holds lesions ({record.title}); train on a healthy set")
+    if (known := role_of(training_set, paths.raw())) is not None and known[0] == "test":
+        raise UsageError(f"{training_set} holds lesions ({known[1]}); train on a healthy set")
     return plan_run(
         training_set=training_set,
         preprocessing=load_decisions(training_set).preprocessing,
@@ -150,10 +149,13 @@ def _train(run: Run, plans: Plans, seed: int, device: str, first: bool) -> None:
 def _usable(plans: Plans) -> list[CaseRecord]:
     """Healthy cases with one of the sequences at least."""
     usable, lacking = [], Counter[str]()
-    for record in case_records(plans.training_set):
+    records = case_records(plans.training_set)
+    well = {record.case_id for record in healthy_records(records)}
+    for record in records:
         missing = [name for name in plans.sequences if name not in record.sequences]
-        if record.has_lesion_mask:
-            logger.warning("%s is left out: it has a lesion mask", record.case_id)
+        if record.case_id not in well:
+            whose = "it" if record.has_lesion_mask else "another case of the patient"
+            logger.warning("%s is left out: %s has a lesion mask", record.case_id, whose)
         elif len(missing) == len(plans.sequences):
             logger.warning("%s is left out: no %s", record.case_id, " or ".join(missing))
         else:

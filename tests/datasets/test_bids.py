@@ -119,8 +119,98 @@ def test_a_mask_on_a_templates_grid_is_left_out_and_named(
 ) -> None:
     name = "sub-01_space-MNI152NLin2009cAsym_label-lesion_mask.nii.gz"
     root = tree("sub-01/anat/sub-01_T1w.nii.gz", f"derivatives/lesions/sub-01/anat/{name}")
+    assert find_cases(root, "Mine") == [], "its patient is not healthy"
+    assert name in caplog.text
+    (case,) = find_cases(root, "Mine", lesions=False)
+    assert case.lesion_mask is None
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "derivatives/x/sub-01/anat/sub-01_label-lesion_roi",
+        "derivatives/x/sub-01/anat/sub-01_label-WMH_mask",
+        "derivatives/x/sub-01/anat/sub-01_desc-stroke_mask",
+        "derivatives/sub-01/anat/sub-01_label-lesion_mask",
+        "derivatives/x/sub-01/anat/sub-01_label-lesion_mask",  # the images name a session
+    ],
+)
+def test_lesion_masks_of_many_names_are_found(tree: Tree, mask: str) -> None:
+    root = tree("sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz", f"{mask}.nii.gz")
     (case,) = find_cases(root, "Mine")
-    assert case.lesion_mask is None and name in caplog.text
+    assert case.lesion_mask == root / f"{mask}.nii.gz"
+
+
+def test_what_has_no_mask_beside_others_and_what_is_no_cases_is_told(
+    tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = "anat/sub-0{0}_label-lesion_mask.nii.gz"
+    root = tree(
+        *(f"sub-0{n}/anat/sub-0{n}_T1w.nii.gz" for n in (1, 2, 3)),
+        f"derivatives/x/sub-01/{mask.format(1)}",
+        f"derivatives/x/sub-07/{mask.format(7)}",
+    )
+    assert len(find_cases(root, "Mine")) == 3
+    assert "2 of 3 cases have no lesion mask and count as healthy, such as sub-02" in caplog.text
+    assert "sub-07_label-lesion_mask.nii.gz is left out: no case is called sub-07" in caplog.text
+    caplog.clear()
+    find_cases(root, "Mine", lesions=False)
+    assert not caplog.records
+
+
+def test_masks_of_the_run_that_is_taken_count(tree: Tree, caplog: pytest.LogCaptureFixture) -> None:
+    """A second run is a head in another pose."""
+    root = tree(
+        *(f"sub-01/anat/sub-01_run-{n}_T1w.nii.gz" for n in (1, 2)),
+        *(f"derivatives/x/sub-01/anat/sub-01_run-{n}_desc-brain_mask.nii.gz" for n in (2, 1)),
+        "derivatives/x/sub-01/anat/sub-01_run-1_label-lesion_mask.nii.gz",
+    )
+    (case,) = find_cases(root, "Mine")
+    assert case.brain_mask is not None and case.lesion_mask is not None
+    assert {p.name.split("_")[1] for p in (case.brain_mask, case.lesion_mask)} == {"run-1"}
+    assert "run-2_desc-brain_mask.nii.gz is left out" in caplog.text
+    case.lesion_mask.rename(case.lesion_mask.with_name("sub-01_run-2_label-lesion_mask.nii.gz"))
+    assert find_cases(root, "Mine") == []
+
+
+def test_of_several_brain_masks_the_plainest_is_taken(
+    tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("sub-01_acq-low_desc-brain_mask", "sub-01_desc-brain_mask")
+    root = tree(
+        "sub-01/anat/sub-01_T1w.nii", *(f"derivatives/x/sub-01/anat/{n}.nii" for n in names)
+    )
+    (case,) = find_cases(root, "Mine")
+    assert case.brain_mask is not None and case.brain_mask.name == f"{names[1]}.nii"
+    assert f"{names[1]}.nii is taken, not {names[0]}.nii" in caplog.text
+
+
+def test_folders_tell_the_session_and_must_not_contradict_the_name(
+    tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tree(
+        "sub-01/ses-1/anat/sub-01_T1w.nii",
+        "sub-01/ses-2/anat/sub-01_T1w.nii",
+        "sub-01/ses-2/anat/sub-01_FLAIR.nii",
+        "sub-03/anat/sub-03_T1w.nii",
+        "sub-03/anat/sub-02_T1w.nii",
+        "sub-03/ses-1/anat/sub-03_ses-2_T1w.nii",
+    )
+    cases = {case.case_id: sorted(case.sequences) for case in find_cases(root, "Mine")}
+    assert cases == {
+        "sub-01_ses-1": ["T1"],
+        "sub-01_ses-2": ["FLAIR", "T1"],
+        "sub-03": ["T1"],
+    }
+    assert "sub-02_T1w.nii is left out: its name says sub-02, and it lies in sub-03" in caplog.text
+    assert "its name says ses-2, and it lies in ses-1" in caplog.text
+
+
+def test_an_echo_or_a_phase_image_is_not_preferred(tree: Tree) -> None:
+    names = ("run-1_T2w", "part-phase_T2w", "echo-2_T2w")
+    root = tree(*(f"sub-01/anat/sub-01_{name}.nii" for name in names))
+    (case,) = find_cases(root, "Mine")
+    assert case.sequences["T2"].name == "sub-01_run-1_T2w.nii"
 
 
 def test_masks_of_two_pipelines_are_an_error_that_names_both(tree: Tree) -> None:

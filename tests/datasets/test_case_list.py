@@ -72,6 +72,13 @@ def test_monais_list_takes_the_sequences_from_the_files_names(tree: Tree) -> Non
     assert (b.case_id, list(b.sequences)) == ("b", ["T2"])
 
 
+def test_the_only_channel_of_a_list_is_what_the_user_says(tree: Tree) -> None:
+    root = tree("a.nii", "b_T2.nii")
+    content = {"modality": {"0": "MRI"}, "training": [{"image": "a.nii"}, {"image": "b_T2.nii"}]}
+    a, b = find_cases(as_json(root, content), sequence="T1")
+    assert (list(a.sequences), list(b.sequences)) == (["T1"], ["T2"])
+
+
 def test_monais_channels_are_named_by_the_list_and_others_left_out(tree: Tree) -> None:
     root = tree("a_0000.nii.gz", "a_0001.nii.gz", "a_0002.nii.gz")
     images = [f"a_000{n}.nii.gz" for n in range(3)]

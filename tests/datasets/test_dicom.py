@@ -241,3 +241,23 @@ def test_dal_predict_takes_a_dicom_folder_and_says_what_to_do_with_one_file(writ
     with pytest.raises(InputError, match="Name the folder that holds them"):
         find_scans(next((tmp_path / "study").iterdir()), tmp_path / "out")
     assert not is_dicom_folder(tmp_path / "out")
+
+
+def test_linked_folders_are_entered_once(write, tmp_path):
+    write(te=15, tr=550)
+    (tmp_path / "pacs").mkdir()
+    (tmp_path / "pacs" / "a").symlink_to(tmp_path / "study")
+    (tmp_path / "study" / "round").symlink_to(tmp_path / "pacs")
+    (case,) = find_cases(tmp_path / "pacs", tmp_path / "out", "folder")
+    assert set(case.sequences) == {"T1"}
+
+
+def test_a_file_that_was_cut_off_is_told(write, tmp_path, caplog):
+    """At the end of a series it leaves no gap."""
+    write(slices=14, te=15, tr=550)
+    last = sorted((tmp_path / "study").rglob("*.dcm"))[-1]
+    last.write_bytes(last.read_bytes()[:250])
+    assert sequences(tmp_path) == {"T1"}
+    assert f"1 DICOM files hold no image that can be read (reports, or damaged): {last}" in (
+        caplog.text
+    )

@@ -26,6 +26,7 @@ from dal_auto.errors import InputError
         ("layouts.0.case.example", "IXI-1", "does not match"),
         ("layouts.0.mask_labels", {"necrosis": "1"}, "whole numbers"),
         ("layouts.0.overrides", {"FIX": "many"}, "whole number"),
+        ("layouts.0.sequences", {"t1": ["T1"]}, "'t1' is called 'T1' here"),
         ("layouts.0.lesion_masks", ["/etc/{case}"], "relative to the case's folder"),
         ("layouts.0.brain_masks", [""], "relative to the case's folder"),
         ("expected.lacking", {"T2": "IXI116"}, "expected.lacking.T2"),
@@ -103,3 +104,14 @@ def test_the_record_in_the_docs_is_one(tmp_path: Path) -> None:
     path.write_text(docs.split("```json")[1].split("```")[0], encoding="utf-8")
     record = read_record(path)
     assert record.layouts[0].case.example == "P007_1" and record.name == "Clinic"
+
+
+def test_masks_beside_files_that_share_an_id_are_refused(tmp_path: Path) -> None:
+    """They would be ignored, and patients with lesions pass as healthy."""
+    content = json.loads((RECORDS / "ixi.json").read_text())
+    assert content["layouts"][0]["case"]["kind"] == "file"
+    content["layouts"][0]["lesion_masks"] = ["{case}_lesion"]
+    path = tmp_path / "dal_record.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="lesion_masks is of no effect"):
+        read_record(path)

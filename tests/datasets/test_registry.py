@@ -14,6 +14,7 @@ from dal_auto.datasets.registry import (
     datasets_on_disk,
     find_dataset,
     load_records,
+    role_of,
 )
 from dal_auto.errors import InputError, UsageError
 
@@ -144,3 +145,14 @@ def test_what_lies_on_disk_is_listed_without_what_is_no_dataset(tree: Tree) -> N
     raw = tree(*BIDS_CASES, *IXI_CASE, "downloads/archive.tar", ".cache/x", "readme.txt")
     assert datasets_on_disk(raw) == ["IXI", "Mine"]
     assert datasets_on_disk(raw / "nowhere") == []
+
+
+def test_a_dataset_s_own_record_says_whether_it_holds_lesions(tmp_path: Path) -> None:
+    (tmp_path / "Clinic").mkdir()
+    (tmp_path / "IXI").mkdir()
+    own_record(tmp_path / "Clinic", role="test", title="Ours")
+    assert role_of("clinic", tmp_path) == ("test", "Ours")
+    assert role_of("IXI", tmp_path) is not None and role_of("ixi", tmp_path)[0] == "training"
+    own_record(tmp_path / "IXI", role="test")
+    assert role_of("IXI", tmp_path)[0] == "test", "its own goes before ours"
+    assert role_of("nobody knows", tmp_path) is None

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from dal_auto.case import STANDARD_VOXEL_ML, Geometry, StandardCase
-from dal_auto.evaluation import run as evaluation_run
+from dal_auto.evaluation import keeping
+from dal_auto.evaluation.keeping import RunOnDataset, keep_case
 from dal_auto.evaluation.paper.reference import DATASETS
 from dal_auto.evaluation.result import CaseMetrics, CaseResult, Metrics, PartResult, Result
-from dal_auto.evaluation.run import RunOnDataset, keep_case
 from dal_auto.evaluation.scores import (
     BRAIN,
     GRID,
@@ -353,7 +353,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     cases["ATLAS"][2] = replace(cases["ATLAS"][2], lesion_mask=np.zeros(SHAPE, bool))
     cases[HELD_OUT] = [drawn_case("IXI", i, healthy=True) for i in range(2)]
     with at_home(home) as patch:
-        patch.setattr(evaluation_run, "_draw", lambda *_: None)
+        patch.setattr(keeping, "_draw", lambda *_: None)
         runs = [train(method, seed) for method in METHODS for seed in SEEDS]
         for run in runs:
             for dataset, members in cases.items():

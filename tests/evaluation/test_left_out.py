@@ -12,7 +12,7 @@ import pytest
 
 from dal_auto.cli.evaluate import main
 from dal_auto.errors import UsageError
-from dal_auto.evaluation import run as evaluation_run
+from dal_auto.evaluation import keeping
 from dal_auto.evaluation import summary as summary_module
 from dal_auto.evaluation.left_out import LeftOut, overlapping
 
@@ -33,7 +33,7 @@ UPENN-GBM_Additional;new-not-previously-in-TCIA;BraTS2021_00002;Training
 @pytest.fixture
 def scored(home: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DAL_HOME with one run that is scored on three datasets."""
-    monkeypatch.setattr(evaluation_run, "_draw", lambda *_: None)
+    monkeypatch.setattr(keeping, "_draw", lambda *_: None)
     monkeypatch.setattr(summary_module, "draw_all", lambda *_: [])  # figures take the most time
     run = make.train("mean-brain", 0)
     for dataset, ids in IDS.items():

@@ -12,6 +12,7 @@ import pytest
 
 from dal_auto.case import Geometry, Grid, StandardCase
 from dal_auto.errors import DiskFull, UsageError
+from dal_auto.evaluation import keeping
 from dal_auto.evaluation import run as evaluation_run
 from dal_auto.evaluation.datasets import current_cases
 from dal_auto.evaluation.pictures import viewed_cases
@@ -28,7 +29,7 @@ from dal_auto.scoring.pooled_curve import ScoreCounts
 from dal_auto.store.runs import Run, run_of
 from dal_auto.store.standard_cases import write_case
 
-DRAW = evaluation_run._draw
+DRAW = keeping._draw
 SIZE = 32
 SEQUENCES = ("T1", "T2")
 PERCENTILES = PreprocessingPlan().percentiles
@@ -81,7 +82,7 @@ def phantom(case_id: str, *, lesioned: bool) -> StandardCase:
 def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A mean brain, with one held-out patient of its training set at hand."""
     monkeypatch.setattr(evaluation_run, "check_atlas", lambda _: None)
-    monkeypatch.setattr(evaluation_run, "_draw", lambda path, *_: path.write_bytes(b"picture"))
+    monkeypatch.setattr(keeping, "_draw", lambda path, *_: path.write_bytes(b"picture"))
     for dataset, cases in {
         "Healthy": [phantom("h1", lesioned=False), phantom("h2", lesioned=False)],
         "Lesions": [phantom("a", lesioned=True), phantom("b", lesioned=True)],
@@ -140,7 +141,7 @@ def is_number(name: str) -> bool:
 
 
 def test_what_is_kept_is_what_was_predicted(run, monkeypatch):
-    monkeypatch.setattr(evaluation_run, "_draw", DRAW)
+    monkeypatch.setattr(keeping, "_draw", DRAW)
     score(run)
     (one,) = [
         one
@@ -315,11 +316,26 @@ def test_cases_without_a_sequence_of_the_model_are_told(run, caplog):
     assert "1 of 2 cases are not scored" in caplog.text
 
 
+def test_pictures_of_before_do_not_stay_beside_new_scores(run, monkeypatch, home):
+    assert score(run) == []
+    folder = run.folder / "evaluation" / "Lesions"
+    before = {path.name for path in folder.glob("a_T1*") if path.suffix in (".png", ".npz")}
+    assert {"a_T1.png", "a_T1_slices.npz"} <= before
+    again = replace(phantom("a", lesioned=True), patient_id="somebody else")
+    write_case(home / "preprocessed" / "Lesions" / "cases", again, "another hash")
+    cases = {"Lesions": case_records("Lesions")}
+    assert evaluate([run], cases, device="cpu", pictures=False) == []
+    assert not (folder / "a_T1.png").exists() and not (folder / "a_T1_slices.npz").exists()
+    assert (folder / "b_T1.png").exists(), "of a case that is the same"
+    assert score(run) == []
+    assert (folder / "a_T1.png").exists(), "what has a score alone gets its picture"
+
+
 def test_a_picture_that_fails_costs_no_score(run, monkeypatch, caplog):
     def broken(*_):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr(evaluation_run, "keep_slices", broken)
+    monkeypatch.setattr(keeping, "keep_slices", broken)
     assert score(run) == []
     assert len(read_scored([run], ["Lesions"]).scored) == 4
     assert "there are no pictures of it: no ink" in caplog.text

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 from dal_auto import paths
 from dal_auto.datasets.overlap import Overlap, SharedScan
 from dal_auto.evaluation import datasets as presence
-from dal_auto.evaluation import run as evaluation_run
+from dal_auto.evaluation import keeping
 from dal_auto.evaluation import summary as summary_module
 from dal_auto.evaluation.pictures import drawing
 from dal_auto.evaluation.scores import HELD_OUT, Records, evaluated_datasets, read_scored
@@ -27,7 +27,7 @@ from dal_auto.store.runs import Run
 @pytest.fixture
 def report(home: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
     """Write the report of some runs; figures on request, since they take the most time."""
-    monkeypatch.setattr(evaluation_run, "_draw", lambda *_: None)
+    monkeypatch.setattr(keeping, "_draw", lambda *_: None)
 
     def write(*runs: Run, figures: bool = False, **options) -> Summary:
         records = read_scored(runs, evaluated_datasets(runs))
@@ -42,7 +42,7 @@ def report(home: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def scored(home, make, monkeypatch) -> Run:
     """One run of DAL, scored on MSLUB and on held-out patients."""
-    monkeypatch.setattr(evaluation_run, "_draw", lambda *_: None)
+    monkeypatch.setattr(keeping, "_draw", lambda *_: None)
     run = make.train("DAL", 0)
     make.score(run, "MSLUB", [make.drawn_case("MSLUB", n) for n in range(4)])
     make.score(run, HELD_OUT, [make.drawn_case("IXI", 0, healthy=True)])

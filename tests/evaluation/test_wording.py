@@ -23,8 +23,8 @@ def test_every_value_that_is_stated_is_that_of_the_plans(make):
     )
     text = methods_paragraph(plans)
     for words in (
-        "registered rigidly to SRI24 (Rohlfing et al. 2010) with simpleitk, skull-stripped with "
-        "robex, and cropped or padded to 96×112×104 voxels of 1 mm",
+        "skull-stripped with robex, registered rigidly to SRI24 (Rohlfing et al. 2010) with "
+        "simpleitk, cropped or padded to 96×112×104 voxels of 1 mm, and corrected for bias fields",
         "the landmarks of IXI (Nyúl & Udupa 1999)",
         "VAE (dal_auto, preset “robust”) was trained on T1, T2 of IXI at 4.00×4.00×4.00 mm for "
         "4321 steps (Adam, learning rate 0.00025)",
@@ -46,9 +46,12 @@ def test_filters_that_are_off_are_not_named(make):
 
 def test_dals_score_is_named_and_what_was_fitted_had_no_steps(make):
     text = methods_paragraph(make.plans_of("DAL", scoring__score="ssim"))
-    assert "Anomaly maps are the ssim score, brought to 1 mm" in text
+    assert "The anomaly score is on T1 1 − SSIM of the matched image x" in text
+    start = {"training__pretrained": "/home/me/base.safetensors", "training__corruption": 0.6}
+    text = methods_paragraph(make.plans_of("DAL", **start))
+    assert "from the weights of base.safetensors, with lesions pasted into 60% of the" in text
     text = methods_paragraph(make.plans_of("mean-brain"))
-    assert "steps" not in text and "score," not in text
+    assert "for" not in text.partition("mm. ")[2].partition("Average")[0] and "score" not in text
 
 
 @pytest.mark.parametrize(("transform", "word"), [("rigid", "rigidly"), ("affine", "affinely")])
@@ -67,6 +70,8 @@ def test_another_atlas_is_not_cited_as_sri24(make):
 def test_all_that_is_cited_is_in_the_references(make):
     text = methods_paragraph(make.plans_of("DAL"))
     assert len(references(text)) == 4
+    guided = methods_paragraph(make.plans_of("DAL", scoring__guided_mm=9.0))
+    assert any("Guided image filtering" in one for one in references(guided))
     assert len(references(methods_paragraph(make.plans_of("mean-brain")))) == 3, "without DAL"
 
 

@@ -241,7 +241,8 @@ def test_the_paper_preset_keeps_the_papers_optimiser_and_trains_on_all():
 
 
 @pytest.mark.parametrize(
-    ("method", "rate"), [("RD4AD", 5e-3), ("FPI", 1e-3), ("PHANES", 5e-5), ("AE", 1e-4)]
+    ("method", "rate"),
+    [("RD4AD", 5e-3), ("FPI", 1e-3), ("MKD", 1e-3), ("PHANES", 5e-5), ("AE", 1e-4)],
 )
 def test_the_paper_preset_keeps_a_comparison_methods_own_learning_rate(method, rate):
     run = planned(preset="paper", method=method)
@@ -271,6 +272,39 @@ def test_what_the_user_sets_wins_and_is_marked():
     assert source(run, "training.steps") == "user: --set"
     assert source(run, "method.settings.classes") == "user: --set"
     assert run.overrides == {"training.steps": 3, "method.settings.classes": 4}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("method.preset", "paper", "--preset"),
+        ("method.name", "AE", "-m"),
+        ("configuration.name", "paper", "-c"),
+        ("sequences", ["T1"], "--sequences"),
+        ("training_set", "BraTS-GLI", "-d"),
+        ("training", {"steps": 5}, "one value at a time"),
+        ("preprocessing", {"skull_strip": "robex"}, "one value at a time"),
+        ("value_sources.a", "b", "one value at a time"),
+        ("intensity.standard_range", [0.9, 0.1], "the smaller first"),
+    ],
+)
+def test_what_other_values_follow_from_is_not_set_by_itself(key, value, said):
+    with pytest.raises(PlansError, match=said) as caught:
+        planned(assignments={key: value})
+    assert caught.value.key == key
+
+
+def test_landmarks_follow_the_range_of_the_users_own():
+    run = planned(assignments={"intensity.standard_range": [0.1, 0.5]})
+    for landmarks in run.plans.intensity.landmarks.values():
+        assert (landmarks[0], landmarks[-1]) == pytest.approx((0.1, 0.5))
+
+
+def test_another_visit_of_a_patient_with_a_lesion_is_not_healthy():
+    visit = record("a").model_copy(update={"case_id": "a2", "has_lesion_mask": True})
+    run = planned(records=[record("a", (0.0, 9.0, 10.0)), visit, record("b")])
+    alone = planned(records=[record("b")])
+    assert run.plans.intensity == alone.plans.intensity
 
 
 def test_the_method_and_the_spacing_follow_a_grid_of_the_users_own():

@@ -88,6 +88,9 @@ def test_a_name_is_measured_in_bytes(tmp_path: Path, name: str, size: int) -> No
         ("a\nb", "a.nii", r"a\.nii: the case's name, 'a\\nb', holds signs that end a line"),
         ("a\u2028b", "a.nii", r"'a\\u2028b', holds signs that end a line"),
         ("a\x1bb", "a.nii", r"'a\\x1bb', holds signs that end a line"),
+        ("site1/a", "a.nii", "'site1/a', names another folder"),
+        ("../a", "a.nii", "'../a', names another folder"),
+        (".a", "a.nii", "'.a', names another folder or a hidden file"),
     ],
 )
 def test_names_that_no_table_could_hold_are_refused(

@@ -87,6 +87,13 @@ def test_a_run_can_be_named_by_its_folder_wherever_it_lies(trained, tmp_path, mo
     assert choose_run(None, "seed_0") == run, "a relative path is one too"
 
 
+def test_a_folder_of_a_training_that_goes_on_is_refused(trained):
+    run = trained("DAL__demo__robust", complete=False)
+    (run.folder / "last.safetensors").touch()
+    with pytest.raises(UsageError, match="is not complete: resume it with dal_train"):
+        choose_run(None, str(run.folder))
+
+
 def test_seeds_choose_among_runs(trained):
     runs = [trained("DAL__demo__robust", seed=seed) for seed in (0, 1, 2)]
     assert choose_runs("DAL", seeds=(2, 0)) == [runs[0], runs[2]]

@@ -13,7 +13,7 @@ from dal_auto import paths
 from dal_auto.cli import common
 from dal_auto.cli.commands import planning
 from dal_auto.datasets.drawn import is_drawn
-from dal_auto.datasets.registry import datasets_on_disk, find_dataset, load_records
+from dal_auto.datasets.registry import datasets_on_disk, find_dataset, role_of
 from dal_auto.errors import DalError, DiskFull, PlansError, UsageError, did_you_mean
 from dal_auto.planning.training_plans import plan_run
 from dal_auto.planning.wishes import Wishes
@@ -23,7 +23,7 @@ from dal_auto.preprocessing.run import preprocess_dataset
 from dal_auto.preprocessing.steps import brain_size, brain_size_line
 from dal_auto.preprocessing.stored import case_records, folder_of, load_decisions
 from dal_auto.store.atomic import write_json
-from dal_auto.store.standard_cases import CaseRecord
+from dal_auto.store.standard_cases import CaseRecord, healthy_records
 from dal_auto.training.drawn.dataset import SIMULATED, prepare_simulated
 
 logger = logging.getLogger(__name__)
@@ -62,11 +62,12 @@ def _chain(options: argparse.Namespace, from_file: Mapping[str, Any]) -> Preproc
     content = PreprocessingPlan().model_dump(mode="json")
     content |= {"atlas": atlas.name, "atlas_sha256": atlas.sha256}
     content |= {k.removeprefix(prefix): v for k, v in from_file.items() if k.startswith(prefix)}
-    if content["atlas_sha256"] != atlas.sha256:
-        rule = f"the atlas that was found here, {atlas.name}, has {atlas.sha256}"
-        raise PlansError("preprocessing.atlas_sha256", content["atlas_sha256"], rule)
     for key, value in map(parse_assignment, options.set):
         content[key.removeprefix(prefix)] = value
+    for key, there in (("atlas", atlas.name), ("atlas_sha256", atlas.sha256)):
+        if content[key] != there:
+            rule = f"the atlas that was found here, {atlas.name}, has {there}"
+            raise PlansError(f"{prefix}{key}", content[key], rule)
     if options.skull_strip is not None:
         content["skull_strip"] = options.skull_strip
     return PreprocessingPlan.parse(content, "preprocessing")
@@ -122,11 +123,10 @@ def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) 
     brains = [r.quality["brain_ml"] for r in records if "brain_ml" in r.quality]
     if brains:
         logger.info("%s: %s", name, brain_size_line(brain_size(brains), plan))
-    record = next((r for r in load_records().values() if r.name == name), None)
-    if record is not None and record.role != "training":
-        logger.info("%s: no training is planned: it is a test set (%s)", name, record.title)
+    if (known := role_of(name, paths.raw())) is not None and known[0] != "training":
+        logger.info("%s: no training is planned: it is a test set (%s)", name, known[1])
         return
-    sequences = _sequences([r for r in records if not r.has_lesion_mask])
+    sequences = _sequences(healthy_records(records))
     if not sequences:
         logger.info(
             "%s: no training is planned: of its %d cases none without a lesion mask has a %s",

@@ -59,6 +59,8 @@ _REFERENCES = {
     "2010;31(5):798–819. doi:10.1002/hbm.20906",
     "Nyúl & Udupa 1999": "Nyúl LG, Udupa JK. On standardizing the MR image intensity scale. "
     "Magnetic Resonance in Medicine 1999;42(6):1072–1081.",
+    "He et al. 2013": "He K, Sun J, Tang X. Guided image filtering. IEEE Transactions on Pattern "
+    "Analysis and Machine Intelligence 2013;35(6):1397–1409. doi:10.1109/TPAMI.2012.213",
     "DAL": "Yang T, Wang X, Liu H, Gong G, Wu L-M, Wang Y-P, Wang L. Unsupervised Anomaly "
     "Detection in Brain MRI via Disentangled Anatomy Learning. Medical Image Analysis "
     "2026;109:103922. arXiv:2512.21924",

@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from dal_auto.errors import InputError
-from dal_auto.evaluation import run as evaluation_run
+from dal_auto.evaluation import keeping
 from dal_auto.evaluation.pictures import viewed_cases
 from dal_auto.evaluation.pictures.viewed_cases import (
     ViewedCases,
@@ -58,7 +58,7 @@ class Lab:
 
 @pytest.fixture
 def lab(home: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(evaluation_run, "_draw", lambda *_: None)
+    monkeypatch.setattr(keeping, "_draw", lambda *_: None)
     runs = [make.train("DAL", 1), make.train("mean-brain", 0), make.train("DAL", 0)]
     drawn = [make.drawn_case("MSLUB", number) for number in range(CASES)]
     drawn.append(make.drawn_case("MSLUB", CASES, healthy=True))
