@@ -15,6 +15,7 @@ from dal_auto.errors import PlansError, UsageError
 from dal_auto.planning.hardware import Hardware
 from dal_auto.planning.wishes import PlannedRun
 from dal_auto.plans import Plans, PreprocessingPlan
+from dal_auto.preprocessing.steps import NO_STEPS
 
 PLANS = Plans.parse(
     {
@@ -59,7 +60,8 @@ def healthy(tmp_path, monkeypatch) -> Path:
     folder = paths.preprocessed() / "Healthy"
     (folder / "cases").mkdir(parents=True)
     chain = PreprocessingPlan(percentiles=(1, 50, 99)).model_dump(mode="json")
-    decisions = {"dataset": "Healthy", "preprocessing": chain, "steps": {}}
+    steps = dict.fromkeys(("a", "b", "c"), NO_STEPS.model_dump(mode="json"))
+    decisions = {"dataset": "Healthy", "preprocessing": chain, "steps": steps}
     (folder / "preprocessing.json").write_text(json.dumps(decisions))
     for name in ("a", "b"):
         (folder / "cases" / f"{name}.json").write_text(record_text(name))

@@ -201,7 +201,8 @@ def test_a_model_takes_over_the_thresholds_of_a_lab_s_own_controls(mean_brain, m
     """Of those with a lesion mask nothing is taken."""
     before = Checkpoint(mean_brain.plans, mean_brain.tensors(), thresholds={"T1": 9.0, "T2": 9.0})
     controls = make_cohort(mean_brain.plans, [3, 4]).records
-    patient = controls[0].model_copy(update={"case_id": "ill", "has_lesion_mask": True})
+    ill = {"case_id": "ill", "patient_id": "ill", "has_lesion_mask": True}
+    patient = controls[0].model_copy(update=ill)
     found = recalibrated(before, {"Controls": [*controls, patient]}, "cpu")
     expected = practical_thresholds(mean_brain, [HealthyCases(controls)], "cpu")
     assert (found.thresholds, found.joint_thresholds) == (expected.scores, expected.joint)

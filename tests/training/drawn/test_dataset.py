@@ -53,6 +53,6 @@ def test_a_map_that_was_taken_out_is_no_longer_trained_on(maps, monkeypatch, tmp
     for taken_out in (None, "b.nii"):
         if taken_out:
             (raw / "Simulated" / taken_out).unlink()
-        dataset.prepare_simulated(raw, PreprocessingPlan(), workforce=Workforce())
+        dataset.prepare_simulated(raw, PreprocessingPlan(), workforce=Workforce(processes=1))
         known.append({name.split("_")[0] for name in load_decisions("Simulated").steps})
     assert known == [{"a", "b", "c"}, {"a", "c"}]
