@@ -14,9 +14,9 @@ from dal_auto.preprocessing.atlas import ATLAS_GRID, load_atlas
 from dal_auto.preprocessing.cropping import centre_crop_or_pad
 from dal_auto.preprocessing.histogram_matching import brain_percentiles
 from dal_auto.preprocessing.resampling import resample, resample_mask
-from dal_auto.preprocessing.steps import DatasetDecisions
+from dal_auto.preprocessing.steps import NO_STEPS, DatasetDecisions
 from dal_auto.store.atomic import write_json
-from dal_auto.store.standard_cases import write_case
+from dal_auto.store.standard_cases import case_ids, write_case
 from predict_parts.command import command
 
 DATASET, SEQUENCES = "AtlasNoise", ("T1", "T2")
@@ -39,7 +39,8 @@ def make_run(home: Path, configuration: str, steps: int) -> Path:
     plan = PreprocessingPlan(atlas=load_atlas().name, atlas_sha256=load_atlas().sha256)
     for number in range(SUBJECTS):
         write_case(folder / "cases", _subject(number, plan), str(number))
-    decisions = DatasetDecisions(dataset=DATASET, preprocessing=plan, steps={})
+    steps = dict.fromkeys(case_ids(folder / "cases"), NO_STEPS)
+    decisions = DatasetDecisions(dataset=DATASET, preprocessing=plan, steps=steps)
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
     subprocess.run(
         [*command("dal_train"), "-d", DATASET, "-c", configuration, "--device", "cpu",

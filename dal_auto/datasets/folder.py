@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dal_auto.case import RawCase
 from dal_auto.datasets import bids, nnunet
+from dal_auto.datasets.bids_names import parse_name
 from dal_auto.datasets.entries import image_entries
 from dal_auto.datasets.filenames import ENDINGS, SYNONYMS, sequence_of, stem_of
 from dal_auto.datasets.left_out import say_what_is_left_out
@@ -55,7 +56,7 @@ def find_cases(folder: Path, sequence: str | None = None) -> list[RawCase]:
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     bids_files, numbered = [], False
     for stem, path in images.items():
-        file = bids.parse_name(stem, path)
+        file = parse_name(stem, path)
         if file is not None and file.sequence is not None:
             bids_files.append(file)
             continue
@@ -100,7 +101,7 @@ def case_of_file(path: Path, sequence: str | None = None) -> RawCase:
     stem = stem_of(path) or path.name
     if sequence is not None:
         return RawCase(DATASET, stem, stem, {sequence: path})
-    file = bids.parse_name(stem, path)
+    file = parse_name(stem, path)
     if file is not None and file.sequence is not None:
         (case,) = bids.cases_from([file], DATASET)
         return case

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dal_auto.case import ClaimedState, RawCase
-from dal_auto.datasets.bids import tell_without_masks
+from dal_auto.datasets.bids_masks import tell_without_masks
 from dal_auto.datasets.entries import image_entries
 from dal_auto.datasets.filenames import ENDINGS, sequence_of
 from dal_auto.errors import InputError

@@ -25,7 +25,6 @@ from dal_auto.evaluation.scores import (
     evaluation_folder,
     is_scored,
     log_path,
-    picture_name,
     picture_names,
     write_failures,
 )
@@ -38,7 +37,7 @@ from dal_auto.store.atomic import write_json
 from dal_auto.store.failures import case_error, case_line
 from dal_auto.store.kept import Origin
 from dal_auto.store.runs import Run
-from dal_auto.store.standard_cases import CaseRecord, read_case
+from dal_auto.store.standard_cases import CaseRecord, healthy_records, read_case
 from dal_auto.workers.bars import progress
 from dal_auto.workers.progress import Stopwatch
 
@@ -66,6 +65,13 @@ def evaluate(
     """
     failures: list[str] = []
     infos, _ = read_run_info(runs)  # what cannot be read is told below
+    usable = [
+        _usable(run, name, cases, info.plans.sequences)
+        for run, info in infos.items()
+        for name, cases in datasets.items()
+    ]
+    if usable and not any(usable):
+        failures.append(f"no case of {', '.join(datasets)} has a sequence that a run knows")
     shown = shown_runs(infos)
     for run in runs:
         stopped: list[str] = []
@@ -94,9 +100,6 @@ def _evaluate_run(
     check_atlas(checkpoint)
     method, model = checkpoint.build(device), run.checkpoint_sha256()
     failures: list[str] = []
-    known = checkpoint.plans.sequences
-    if datasets and not any(_usable(name, cases, known) for name, cases in datasets.items()):
-        failures.append(f"{run}: no case of {', '.join(datasets)} has {' or '.join(known)}")
     for dataset, records in {**datasets, HELD_OUT: held_out_cases(run)}.items():
         ids = [record.case_id for record in records]
         pictured = ids if pictures else []
@@ -132,13 +135,14 @@ def _evaluate_run(
     return failures
 
 
-def _usable(dataset: str, records: Sequence[CaseRecord], known: Sequence[str]) -> int:
+def _usable(run: Run, dataset: str, records: Sequence[CaseRecord], known: Sequence[str]) -> int:
     """How many cases have a sequence that the model knows; those that have none are told."""
     without = [record for record in records if not set(record.sequences) & set(known)]
     if without:
         there = sorted({name for record in without for name in record.sequences})
         logger.warning(
-            "%s: %d of %d cases are not scored: they have %s, and the model knows %s",
+            "%s, %s: %d of %d cases are not scored: they have %s, and the model knows %s",
+            run,
             dataset,
             len(without),
             len(records),
@@ -163,15 +167,7 @@ def held_out_cases(run: Run) -> list[CaseRecord]:
     except InputError as error:
         logger.warning("%s: %s; healthy cases are not scored", run, error)
         return []
-    return [r for r in records if r.case_id in wanted and not r.has_lesion_mask]
-
-
-def _is_done(work: RunOnDataset, record: CaseRecord, sequence: str) -> bool:
-    """Whether it is scored, and has its picture where pictures are wanted."""
-    stem = f"{record.case_id}_{sequence}"
-    made_from = Origin(model=work.model, case=record.hash)
-    pictured = not work.drawn or (work.folder / picture_name(stem)).is_file()
-    return pictured and is_scored(work.folder, stem, made_from)
+    return [r for r in healthy_records(records) if r.case_id in wanted]
 
 
 def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[str]:
@@ -179,7 +175,12 @@ def _score_case(work: RunOnDataset, record: CaseRecord, dataset: str) -> list[st
     missing = [
         sequence
         for sequence in record.sequences
-        if sequence in work.method.plans.sequences and not _is_done(work, record, sequence)
+        if sequence in work.method.plans.sequences
+        and not is_scored(
+            work.folder,
+            f"{record.case_id}_{sequence}",
+            Origin(model=work.model, case=record.hash),
+        )
     ]
     if not missing:
         return []

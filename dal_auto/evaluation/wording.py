@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dal_auto.errors import PlansError
 from dal_auto.evaluation.paper import reference
 from dal_auto.inference.limits import LIMITS
 from dal_auto.methods.method import GradientMethod
@@ -56,7 +57,10 @@ def _score(plans: Plans) -> str:
     """What DAL's score of each sequence is; other methods are cited."""
     if plans.method.name != reference.METHOD:
         return ""
-    method = find_method(plans.method.name)(plans)
+    try:
+        method = find_method(plans.method.name)(plans)
+    except PlansError:  # of another version: what its score was is not known here
+        return ""
     by_words: dict[str, list[str]] = {}
     for sequence in plans.sequences:
         by_words.setdefault(method.score_words(sequence), []).append(sequence)

@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def is_dicom(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
     except OSError as error:
-        logger.warning("%s cannot be read (%s): it is left out", path, error.strerror)
+        _warn_once(f"{path} is left out: it cannot be read ({error.strerror})")
         return False
 
 
@@ -115,8 +116,13 @@ def dicom_files(folder: Path) -> Iterator[Path]:
 
 
 def _unreadable(error: OSError) -> None:
-    where = Path(error.filename or "")
-    raise InputError(where, f"the folder cannot be listed ({error.strerror})", "Check its rights.")
+    _warn_once(f"{error.filename} is left out: the folder cannot be listed ({error.strerror})")
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """A folder is looked through several times."""
+    logger.warning(text)
 
 
 def find_series(files: Iterable[Path]) -> list[Series]:

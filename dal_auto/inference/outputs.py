@@ -151,6 +151,7 @@ def possible_names(layout: LayoutName, case_id: str, sequences: Iterable[str]) -
             found |= {
                 sidecar_name(layout, case_id, name, sequence),
                 picture_name(layout, case_id, name),
+                segmentation_name(layout, case_id, name, sequence),
                 *(
                     volume_name(layout, case_id, name, sequence, kind, atlas=atlas)
                     for kind in KINDS

@@ -147,11 +147,11 @@ def choose_model(method: str | None = None, name: str | None = None) -> Run | Mo
         folder = named.checkpoint_path.parent
         if (folder / "plans.json").is_file() and not named.card_path.is_file():
             # The weights of a run, where they lie: the run is meant.
-            if Run(folder).complete:
+            if Run(folder).complete and named.checkpoint_path == Run(folder).checkpoint_path:
                 return choose_run(method, str(folder))
             raise UsageError(
-                f"{name} is of a training that is not complete: resume it with dal_train, and name "
-                f"its folder, {folder}"
+                f"{name} is of a training. Name its folder, {folder}, for its best weights; if it "
+                "is not complete, resume it with dal_train first"
             )
         _require_method(named, method)
         return named

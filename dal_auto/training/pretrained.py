@@ -71,8 +71,8 @@ def weights_taken_over(
         method,
         pretrained,
         besides=kept,
-        remedy=f"Start from a model of the same method and configuration: this one is "
-        f"{theirs.method.name}, `-c {theirs.configuration.name}`.",
+        remedy="Start from a model of the same method, configuration and sizes: this one is "
+        f"{theirs.method.name}, `-c {theirs.configuration.name}`, with settings of its own.",
     )
     own = method.tensors()
     taken = {

@@ -119,8 +119,9 @@ def test_a_mask_on_a_templates_grid_is_left_out_and_named(
 ) -> None:
     name = "sub-01_space-MNI152NLin2009cAsym_label-lesion_mask.nii.gz"
     root = tree("sub-01/anat/sub-01_T1w.nii.gz", f"derivatives/lesions/sub-01/anat/{name}")
-    assert find_cases(root, "Mine") == [], "its patient is not healthy"
-    assert name in caplog.text
+    with pytest.raises(InputError, match="all 1 cases are left out"):
+        find_cases(root, "Mine")
+    assert name in caplog.text, "its patient is not healthy"
     (case,) = find_cases(root, "Mine", lesions=False)
     assert case.lesion_mask is None
 
@@ -133,6 +134,9 @@ def test_a_mask_on_a_templates_grid_is_left_out_and_named(
         "derivatives/x/sub-01/anat/sub-01_desc-stroke_mask",
         "derivatives/sub-01/anat/sub-01_label-lesion_mask",
         "derivatives/x/sub-01/anat/sub-01_label-lesion_mask",  # the images name a session
+        "derivatives/x/sub-01/anat/sub-01_T1w_desc-lesion_mask",
+        "sub-01/ses-1/anat/sub-01_ses-1_acq-sel_T1w_roi",
+        "sub-01/ses-1/anat/sub-01_ses-1_run-1_label-lesion_mask",  # its image has no run
     ],
 )
 def test_lesion_masks_of_many_names_are_found(tree: Tree, mask: str) -> None:
@@ -152,7 +156,6 @@ def test_what_has_no_mask_beside_others_and_what_is_no_cases_is_told(
     )
     assert len(find_cases(root, "Mine")) == 3
     assert "2 of 3 cases have no lesion mask and count as healthy, such as sub-02" in caplog.text
-    assert "sub-07_label-lesion_mask.nii.gz is left out: no case is called sub-07" in caplog.text
     caplog.clear()
     find_cases(root, "Mine", lesions=False)
     assert not caplog.records
@@ -168,9 +171,50 @@ def test_masks_of_the_run_that_is_taken_count(tree: Tree, caplog: pytest.LogCapt
     (case,) = find_cases(root, "Mine")
     assert case.brain_mask is not None and case.lesion_mask is not None
     assert {p.name.split("_")[1] for p in (case.brain_mask, case.lesion_mask)} == {"run-1"}
-    assert "run-2_desc-brain_mask.nii.gz is left out" in caplog.text
     case.lesion_mask.rename(case.lesion_mask.with_name("sub-01_run-2_label-lesion_mask.nii.gz"))
-    assert find_cases(root, "Mine") == []
+    with pytest.raises(InputError, match="all 1 cases"):
+        find_cases(root, "Mine")
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "derivatives/x/sub-01/anat/sub-01_label-lesion_mask",  # of which visit?
+        "derivatives/x/sub-01/ses-2/anat/sub-01_ses-2_space-MNI_label-lesion_mask",
+        "derivatives/x/sub-01/ses-3/anat/sub-01_ses-3_label-lesion_mask",
+    ],
+)
+def test_who_has_a_lesion_mask_that_no_case_can_use_is_not_healthy(
+    tree: Tree, caplog: pytest.LogCaptureFixture, mask: str
+) -> None:
+    visits = [f"sub-01/ses-{n}/anat/sub-01_ses-{n}_T1w.nii" for n in (1, 2)]
+    root = tree(*visits, "sub-02/anat/sub-02_T1w.nii", f"{mask}.nii")
+    assert [case.case_id for case in find_cases(root, "Mine")] == ["sub-02"]
+    assert f"sub-01_ses-1, sub-01_ses-2 are left out: the lesion mask {root / mask}" in caplog.text
+    assert len(find_cases(root, "Mine", lesions=False)) == 3
+
+
+def test_image_and_mask_on_one_template_go_together(tree: Tree) -> None:
+    mask = "derivatives/x/sub-01/anat/sub-01_space-MNI_label-L_mask.nii"
+    root = tree("sub-01/anat/sub-01_space-MNI_T1w.nii", mask)
+    (case,) = find_cases(root, "Mine")
+    assert case.lesion_mask == root / mask
+
+
+def test_a_mask_by_a_program_gives_way_to_one_of_the_lesion(
+    tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"derivatives/x/sub-01/anat/sub-01_{n}_mask.nii" for n in ("desc-wmh", "label-L")]
+    root = tree("sub-01/anat/sub-01_T1w.nii", *names)
+    (case,) = find_cases(root, "Mine")
+    assert case.lesion_mask == root / names[1]
+    assert f"{root / names[1]} is taken, not {root / names[0]}" in caplog.text
+
+
+def test_the_name_of_the_datasets_own_folder_tells_no_session(tree: Tree) -> None:
+    root = tree("ses-1/sub-01/anat/sub-01_T1w.nii", "ses-1/sub-02/anat/sub-02_ses-2_T1w.nii")
+    cases = find_cases(root / "ses-1", "Mine")
+    assert [case.case_id for case in cases] == ["sub-01", "sub-02_ses-2"]
 
 
 def test_of_several_brain_masks_the_plainest_is_taken(
@@ -182,7 +226,7 @@ def test_of_several_brain_masks_the_plainest_is_taken(
     )
     (case,) = find_cases(root, "Mine")
     assert case.brain_mask is not None and case.brain_mask.name == f"{names[1]}.nii"
-    assert f"{names[1]}.nii is taken, not {names[0]}.nii" in caplog.text
+    assert "1 cases have several brain masks; the plainest is taken" in caplog.text
 
 
 def test_folders_tell_the_session_and_must_not_contradict_the_name(

@@ -95,7 +95,7 @@ def test_the_weights_of_a_run_are_the_run(trained):
     (run.folder / "plans.json").touch()
     assert choose_model(name=str(run.checkpoint_path)) == run
     (run.folder / "complete.json").unlink()
-    with pytest.raises(UsageError, match=r"is of a training that is not complete.*resume it"):
+    with pytest.raises(UsageError, match=r"is of a training\. Name its folder.*resume it"):
         choose_model(name=str(run.checkpoint_path))
 
 

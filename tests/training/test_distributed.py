@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from dal_auto import distributed
 from dal_auto.errors import UsageError
 from dal_auto.plans import Plans, PreprocessingPlan
-from dal_auto.preprocessing.steps import DatasetDecisions
+from dal_auto.preprocessing.steps import NO_STEPS, DatasetDecisions
 from dal_auto.store.atomic import write_json
+from dal_auto.store.standard_cases import case_ids
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 STEPS = 2
@@ -75,7 +76,9 @@ def test_the_command_trains_with_two_processes_and_one_of_them_writes(dataset_fo
     preprocessed = tmp_path / "preprocessed" / "Phantoms"
     shutil.copytree(dataset_folder / "cases", preprocessed / "cases")
     decisions = DatasetDecisions(
-        dataset="Phantoms", preprocessing=PreprocessingPlan(target_shape=(32, 32, 32)), steps={}
+        dataset="Phantoms",
+        preprocessing=PreprocessingPlan(target_shape=(32, 32, 32)),
+        steps=dict.fromkeys(case_ids(preprocessed / "cases"), NO_STEPS),
     )
     write_json(preprocessed / "preprocessing.json", decisions.model_dump(mode="json"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

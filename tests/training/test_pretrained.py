@@ -57,7 +57,7 @@ def test_each_sequence_goes_on_from_its_own_mean_vector(with_sequences):
 def test_what_does_not_fit_is_refused_with_what_would(with_sequences, make_plans):
     base = trained(with_sequences("T1", "T2"))
     wider = with_sequences("T1", "T2", method__settings__code_channels=16)
-    with pytest.raises(InputError, match=r"same method and configuration.*DAL, `-c tiny`"):
+    with pytest.raises(InputError, match=r"same method, configuration.*DAL, `-c tiny`"):
         weights_taken_over(DAL(wider), base, on_drawn=False)
     with pytest.raises(UsageError, match=r"fitted in one pass.*leave out --pretrained"):
         weights_taken_over(MeanBrain(make_plans("mean-brain")), base, on_drawn=False)

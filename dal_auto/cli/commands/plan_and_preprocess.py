@@ -66,7 +66,7 @@ def _chain(options: argparse.Namespace, from_file: Mapping[str, Any]) -> Preproc
         content[key.removeprefix(prefix)] = value
     for key, there in (("atlas", atlas.name), ("atlas_sha256", atlas.sha256)):
         if content[key] != there:
-            rule = f"the atlas that was found here, {atlas.name}, has {there}"
+            rule = f"the atlas that was found here is {atlas.name}: its {key} is {there}"
             raise PlansError(f"{prefix}{key}", content[key], rule)
     if options.skull_strip is not None:
         content["skull_strip"] = options.skull_strip
