@@ -7,7 +7,7 @@ is declared with `paper(value, section)` or `ours(value, reason)`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Self, get_args
 
 import numpy as np
@@ -68,8 +68,13 @@ def ours(default: Any, reason: str, **rules: Any) -> Any:
     return Field(default, json_schema_extra={"source": f"ours: {reason}"}, **rules)
 
 
+def is_file_name(text: str) -> bool:
+    """Whether it names a file of a folder that is not hidden, and none elsewhere."""
+    return bool(text) and not text.startswith(".") and not any(sign in text for sign in "/\\\0")
+
+
 def _file_name(text: str) -> str:
-    if not text or text.startswith(".") or any(sign in text for sign in "/\\\0"):
+    if not is_file_name(text):
         raise ValueError("a name for files is wanted, without / and not beginning with a dot")
     return text
 
@@ -103,13 +108,21 @@ class Section(BaseModel):
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], prefix: str = "") -> Self:
-        """Validate JSON-like `content`; `prefix` is the dotted key of this section in the plans."""
+        """Validate JSON-like `content`, each value and all together; `prefix` is the dotted key of
+        this section in the plans."""
         try:
-            return cls.model_validate_json(json.dumps(content))
+            section = cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             key, value, rule = first_broken_rule(cls, error)
             whole = ".".join(filter(None, (prefix, key)))
             raise PlansError(whole, value, rule) from None
+        for key, rule in section.conflicts():
+            raise PlansError(f"{prefix}.{key}" if prefix else key, getattr(section, key), rule)
+        return section
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """(key, rule) of values that contradict others; most sections have none."""
+        return iter(())
 
     def sources(self, prefix: str = "") -> dict[str, str]:
         """Dotted key → source of its default, for this section and those within."""

@@ -39,8 +39,8 @@ def make_run(home: Path, configuration: str, steps: int) -> Path:
     plan = PreprocessingPlan(atlas=load_atlas().name, atlas_sha256=load_atlas().sha256)
     for number in range(SUBJECTS):
         write_case(folder / "cases", _subject(number, plan), str(number))
-    steps = dict.fromkeys(case_ids(folder / "cases"), NO_STEPS)
-    decisions = DatasetDecisions(dataset=DATASET, preprocessing=plan, steps=steps)
+    needed = dict.fromkeys(case_ids(folder / "cases"), NO_STEPS)
+    decisions = DatasetDecisions(dataset=DATASET, preprocessing=plan, steps=needed)
     write_json(folder / "preprocessing.json", decisions.model_dump(mode="json"))
     subprocess.run(
         [*command("dal_train"), "-d", DATASET, "-c", configuration, "--device", "cpu",

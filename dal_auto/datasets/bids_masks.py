@@ -77,8 +77,7 @@ def tell_without_masks(cases: Sequence[RawCase]) -> None:
 
 def names_lesion(file: BidsFile) -> bool:
     """Whether a mask is called that of a lesion; a region of interest without a label is one."""
-    label, desc = file.entities.get("label", ""), file.entities.get("desc", "")
-    words = f"{label} {desc}"
+    label, words = file.entities.get("label", ""), _words(file)
     called = bool(_LESION.search(words) or _OTHER_LESION.search(words))
     return label == "L" or called or (file.suffix == "roi" and not label)
 

@@ -26,6 +26,7 @@ from typing import Any
 from dal_auto.case import ClaimedState, RawCase
 from dal_auto.datasets.filenames import SYNONYMS, sequence_of, stem_of
 from dal_auto.errors import InputError
+from dal_auto.schema import is_file_name
 
 DATASET = "list"
 _LISTS = ("cases", "testing", "test", "validation", "training")
@@ -126,7 +127,7 @@ def _case(path: Path, entry: _Entry, sequence: str | None) -> RawCase:
     if not images:
         raise _error(path, entry, "it has no image", "Name a file under T1 or T2.")
     case_id = _word(path, entry, "case") or _id_of(images)
-    if not re.fullmatch(r"[^./\\\0][^/\\\0]*", case_id):
+    if not is_file_name(case_id):
         raise _error(path, entry, f"{case_id!r} is no name for files", "Give a plain case id.")
     brain = content.get("brain_mask") or None
     return RawCase(

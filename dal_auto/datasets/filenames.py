@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from dal_auto.store.folders import folders_below
 
 # In order of preference, where an image lies there in several. Formats whose voxels lie in a second
 # file (.hdr, .nhdr, .mhd) are none: a copy or a hash of the one file would miss the other.
@@ -68,14 +69,8 @@ def walk(root: Path, skip: tuple[str, ...] = ()) -> Iterator[tuple[Path, list[st
     folder is entered twice. Hidden folders, ``__MACOSX``, folders that stand for an image, and
     those that match a pattern of `skip` are left out.
     """
-    seen: set[Path] = set()
-    for folder, names, _ in os.walk(root, followlinks=True):
-        real = Path(folder).resolve()
-        if real in seen:
-            names.clear()
-            continue
-        seen.add(real)
+    for folder, names, _ in folders_below(root):
         names[:] = sorted(
             name for name in names if not any(fnmatchcase(name, p) for p in (*_NEVER, *skip))
         )
-        yield Path(folder), names
+        yield folder, names

@@ -92,18 +92,9 @@ def find_dataset(name: str, raw: Path) -> Dataset:
 
 def look_up(name: str, raw: Path) -> Dataset:
     """As `find_dataset`, in silence: remarks are those of `Dataset.found`."""
-    root, known = dataset_root(name, raw), _known_name(name)
-    record = load_records()[known] if known else None
+    root, record = dataset_root(name, raw), record_of(name, raw)
     if not root.is_dir():
         raise UsageError(_not_on_disk(record, root) if record else _unknown(name, raw))
-    if (root / OWN_RECORD).is_file():
-        record = read_record(root / OWN_RECORD)
-        if record.name.lower() != root.name.lower():
-            raise InputError(
-                root / OWN_RECORD,
-                f"name is {record.name!r}, but the folder is called {root.name!r}",
-                "Give both one name.",
-            )
     simulated = _is_simulated(root)
     if record is not None and (found := search(record, root)):
         patients, remarks = _patients(record, found, root)
@@ -168,19 +159,25 @@ def _is_dataset(folder: Path) -> bool:
     )
 
 
-def role_of(name: str, raw: Path) -> tuple[str, str] | None:
-    """(role, title) of a dataset: by its own record where its folder is at hand, else by ours; None
-    where there is neither.
+def record_of(name: str, raw: Path) -> DatasetRecord | None:
+    """A dataset's own record where its folder is at hand, else ours; None where there is neither.
 
     Raises
     ------
     InputError
-        if its own record cannot be read.
+        if its own record cannot be read, or has the name of another folder.
     """
-    own = dataset_root(name, raw) / OWN_RECORD
-    known = _known_name(name)
-    record = read_record(own) if own.is_file() else load_records()[known] if known else None
-    return None if record is None else (record.role, record.title)
+    root, known = dataset_root(name, raw), _known_name(name)
+    if not (root / OWN_RECORD).is_file():
+        return load_records()[known] if known else None
+    record = read_record(root / OWN_RECORD)
+    if record.name.lower() != root.name.lower():
+        raise InputError(
+            root / OWN_RECORD,
+            f"name is {record.name!r}, but the folder is called {root.name!r}",
+            "Give both one name.",
+        )
+    return record
 
 
 def is_simulated(name: str, raw: Path) -> bool:

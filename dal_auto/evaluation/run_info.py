@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dal_auto.errors import DalError, InputError
-from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint
+from dal_auto.methods.checkpoint import load_checkpoint
 from dal_auto.methods.registry import find_method
 from dal_auto.plans import Plans
 from dal_auto.store.runs import Run
@@ -56,21 +56,13 @@ def read_run_info(runs: Sequence[Run]) -> tuple[dict[Run, RunInfo], list[str]]:
             plans=checkpoint.plans,
             thresholds=checkpoint.thresholds,
             threshold_source=checkpoint.sources,
-            selected_on=_selected_on(checkpoint),
+            selected_on={
+                name.lower(): frozenset(ids) for name, ids in checkpoint.selected_on.items()
+            },
             model=run.checkpoint_sha256(),
             versions=_versions(run, problems),
         )
     return found, problems
-
-
-def _selected_on(checkpoint: Checkpoint) -> dict[str, frozenset[str]]:
-    progress, found = checkpoint.progress, dict[str, frozenset[str]]()
-    own = {checkpoint.plans.training.select_on: progress.get("selection_cases", ())}
-    for several in (progress.get("selected_before", {}), own):
-        for dataset, cases in several.items():
-            name = dataset.lower()
-            found[name] = found.get(name, frozenset()) | set(cases)
-    return {name: cases for name, cases in found.items() if cases}
 
 
 def _versions(run: Run, problems: list[str]) -> dict[str, str]:

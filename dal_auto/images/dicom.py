@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import SimpleITK as sitk
 
 from dal_auto.case import FloatArray, Grid
 from dal_auto.errors import InputError
+from dal_auto.store.folders import folders_below
 
 logger = logging.getLogger(__name__)
 
@@ -102,16 +102,10 @@ def is_dicom(path: Path) -> bool:
 
 def dicom_files(folder: Path) -> Iterator[Path]:
     """Every DICOM file at or below `folder`, sorted by folder and name."""
-    seen: set[Path] = set()  # links are followed, and no folder is entered twice
-    for place, names, files in os.walk(folder, followlinks=True, onerror=_unreadable):
-        real = Path(place).resolve()
-        if real in seen:
-            names.clear()
-            continue
-        seen.add(real)
+    for place, names, files in folders_below(folder, _unreadable):
         names.sort()
         for name in sorted(files):
-            if is_dicom(path := Path(place) / name):
+            if is_dicom(path := place / name):
                 yield path
 
 

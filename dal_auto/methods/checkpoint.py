@@ -89,6 +89,15 @@ class Checkpoint:
         """The sequences that have a practical threshold."""
         return {threshold_sequence(key) for key in self.thresholds}
 
+    @property
+    def selected_on(self) -> dict[str, list[str]]:
+        """Dataset → annotated cases that chose these weights, or those of a model that they started
+        from."""
+        found = {name: set(ids) for name, ids in self.progress.get("selected_before", {}).items()}
+        if own := self.progress.get("selection_cases"):
+            found.setdefault(self.plans.training.select_on, set()).update(own)
+        return {name: sorted(ids) for name, ids in found.items()}
+
     def source_of(self, key: str) -> str:
         """Which cases gave the threshold of a sequence or `joint_key`, in words."""
         return self.older[key].source if key in self.older else self.threshold_source

@@ -9,14 +9,13 @@ same layers in 2-D; λ follows the number of items (their 0.0025 is 5/N of their
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dal_auto.errors import PlansError
 from dal_auto.methods.method import Batch
 from dal_auto.methods.slices import RestoringMethod, SliceSettings, drawn_slices
 from dal_auto.networks.memory import MemoryUnit, entropy
@@ -37,16 +36,12 @@ class MemAESettings(SliceSettings):
     similarity: Literal["dot", "cosine"] = paper("dot", "the code's; the text says cosine")
     weight_entropy: float = paper(2e-4, "of the addressing", ge=0)
 
-    @classmethod
-    def parse(cls, content: Mapping[str, Any], prefix: str = "") -> Self:
-        """Validate each value, and that they go together."""
-        settings = super().parse(content, prefix)
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """(key, rule) of values that contradict others."""
         # A softmax of cosines is below 2/N everywhere: all is shrunk to 0, without a gradient.
-        if settings.similarity == "cosine" and settings.shrinkage_per_item > 1:
-            key = f"{prefix}.shrinkage_per_item" if prefix else "shrinkage_per_item"
+        if self.similarity == "cosine" and self.shrinkage_per_item > 1:
             rule = "with similarity=cosine at most 1: above, no item is ever addressed"
-            raise PlansError(key, settings.shrinkage_per_item, rule)
-        return settings
+            yield "shrinkage_per_item", rule
 
 
 class MemAENetwork(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import unicodedata
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from dal_auto.case import RawCase
 from dal_auto.errors import InputError, UsageError, legible
+from dal_auto.schema import is_file_name
 from dal_auto.store.atomic import mount_point, remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def require_good_name(case: RawCase) -> None:
             f"the case's name, '{legible(case.case_id)}', holds signs that end a line or the like",
             "Give it a plain name.",
         )
-    if not re.fullmatch(r"[^./\\][^/\\]*", case.case_id):
+    if not is_file_name(case.case_id):
         raise InputError(
             first,
             f"the case's name, '{legible(case.case_id)}', names another folder or a hidden file",

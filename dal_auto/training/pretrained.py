@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -102,13 +101,3 @@ def say_what_is_new(plans: Plans, pretrained: Checkpoint) -> None:
             plans.training_set,
             before.training.validation_fraction,
         )
-
-
-def selected_before(pretrained: Checkpoint) -> Mapping[str, list[str]]:
-    """Dataset → cases that chose the weights of a model to start from, or of one before it."""
-    found = {
-        name: set(cases) for name, cases in pretrained.progress.get("selected_before", {}).items()
-    }
-    if chose := pretrained.progress.get("selection_cases"):
-        found.setdefault(pretrained.plans.training.select_on, set()).update(chose)
-    return {name: sorted(cases) for name, cases in sorted(found.items())}

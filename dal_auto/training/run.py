@@ -14,7 +14,7 @@ import torch
 
 from dal_auto import distributed, paths
 from dal_auto.datasets.drawn import is_drawn
-from dal_auto.datasets.registry import role_of
+from dal_auto.datasets.registry import record_of
 from dal_auto.errors import UsageError
 from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, versions
 from dal_auto.methods.method import Batch, CohortMethod, GradientMethod, Illustrated, Method
@@ -32,11 +32,7 @@ from dal_auto.store.standard_cases import CaseRecord, healthy_records
 from dal_auto.training.calibration import HealthyCases, calibration_records, practical_thresholds
 from dal_auto.training.cohort import Cohort, cohort_of, split_by_patient
 from dal_auto.training.drawn.dataset import drawn_cohort
-from dal_auto.training.pretrained import (
-    pretrained_model,
-    say_what_is_new,
-    weights_taken_over,
-)
+from dal_auto.training.pretrained import pretrained_model, say_what_is_new, weights_taken_over
 from dal_auto.training.selection import choose_selection
 from dal_auto.training.trainer import Trainer
 from dal_auto.workers.bars import progress
@@ -55,8 +51,9 @@ def plan_training(training_set: str, *, wishes: Wishes, hardware: Hardware) -> P
     UsageError
         if the dataset is known to hold lesions, or is not preprocessed.
     """
-    if (known := role_of(training_set, paths.raw())) is not None and known[0] == "test":
-        raise UsageError(f"{training_set} holds lesions ({known[1]}); train on a healthy set")
+    record = record_of(training_set, paths.raw())
+    if record is not None and record.role == "test":
+        raise UsageError(f"{training_set} holds lesions ({record.title}); train on a healthy set")
     return plan_run(
         training_set=training_set,
         preprocessing=load_decisions(training_set).preprocessing,

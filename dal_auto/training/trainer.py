@@ -35,7 +35,7 @@ from dal_auto.training.loading import Share, batches
 from dal_auto.training.log import Log
 from dal_auto.training.malloc import keep_freed_memory
 from dal_auto.training.optimisation import Optimiser
-from dal_auto.training.pretrained import selected_before, weights_taken_over
+from dal_auto.training.pretrained import weights_taken_over
 from dal_auto.training.selection import Selection, selection_precision
 from dal_auto.training.tensorboard import Board
 from dal_auto.training.validation import (
@@ -160,7 +160,7 @@ class Trainer:
         if pretrained is not None:
             taken = weights_taken_over(self.method, pretrained, on_drawn=self.drawn is not None)
             self.method.load_tensors(taken)
-            self.selected_before = selected_before(pretrained)
+            self.selected_before = pretrained.selected_on
         if distributed.rank() == 0:
             with distributed.solo():
                 torch.manual_seed(self.seed)

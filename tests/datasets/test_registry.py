@@ -14,7 +14,7 @@ from dal_auto.datasets.registry import (
     datasets_on_disk,
     find_dataset,
     load_records,
-    role_of,
+    record_of,
 )
 from dal_auto.errors import InputError, UsageError
 
@@ -151,8 +151,10 @@ def test_a_dataset_s_own_record_says_whether_it_holds_lesions(tmp_path: Path) ->
     (tmp_path / "Clinic").mkdir()
     (tmp_path / "IXI").mkdir()
     own_record(tmp_path / "Clinic", role="test", title="Ours")
-    assert role_of("clinic", tmp_path) == ("test", "Ours")
-    assert role_of("IXI", tmp_path) is not None and role_of("ixi", tmp_path)[0] == "training"
+    clinic = record_of("clinic", tmp_path)
+    assert clinic is not None and (clinic.role, clinic.title) == ("test", "Ours")
+    ixi = record_of("ixi", tmp_path)
+    assert ixi is not None and ixi.role == "training"
     own_record(tmp_path / "IXI", role="test")
-    assert role_of("IXI", tmp_path)[0] == "test", "its own goes before ours"
-    assert role_of("nobody knows", tmp_path) is None
+    assert record_of("IXI", tmp_path).role == "test", "its own goes before ours"
+    assert record_of("nobody knows", tmp_path) is None

@@ -269,12 +269,22 @@ def test_scores_of_cases_that_are_gone_or_were_made_again_do_not_count(run):
     assert records.problems == [], "nothing can be done about it, and nothing has to be"
 
 
-def test_a_dataset_of_another_chain_is_a_failure_and_is_not_scored(run, monkeypatch):
-    def other(dataset, ours):
-        if dataset == "Lesions":
-            raise UsageError(f"{dataset} was preprocessed with another atlas")
+@pytest.fixture
+def of_another_chain(monkeypatch):
+    """Make a dataset one that was preprocessed otherwise than the run's training set."""
 
-    monkeypatch.setattr(evaluation_run, "check_chain", other)
+    def make(name: str, words: str) -> None:
+        def check(dataset, ours):
+            if dataset == name:
+                raise UsageError(f"{dataset} was preprocessed with {words}")
+
+        monkeypatch.setattr(evaluation_run, "check_chain", check)
+
+    return make
+
+
+def test_a_dataset_of_another_chain_is_a_failure_and_is_not_scored(run, of_another_chain):
+    of_another_chain("Lesions", "another atlas")
     (failure,) = score(run)
     assert "Lesions was preprocessed with another atlas" in failure
     records = read_scored([run], ["Lesions"])
@@ -282,14 +292,9 @@ def test_a_dataset_of_another_chain_is_a_failure_and_is_not_scored(run, monkeypa
     assert records.problems == [failure], "a report that is built later tells it, too"
 
 
-def test_held_out_cases_of_another_chain_are_a_failure(run, monkeypatch):
-    """Preprocessed again since the training, with other percentiles."""
-
-    def other(dataset, ours):
-        if dataset == "Healthy":
-            raise UsageError(f"{dataset} was preprocessed with other percentiles")
-
-    monkeypatch.setattr(evaluation_run, "check_chain", other)
+def test_held_out_cases_of_another_chain_are_a_failure(run, of_another_chain):
+    """Preprocessed again since the training."""
+    of_another_chain("Healthy", "other percentiles")
     (failure,) = score(run)
     assert "Healthy was preprocessed with other percentiles" in failure
     records = read_scored([run], ["Lesions"])

@@ -12,7 +12,7 @@ from dal_auto.methods.checkpoint import Checkpoint, load_checkpoint
 from dal_auto.methods.dal.model import DAL
 from dal_auto.methods.mean_brain import MeanBrain
 from dal_auto.plans import Plans
-from dal_auto.training.pretrained import say_what_is_new, selected_before, weights_taken_over
+from dal_auto.training.pretrained import say_what_is_new, weights_taken_over
 from dal_auto.training.trainer import Trainer
 
 
@@ -84,7 +84,8 @@ def test_cases_that_chose_any_of_the_models_before_are_remembered(
         DAL(plans).tensors(),
         progress=chose,
     )
-    assert selected_before(base) == {"BraTS": ["a", "b", "c"], "MSLUB": ["m"]}
+    known = {"BraTS": ["a", "b", "c"], "MSLUB": ["m"]}
+    assert base.selected_on == known
     cohort = make_cohort(plans, [0])
 
     def trainer() -> Trainer:
@@ -92,6 +93,6 @@ def test_cases_that_chose_any_of_the_models_before_are_remembered(
 
     first, again = trainer(), trainer()
     first.begin(base)
-    assert again.resume() and again.selected_before == selected_before(base)
-    assert load_checkpoint(first.last_path).progress["selected_before"] == selected_before(base)
-    assert selected_before(Checkpoint(plans, {})) == {}
+    assert again.resume() and again.selected_before == known
+    assert load_checkpoint(first.last_path).progress["selected_before"] == known
+    assert Checkpoint(plans, {}).selected_on == {}

@@ -13,7 +13,7 @@ from dal_auto import paths
 from dal_auto.cli import common
 from dal_auto.cli.commands import planning
 from dal_auto.datasets.drawn import is_drawn
-from dal_auto.datasets.registry import datasets_on_disk, find_dataset, role_of
+from dal_auto.datasets.registry import datasets_on_disk, find_dataset, record_of
 from dal_auto.errors import DalError, DiskFull, PlansError, UsageError, did_you_mean
 from dal_auto.planning.training_plans import plan_run
 from dal_auto.planning.wishes import Wishes
@@ -123,8 +123,9 @@ def _plan(name: str, options: argparse.Namespace, from_file: Mapping[str, Any]) 
     brains = [r.quality["brain_ml"] for r in records if "brain_ml" in r.quality]
     if brains:
         logger.info("%s: %s", name, brain_size_line(brain_size(brains), plan))
-    if (known := role_of(name, paths.raw())) is not None and known[0] != "training":
-        logger.info("%s: no training is planned: it is a test set (%s)", name, known[1])
+    record = record_of(name, paths.raw())
+    if record is not None and record.role != "training":
+        logger.info("%s: no training is planned: it is a test set (%s)", name, record.title)
         return
     sequences = _sequences(healthy_records(records))
     if not sequences:

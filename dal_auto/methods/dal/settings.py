@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from dal_auto.case import Shape
-from dal_auto.errors import PlansError
 from dal_auto.methods.method import Ablations
 from dal_auto.plans import ConfigurationPlan
 from dal_auto.schema import Section, ours, paper
@@ -145,15 +144,7 @@ class DalSettings(Section):
         False, "compute activations again in the backward pass: less memory, more time"
     )
 
-    @classmethod
-    def parse(cls, content: Mapping[str, Any], prefix: str = "") -> Self:
-        """Validate each value, and that they go together."""
-        settings = super().parse(content, prefix)
-        for key, rule in settings._conflicts():
-            raise PlansError(f"{prefix}.{key}" if prefix else key, getattr(settings, key), rule)
-        return settings
-
-    def _conflicts(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         """(key, rule) of values that contradict others."""
         if len(set(self.loss_terms)) < len(self.loss_terms):
             yield "loss_terms", "each term once"
